@@ -1,0 +1,1 @@
+"""REALM: a retriever and a reader learned together from unlabelled text."""

@@ -1,0 +1,47 @@
+"""The exceptions that openrealm raises on purpose; knows nothing else of the package.
+
+    OpenRealmError
+    ├── InputError               a document, question or text that the user gave cannot be used
+    ├── ConfigError              a setting has an unknown name or a value out of range
+    ├── CorpusError              a chunk store is missing, damaged, locked or of another version
+    ├── SnapshotError            chunk embeddings are damaged or belong to another model or corpus
+    ├── CheckpointError          saved weights or training state are damaged or do not fit
+    ├── TrainingError            training cannot go on (a loss that is not finite, say)
+    └── MissingDependencyError   an optional library is not installed
+
+Every message is one sentence for the user: what is wrong, the value, and what would be right.
+"""
+
+from __future__ import annotations
+
+
+class OpenRealmError(Exception):
+    """Root of the tree: whoever catches this catches every error a user can cause."""
+
+
+class InputError(OpenRealmError):
+    """A document, question file or text that the user gave cannot be used."""
+
+
+class ConfigError(OpenRealmError):
+    """A setting has an unknown name or a value out of range."""
+
+
+class CorpusError(OpenRealmError):
+    """A chunk store is missing, damaged, locked or of another version."""
+
+
+class SnapshotError(OpenRealmError):
+    """Chunk embeddings are damaged or belong to another model or corpus."""
+
+
+class CheckpointError(OpenRealmError):
+    """Saved weights or training state are damaged or do not fit."""
+
+
+class TrainingError(OpenRealmError):
+    """Training cannot go on, for a reason that the message names."""
+
+
+class MissingDependencyError(OpenRealmError):
+    """An optional library is not installed; the message names the extra that brings it."""
