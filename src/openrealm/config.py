@@ -195,8 +195,10 @@ def _converted(where: str, value: Any, hint: Any) -> Any:
         return tuple(_converted(where, item, arguments[0]) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (
-        hint is bool
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and isinstance(value, bool) == (hint is bool)
     ):
         return value
     wanted = "a list" if origin is tuple else getattr(hint, "__name__", str(hint))

@@ -57,9 +57,7 @@ class WordPiece:
         )
 
     @classmethod
-    def train(
-        cls, texts: Iterable[str], *, vocab_size: int, lowercase: bool = True
-    ) -> WordPiece:
+    def train(cls, texts: Iterable[str], *, vocab_size: int, lowercase: bool = True) -> WordPiece:
         """A vocabulary learned from an iterator of texts, which is read once."""
         inner = _bert_tokenizer(models.WordPiece(unk_token=UNK), lowercase=lowercase)
         trainer = trainers.WordPieceTrainer(

@@ -1,0 +1,1 @@
+"""What we learn from: masked and inverse-cloze examples, questions with answers."""

@@ -1,0 +1,124 @@
+"""The titles of a corpus as a list of names, longest match first; knows no sentence.
+
+A title such as "New York City" or "Polonium" is a *name* where it is written with capitals in
+mid-sentence, and a *topic* where it is not ("polonium", "filet crochet"). Both are looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from openrealm.data.lexicon import FUNCTION_WORDS, Lexicon
+
+_MAX_TITLE_WORDS = 12
+
+
+class Gazetteer:
+    """Titles that can be looked up at a place in a text."""
+
+    def __init__(self, *, names: Iterable[str] = (), topics: Iterable[str] = ()) -> None:
+        """Titles written with capitals, and titles in lower case."""
+        self.names = frozenset(names)
+        self.topics = frozenset(topics)
+        self._by_head = _group_by_head(self.names | self.topics)
+        self._topic_starts = frozenset(_first_word(topic) for topic in self.topics)
+
+    @classmethod
+    def from_titles(
+        cls, titles: Iterable[str], *, lexicon: Lexicon, is_rare: Callable[[str], bool]
+    ) -> Gazetteer:
+        """Sorts titles into names and topics.
+
+        A topic is kept if one of its words is rare in the corpus: a corpus with an article on
+        "Water" does not make every mention of water a fact worth asking for.
+
+        Args:
+            titles: Titles as they stand; "Mercury (planet)" is looked up as "Mercury".
+            lexicon: Tells whether a one-word title is a name.
+            is_rare: Whether a word in lower case is rare.
+        """
+        names, topics = set(), set()
+        for title in titles:
+            plain = re.sub(r"\s*\([^()]*\)\s*$", "", " ".join(title.split()))
+            words = plain.split(" ")
+            if not plain[:1].isupper() or len(plain) < 2 or len(words) > _MAX_TITLE_WORDS:
+                continue
+            if _is_name(words, lexicon):
+                names.add(plain)
+            elif any(is_rare(word) for word in _words(plain.lower())):
+                topics.add(plain[0].lower() + plain[1:])
+        return cls(names=names, topics=topics)
+
+    def name_at(self, text: str, start: int) -> int | None:
+        """Where the longest name that begins at ``start`` ends, None if none does."""
+        return self._longest(text, start, "")
+
+    def topics_in(self, text: str) -> list[tuple[int, int]]:
+        """Characters of all topics, in lower case or with their first letter capitalised."""
+        if not self.topics:
+            return []
+        found = []
+        for match in _word_pattern().finditer(text):
+            word = match.group()
+            lowered = word if word in self._topic_starts else word[0].lower() + word[1:]
+            if lowered in self._topic_starts:
+                stop = self._longest(text, match.start(), lowered[0])
+                if stop is not None:
+                    found.append((match.start(), stop))
+        return found
+
+    def _longest(self, text: str, start: int, first_letter: str) -> int | None:
+        head = _head_pattern().match(text, start)
+        if head is None:
+            return None
+        first, second = head.groups()
+        if first_letter:
+            first = first_letter + first[1:]
+        for key in ((first, second), (first, None)) if second else ((first, None),):
+            for title in self._by_head.get(key, ()):
+                stop = start + len(title)
+                same = text.startswith(title[1:], start + 1) and title[0] == first[0]
+                if same and not text[stop : stop + 1].isalnum():
+                    return stop
+        return None
+
+
+def _is_name(words: list[str], lexicon: Lexicon) -> bool:
+    if len(words) == 1:
+        parts = words[0].split("-")
+        return words[0] in lexicon.proper or (
+            not words[0].islower() and not words[0].istitle() and len(parts) == 1
+        )
+    later = [word for word in words[1:] if word[:1].isalpha()]
+    return any(word[0].isupper() and word.lower() not in FUNCTION_WORDS for word in later)
+
+
+def _group_by_head(titles: Iterable[str]) -> dict[tuple[str, str | None], tuple[str, ...]]:
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for title in titles:
+        head = _head_pattern().match(title)
+        if head is not None:
+            groups.setdefault((head.group(1), head.group(2)), []).append(title)
+    return {key: tuple(sorted(group, key=lambda t: (-len(t), t))) for key, group in groups.items()}
+
+
+def _first_word(title: str) -> str:
+    match = _word_pattern().match(title)
+    return match.group() if match else ""
+
+
+def _words(text: str) -> list[str]:
+    return _word_pattern().findall(text)
+
+
+@lru_cache(maxsize=1)
+def _head_pattern() -> re.Pattern[str]:
+    # The first word, and the second where nothing but a space stands between.
+    return re.compile(r"(\w+)(?: (\w+))?")
+
+
+@lru_cache(maxsize=1)
+def _word_pattern() -> re.Pattern[str]:
+    return re.compile(r"[^\W\d_]+")

@@ -1,0 +1,174 @@
+"""Named entities as capitalised sequences; knows no dates and no terms.
+
+A sequence of capitalised words is a name, unless it is only a word that a sentence begins with.
+What a corpus tells about that (its titles, its spelling of each word) comes in from outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from openrealm.data.gazetteer import Gazetteer
+from openrealm.data.lexicon import FUNCTION_WORDS, Lexicon, uppercase_class
+from openrealm.data.spans import Span
+
+_Piece = tuple[int, int]
+
+_JOINS = frozenset(
+    [" ", " & ", " of ", " of the ", " the ", " de ", " de la ", " de las ", " de los ", " del "]
+    + [
+        " da ",
+        " do ",
+        " dos ",
+        " das ",
+        " du ",
+        " des ",
+        " di ",
+        " della ",
+        " la ",
+        " le ",
+        " van ",
+    ]
+    + [" van der ", " van den ", " van de ", " von ", " von der ", " zu ", " der ", " den ", " y "]
+    + [" ibn ", " bin ", " al-", " el-", " ash-", " an-", " ad-", " of New "]
+)
+_ABBREVIATIONS = frozenset(
+    ["Mr", "Mrs", "Ms", "Dr", "St", "Mt", "Ft", "Jr", "Sr", "Prof", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Sen", "Rep", "Gov", "Hon", "Inc", "Ltd", "Co", "Corp", "Bros", "No", "Vol", "Op", "Jan", "Feb", "Mar", "Apr", "Jun", "Jul", "Aug", "Sep", "Sept", "Oct", "Nov", "Dec", "vs", "ca", "approx", "cf", "fig", "ed", "eds"]
+)
+_AFTER_COMMA = frozenset(["Inc", "Ltd", "Jr", "Sr", "LLC"])
+_HONORIFICS = frozenset(
+    ["Mr", "Mrs", "Ms", "Miss", "Dr", "Prof", "Professor", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Sen", "Senator", "Rep", "Gov", "King", "Queen", "President", "Emperor", "Empress", "Pope"]
+)
+_CALENDAR = frozenset(
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "BC", "BCE", "CE", "AD"]
+)
+_TITLE_CONNECTORS = frozenset(
+    ["a", "an", "and", "as", "at", "by", "de", "for", "from", "in", "into", "la", "le", "of", "on", "or", "the", "to", "vs", "with", "und", "et"]
+)
+
+
+def find_names(text: str, *, lexicon: Lexicon, gazetteer: Gazetteer) -> list[Span]:
+    """All names of a text; spans may overlap."""
+    found = [Span(start, stop, "entity") for start, stop in _quoted_titles(text)]
+    for run in _runs(text):
+        if gazetteer.names:
+            for start, _ in run:
+                stop = gazetteer.name_at(text, start)
+                if stop is not None:
+                    found.append(Span(start, stop, "entity"))
+        trimmed = _trimmed(text, run, lexicon)
+        if trimmed is not None:
+            found.append(Span(*trimmed, "entity"))
+    return found
+
+
+def begins_sentence(text: str, start: int) -> bool:
+    """Whether the word at ``start`` is capitalised because of where it stands."""
+    place = start - 1
+    while place >= 0 and text[place] in " \t\"“”‘'«[(":
+        place -= 1
+    if place < 0:
+        return True
+    before, between = text[place], text[place + 1 : start]
+    if before == ".":
+        word = _last_word_pattern().search(text, max(0, place - 12), place)
+        return word is None or not (len(word.group()) == 1 or word.group() in _ABBREVIATIONS)
+    if before in "!?\n:;…•*":
+        return True
+    # A quotation after a comma is a sentence, a word in quotation marks is not.
+    return before == "," and any(mark in between for mark in '"“«‘')
+
+
+def _runs(text: str) -> Iterator[list[_Piece]]:
+    """Sequences of capitalised words with nothing but a join between them."""
+    run: list[_Piece] = []
+    for match in _capitalised_pattern().finditer(text):
+        start, stop = match.span()
+        word = match.group()
+        if text[stop : stop + 1] == "." and word in _ABBREVIATIONS:
+            stop += 1
+        if run:
+            gap = text[run[-1][1] : start]
+            joined = gap in _JOINS or (gap == ", " and word in _AFTER_COMMA)
+            if not joined or word.lower() in FUNCTION_WORDS or word in _CALENDAR:
+                yield run
+                run = []
+        run.append((start, stop))
+    if run:
+        yield run
+
+
+def _trimmed(text: str, run: list[_Piece], lexicon: Lexicon) -> _Piece | None:
+    words = [text[start:stop] for start, stop in run]
+    first, last = 0, len(run)
+    while first < last and words[first].lower() in FUNCTION_WORDS:
+        first += 1
+    at_head = first == 0 and last > 0 and begins_sentence(text, run[0][0])
+    if at_head and last > 1 and words[0] in lexicon.common:
+        first, at_head = 1, False
+    while first + 1 < last and words[first].rstrip(".") in _HONORIFICS:
+        first, at_head = first + 1, False
+    if first == last:
+        return None
+    if last - first == 1 and not _is_name_alone(words[first], lexicon, at_head=at_head):
+        return None
+    # HEADINGS AND SHOUTING carry no information in their capitals.
+    if last - first > 3 and all(word.isupper() for word in words[first:last]):
+        return None
+    return run[first][0], run[last - 1][1]
+
+
+def _is_name_alone(word: str, lexicon: Lexicon, *, at_head: bool) -> bool:
+    if len(word.rstrip(".")) < 2 or word in _CALENDAR or word.rstrip(".") in _HONORIFICS:
+        return False
+    if _roman_pattern().fullmatch(word):
+        return False
+    if not at_head or word in lexicon.proper:
+        return True
+    if word.endswith(".") or (len(word) > 1 and not word[1:].islower()):
+        return True  # U.S., NATO, McDonald, Spider-Man: the capital is not the sentence's alone
+    return False
+
+
+def _quoted_titles(text: str) -> Iterator[_Piece]:
+    if '"' not in text and "“" not in text:
+        return
+    for match in _quoted_pattern().finditer(text):
+        words = [w for w in match.group(1).split() if w[0].isalnum()]
+        named = [w for w in words if w[0].isupper() or w[0].isdigit()]
+        if len(words) == 1 and begins_sentence(text, match.start(1)):
+            continue
+        if words[0].lower() in FUNCTION_WORDS and len(named) < 2:
+            continue
+        if all(word in _TITLE_CONNECTORS for word in words if word not in named):
+            yield match.span(1)
+
+
+@lru_cache(maxsize=1)
+def _capitalised_pattern() -> re.Pattern[str]:
+    # The class comes first because the search skips to it fast; what stands before is asked then.
+    capital = f"[{uppercase_class()}]"
+    contraction = r"(?!(?:s|t|m|d|re|ve|ll)\b)"
+    return re.compile(
+        rf"{capital}(?<!\w.)(?:(?:\.{capital})+(?!\w)\.?"  # U.S.
+        rf"|\.(?= ?{capital})"  # J. R. R. Tolkien
+        rf"|\w*(?:&{capital}\w*)*(?:['’]{contraction}\w+)*(?:-(?=[\d{uppercase_class()}])\w+)*)"
+    )
+
+
+@lru_cache(maxsize=1)
+def _quoted_pattern() -> re.Pattern[str]:
+    capital = f"[{uppercase_class()}]"
+    return re.compile(rf'["“]({capital}[^"“”\n]{{0,80}}?)[,.;!?]?["”]')
+
+
+@lru_cache(maxsize=1)
+def _roman_pattern() -> re.Pattern[str]:
+    return re.compile(r"M*(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+
+
+@lru_cache(maxsize=1)
+def _last_word_pattern() -> re.Pattern[str]:
+    return re.compile(r"\w+$")

@@ -1,0 +1,117 @@
+"""Two towers, queries and chunks to vectors; knows nothing of what the vectors are searched for.
+
+    Embed_input(x) = W_input BERT_CLS([CLS] x [SEP])
+    Embed_doc(z)   = W_doc   BERT_CLS([CLS] title [SEP] body [SEP])        (paper, section 3.2)
+
+With ``projection = "linear"`` a tower is the released one: tanh-pooled [CLS], a dense layer with
+bias, LayerNorm. With ``projection = "none"`` it is a sentence encoder: mean of the token states,
+unit length, and the query's vector multiplied by ``score_scale``, so that inner products are
+scaled cosines. Either way relevance is a plain inner product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertModel
+
+from openrealm.config import option
+from openrealm.models.inputs import Inputs, length_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderConfig:
+    """Shape of the towers on top of their BERT."""
+
+    pooling: str = option(
+        "cls", "What stands for the whole input.", choices=("cls", "mean"), source="section 3.2"
+    )
+    projection: str = option(
+        "linear",
+        "Dense layer and LayerNorm to `dim` numbers, or none (then dim is BERT's hidden size).",
+        choices=("linear", "none"),
+        source="orqa/models/ict_model.py",
+    )
+    dim: int = option(128, "Numbers per vector.", minimum=1, source="section 4.3")
+    layer_norm_eps: float = option(
+        1e-12, "Epsilon of the projection's LayerNorm.", source="released REALM checkpoints"
+    )
+    normalize: bool = option(False, "Scale every vector to length 1.")
+    score_scale: float = option(
+        1.0, "Factor on query vectors, for cosine scores too flat for a softmax.", minimum=1e-6
+    )
+    shared: bool = option(
+        True, "One tower for queries and chunks.", source="realm/model.py, share_embedders"
+    )
+
+
+class Tower(nn.Module):
+    """BERT, pooling and projection: padded token ids to vectors."""
+
+    def __init__(self, bert_config: BertConfig, config: EmbedderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = BertModel(bert_config, add_pooling_layer=config.pooling == "cls")
+        if config.projection == "linear":
+            self.dense = nn.Linear(bert_config.hidden_size, config.dim)
+            self.layer_norm = nn.LayerNorm(config.dim, eps=config.layer_norm_eps)
+            nn.init.trunc_normal_(self.dense.weight, std=bert_config.initializer_range)
+            nn.init.zeros_(self.dense.bias)
+
+    def forward(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
+        """Vectors ``(rows, dim)`` of padded inputs."""
+        output = self.bert(
+            input_ids=inputs.token_ids,
+            token_type_ids=inputs.segment_ids,
+            attention_mask=inputs.attention_mask,
+        )
+        if self.config.pooling == "cls":
+            pooled = output.pooler_output
+        else:
+            pooled = _mean(output.last_hidden_state, inputs)
+        if self.config.projection == "linear":
+            pooled = self.layer_norm(self.dense(pooled))
+        if self.config.normalize:
+            pooled = nn.functional.normalize(pooled, dim=-1)
+        vectors: Tensor = pooled
+        return vectors
+
+
+def _mean(states: Float[Tensor, "rows seq hidden"], inputs: Inputs) -> Float[Tensor, "rows hidden"]:
+    weight = inputs.attention_mask[:, :, None].to(states.dtype)
+    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+class Embedder(nn.Module):
+    """The query tower and the chunk tower, one module where they are shared."""
+
+    def __init__(self, bert_config: BertConfig, config: EmbedderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.chunk_tower = Tower(bert_config, config)
+        self.query_tower = self.chunk_tower if config.shared else Tower(bert_config, config)
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        if self.config.projection == "linear":
+            return self.config.dim
+        return int(self.chunk_tower.bert.config.hidden_size)
+
+    def embed_queries(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
+        """Query vectors ``(rows, dim)``, with the score scale in them."""
+        vectors: Tensor = self.query_tower(inputs)
+        return vectors * self.config.score_scale
+
+    def embed_chunks(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows dim"]:
+        """Chunk vectors ``(rows, dim)``, computed in groups of similar length."""
+        parts = length_groups(inputs.lengths, groups=groups)
+        if len(parts) <= 1:
+            vectors: Tensor = self.chunk_tower(inputs)
+            return vectors
+        ordered = torch.cat([self.chunk_tower(inputs.rows(part)) for part in parts])
+        return ordered[torch.argsort(torch.cat(parts))]

@@ -1,0 +1,141 @@
+"""The three input templates of REALM and their padding; knows ids, not text.
+
+    query   [CLS] x [SEP]                        segments 0
+    chunk   [CLS] title [SEP] body [SEP]         segments 0 up to the first [SEP], then 1
+    joint   [CLS] x [SEP] body [SEP]             segments 0 up to the first [SEP], then 1
+
+Source: realm/featurization.py of google-research/language. The reader never sees the title, and
+the query comes first, so that a mask has the same position beside every candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from openrealm.tokenizer import WordPiece
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Padded rows for a BERT; ``attention_mask`` is True at real tokens."""
+
+    token_ids: Int[Tensor, "rows seq"]
+    segment_ids: Int[Tensor, "rows seq"]
+    attention_mask: Bool[Tensor, "rows seq"]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.token_ids.shape[0])
+
+    @property
+    def lengths(self) -> Int[Tensor, " rows"]:
+        """Real tokens of each row."""
+        return self.attention_mask.sum(dim=1)
+
+    def rows(self, rows: Int[Tensor, " some"]) -> Inputs:
+        """The chosen rows, cut to the longest among them."""
+        mask = self.attention_mask[rows]
+        width = int(mask.sum(dim=1).max()) if len(rows) else 0
+        return Inputs(
+            token_ids=self.token_ids[rows, :width],
+            segment_ids=self.segment_ids[rows, :width],
+            attention_mask=mask[:, :width],
+        )
+
+    def to(self, device: torch.device | str) -> Inputs:
+        """The same rows on a device."""
+        return Inputs(
+            token_ids=self.token_ids.to(device),
+            segment_ids=self.segment_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Joins token ids with ``[CLS]`` and ``[SEP]`` and pads them, within stated lengths.
+
+    One object serves training, indexing and answering, so that a chunk is truncated in the same
+    place wherever it is embedded.
+    """
+
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    query_tokens: int
+    chunk_tokens: int
+
+    @classmethod
+    def of(cls, tokenizer: WordPiece, *, query_tokens: int, chunk_tokens: int) -> Templates:
+        """Templates with the special tokens of a tokenizer."""
+        return cls(
+            cls_id=tokenizer.cls_id,
+            sep_id=tokenizer.sep_id,
+            pad_id=tokenizer.pad_id,
+            query_tokens=query_tokens,
+            chunk_tokens=chunk_tokens,
+        )
+
+    @property
+    def joint_tokens(self) -> int:
+        """Longest joint input: the query's share plus the chunk's, minus the second [CLS]."""
+        return self.query_tokens + self.chunk_tokens - 1
+
+    def query(self, queries: Sequence[Ids]) -> Inputs:
+        """``[CLS] x [SEP]``; the tail of a query too long is cut."""
+        room = self.query_tokens - 2
+        return self._padded([(ids[:room],) for ids in queries])
+
+    def chunk(self, titles: Sequence[Ids], bodies: Sequence[Ids]) -> Inputs:
+        """``[CLS] title [SEP] body [SEP]``; the body gets what the title leaves."""
+        rows = []
+        for title, body in zip(titles, bodies, strict=True):
+            title = title[: self.chunk_tokens - 3]
+            rows.append((title, body[: self.chunk_tokens - 3 - len(title)]))
+        return self._padded(rows)
+
+    def joint(self, queries: Sequence[Ids], bodies: Sequence[Ids]) -> Inputs:
+        """``[CLS] x [SEP] body [SEP]`` for aligned sequences of queries and bodies."""
+        query_room, body_room = self.query_tokens - 2, self.chunk_tokens - 2
+        pairs = zip(queries, bodies, strict=True)
+        return self._padded([(q[:query_room], b[:body_room]) for q, b in pairs])
+
+    def _padded(self, rows: Sequence[tuple[Ids, ...]]) -> Inputs:
+        lengths = [1 + sum(len(part) + 1 for part in parts) for parts in rows]
+        shape = (len(rows), max(lengths, default=0))
+        token_ids = np.full(shape, self.pad_id, dtype=np.int64)
+        segment_ids = np.zeros(shape, dtype=np.int64)
+        for number, parts in enumerate(rows):
+            token_ids[number, 0] = self.cls_id
+            at = 1
+            for segment, part in enumerate(parts):
+                stop = at + len(part)
+                token_ids[number, at:stop] = part
+                token_ids[number, stop] = self.sep_id
+                segment_ids[number, at : stop + 1] = segment
+                at = stop + 1
+        real = np.arange(shape[1])[None, :] < np.asarray(lengths, dtype=np.int64)[:, None]
+        return Inputs(
+            token_ids=torch.from_numpy(token_ids),
+            segment_ids=torch.from_numpy(segment_ids),
+            attention_mask=torch.from_numpy(real),
+        )
+
+
+def length_groups(lengths: Int[Tensor, " rows"], *, groups: int) -> list[Int[Tensor, " some"]]:
+    """Row numbers in at most ``groups`` groups of similar length, to save padding.
+
+    Rows are ordered by length and cut where the padding saved is greatest for equal group sizes;
+    every row is in exactly one group.
+    """
+    order = torch.argsort(lengths, stable=True)
+    return [part for part in torch.tensor_split(order, groups) if len(part)]

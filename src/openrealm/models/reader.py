@@ -1,0 +1,114 @@
+"""The knowledge-augmented encoder and its two heads; knows nothing of where chunks come from.
+
+Pre-training: p(y_j|z,x) by a masked-LM head on ``[CLS] x [SEP] body [SEP]``; fine-tuning: a score
+for every span of the body. One BERT under both heads, not shared with the embedder (section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertForMaskedLM
+
+from openrealm.config import option
+from openrealm.models.inputs import Inputs, length_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanHeadConfig:
+    """Shape of the span head."""
+
+    hidden: int = option(256, "Width of the span representation.", source="orqa_model.py")
+    max_width: int = option(10, "Longest answer in wordpieces.", minimum=1, source="orqa_model.py")
+    layer_norm_eps: float = option(1e-3, "Epsilon of its LayerNorm.", source="orqa_model.py")
+
+
+@dataclass(frozen=True)
+class CandidateSpans:
+    """Every span of ``seq`` positions up to a width, ordered by width, then start."""
+
+    starts: Int[Tensor, " spans"]
+    ends: Int[Tensor, " spans"]
+
+    @classmethod
+    def of(cls, *, seq: int, max_width: int, device: torch.device | str = "cpu") -> CandidateSpans:
+        """All (start, end), both inclusive, with at most ``max_width`` tokens."""
+        widths = range(min(max_width, seq))
+        starts = torch.cat([torch.arange(seq - w) for w in widths])
+        ends = torch.cat([torch.arange(w, seq) for w in widths])
+        return cls(starts=starts.to(device), ends=ends.to(device))
+
+
+class SpanHead(nn.Module):
+    """Scores of spans: relu(start half + end half), LayerNorm, one number (orqa_model.py)."""
+
+    def __init__(self, hidden_size: int, config: SpanHeadConfig, *, std: float = 0.02) -> None:
+        super().__init__()
+        self.max_width = config.max_width
+        self.dense_intermediate = nn.Linear(hidden_size, 2 * config.hidden)
+        self.layer_norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
+        self.dense_output = nn.Linear(config.hidden, 1)
+        for layer in (self.dense_intermediate, self.dense_output):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, states: Float[Tensor, "rows seq hidden"], spans: CandidateSpans
+    ) -> Float[Tensor, "rows spans"]:
+        """Unnormalised span scores ``(rows, spans)``."""
+        start_half, end_half = self.dense_intermediate(states).chunk(2, dim=-1)
+        joined = torch.relu(start_half[:, spans.starts] + end_half[:, spans.ends])
+        scores: Tensor = self.dense_output(self.layer_norm(joined)).squeeze(-1)
+        return scores
+
+
+class Reader(nn.Module):
+    """BERT with a masked-LM head and a span head."""
+
+    def __init__(self, bert_config: BertConfig, span_config: SpanHeadConfig) -> None:
+        super().__init__()
+        self.masked_lm = BertForMaskedLM(bert_config)
+        self.span_head = SpanHead(
+            bert_config.hidden_size, span_config, std=bert_config.initializer_range
+        )
+
+    def states(self, inputs: Inputs) -> Float[Tensor, "rows seq hidden"]:
+        """Last hidden states of padded inputs."""
+        output = self.masked_lm.bert(
+            input_ids=inputs.token_ids,
+            token_type_ids=inputs.segment_ids,
+            attention_mask=inputs.attention_mask,
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def logits_at(
+        self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int = 1
+    ) -> Float[Tensor, "rows masks vocab"]:
+        """Masked-LM logits at chosen positions only, computed in groups of similar length.
+
+        The head costs hidden x vocab per position: at all positions it would outweigh the encoder.
+        """
+        parts = length_groups(inputs.lengths, groups=groups)
+        chosen = [self._states_at(inputs.rows(part), positions[part]) for part in parts]
+        states = torch.cat(chosen)[torch.argsort(torch.cat(parts))]
+        logits: Tensor = self.masked_lm.cls(states)
+        return logits
+
+    def _states_at(
+        self, inputs: Inputs, positions: Int[Tensor, "rows masks"]
+    ) -> Float[Tensor, "rows masks hidden"]:
+        states = self.states(inputs)
+        index = positions[:, :, None].expand(-1, -1, states.shape[-1])
+        return states.gather(1, index)
+
+    def span_scores(
+        self, inputs: Inputs, spans: CandidateSpans, body_mask: Bool[Tensor, "rows seq"]
+    ) -> tuple[Float[Tensor, "rows spans"], Bool[Tensor, "rows spans"]]:
+        """Span scores and which spans lie wholly in the body."""
+        scores = self.span_head(self.states(inputs), spans)
+        return scores, body_mask[:, spans.starts] & body_mask[:, spans.ends]

@@ -1,0 +1,130 @@
+"""REALM as one module, in the order of the paper: embed, score, read, marginalise.
+
+It is given its candidates and never retrieves: p(z|x) is always recomputed here from the current
+parameters, so an index that proposed the candidates may be stale without a gradient being wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from openrealm.models import likelihood
+from openrealm.models.embedder import Embedder
+from openrealm.models.inputs import Inputs
+from openrealm.models.reader import Reader
+
+
+@dataclass(frozen=True)
+class MaskedBatch:
+    """Masked queries with their candidates; slot 0 of ``k`` is the null chunk.
+
+    A chunk that several queries retrieved is embedded once: ``chunks`` holds the distinct ones,
+    the null chunk at row 0, and ``chunk_slots`` says which of its rows fills which slot. Empty
+    slots (a corpus smaller than k) are False in ``candidate_mask`` and have no joint input.
+
+    Attributes:
+        query: Masked sentences.
+        chunks: Distinct candidates.
+        chunk_slots: Row of ``chunks`` in each slot.
+        candidate_mask: Which slots count.
+        joint: Inputs of the reader, one for each slot that counts.
+        joint_slots: Query and slot of each joint input.
+        mask_positions: Places of the masks, the same in every joint input of a query.
+        mask_mask: Which of the masks are real.
+        targets: The tokens masked out: y.
+    """
+
+    query: Inputs
+    chunks: Inputs
+    chunk_slots: Int[Tensor, "batch k"]
+    candidate_mask: Bool[Tensor, "batch k"]
+    joint: Inputs
+    joint_slots: Int[Tensor, "joints 2"]
+    mask_positions: Int[Tensor, "batch masks"]
+    mask_mask: Bool[Tensor, "batch masks"]
+    targets: Int[Tensor, "batch masks"]
+
+
+@dataclass(frozen=True)
+class MaskedOutput:
+    """What a forward pass found, in log-probabilities."""
+
+    log_p_z: Float[Tensor, "batch k"]
+    log_p_y_given_z: Float[Tensor, "batch k masks"]
+    log_p_y: Float[Tensor, "batch masks"]
+    query_emb: Float[Tensor, "batch dim"]
+    chunk_emb: Float[Tensor, "rows dim"]
+
+
+class Realm(nn.Module):
+    """A retriever's embedder and a reader, trained together."""
+
+    def __init__(self, embedder: Embedder, reader: Reader) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self.reader = reader
+
+    def forward(
+        self,
+        batch: MaskedBatch,
+        *,
+        chunk_emb: Float[Tensor, "rows dim"] | None = None,
+        groups: int = 1,
+    ) -> MaskedOutput:
+        """p(z|x), p(y|z,x) and their marginal for masked queries.
+
+        Args:
+            batch: Queries, candidates and targets.
+            chunk_emb: Vectors of ``batch.chunks`` where they are known (a frozen retriever).
+            groups: Rows are run in so many groups of similar length, to save padding.
+        """
+        # Retrieve: relevance of the given candidates under the current embedder.
+        query_emb = self.embedder.embed_queries(batch.query)
+        if chunk_emb is None:
+            chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
+        scores = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
+        log_p_z = likelihood.log_p_z_given_x(scores, batch.candidate_mask)
+
+        # Read: the masked tokens beside each candidate.
+        log_p_y_given_z = self.read(batch, groups=groups)
+
+        # Marginalise over candidates.
+        return MaskedOutput(
+            log_p_z=log_p_z,
+            log_p_y_given_z=log_p_y_given_z,
+            log_p_y=likelihood.marginal_per_token(log_p_z, log_p_y_given_z),
+            query_emb=query_emb,
+            chunk_emb=chunk_emb,
+        )
+
+    def read(self, batch: MaskedBatch, *, groups: int = 1) -> Float[Tensor, "batch k masks"]:
+        """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""
+        query, slot = batch.joint_slots.unbind(dim=1)
+        logits = self.reader.logits_at(
+            batch.joint, batch.mask_positions[query], groups=groups
+        ).float()
+        targets = batch.targets[query]
+        found = likelihood.log_p_y_given_zx(logits.flatten(0, 1), targets.flatten())
+        found = found.view_as(targets).masked_fill(~batch.mask_mask[query], 0.0)
+        table = found.new_zeros((*batch.candidate_mask.shape, targets.shape[1]))
+        return table.index_put((query, slot), found)
+
+
+def parameters_of(module: nn.Module, *, trainable: bool = True) -> list[nn.Parameter]:
+    """The distinct parameters of a module, in a stable order."""
+    return [p for p in module.parameters() if p.requires_grad or not trainable]
+
+
+def freeze(module: nn.Module, *, frozen: bool) -> None:
+    """Stops or restarts gradients of all parameters of a module."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(not frozen)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device that holds a module's parameters."""
+    return next(module.parameters()).device

@@ -1,0 +1,1 @@
+"""From queries to chunks: embeddings of a whole corpus, dense candidates, BM25."""

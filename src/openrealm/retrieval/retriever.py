@@ -1,0 +1,170 @@
+"""Queries to candidates: what may be retrieved for a query, and what would give the answer away;
+knows nothing of readers or losses.
+
+A masked sentence must not retrieve the chunk that it came from, nor one that overlaps or nearly
+repeats it: copying would then explain every mask and teach nothing. Such *trivial* candidates are
+passed over in the order of the ranking and the next ones take their place, so that a query still
+gets all its candidates (realm/example_generator.py drops the example instead).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float
+from torch import Tensor
+
+from openrealm.config import option
+from openrealm.corpus.store import ChunkStore
+from openrealm.index.mips import Index
+
+Ids = npt.NDArray[np.int32]
+NO_CHUNK = -1
+_SHINGLE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """How candidates are chosen."""
+
+    k: int = option(
+        8,
+        "Candidates per query in joint training, the null chunk included.",
+        minimum=2,
+        source="realm/local_launcher.sh, num_candidates",
+    )
+    exclude: str = option(
+        "chunk",
+        "What of the query's own document is kept from it: its chunk, the neighbouring chunks "
+        "too, the whole document, or nothing (for the ablation).",
+        choices=("chunk", "neighbours", "document", "nothing"),
+        source="section 3.4, trivial retrievals",
+    )
+    near_duplicate: float = option(
+        0.8,
+        "A chunk is trivial when it shares this part of its token trigrams with the query's own "
+        "chunk, or holds this part of the query sentence's.",
+        minimum=0.1,
+        maximum=1.01,
+    )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a query was taken from.
+
+    Attributes:
+        row: Row of its chunk in the corpus searched, or `NO_CHUNK` if it is from other texts.
+        document_id: Id of its document.
+        sentence_ids: Its tokens, unmasked.
+        body_ids: Tokens of the chunk around it.
+    """
+
+    row: int
+    document_id: str
+    sentence_ids: Ids
+    body_ids: Ids
+
+
+class Retriever:
+    """Finds candidates for queries in a corpus through an index."""
+
+    def __init__(self, store: ChunkStore, index: Index, config: RetrievalConfig) -> None:
+        """Takes a corpus and an index whose rows are its chunks."""
+        self._store = store
+        self._config = config
+        self.index = index
+
+    def candidates(
+        self,
+        query_emb: Float[Tensor, "batch dim"],
+        num_chunks: int,
+        *,
+        origins: Sequence[Origin] | None = None,
+    ) -> npt.NDArray[np.int64]:
+        """Rows ``(batch, num_chunks)`` of the best chunks that are not trivial, best first.
+
+        Where the corpus has fewer, the rest of a row is `NO_CHUNK`. The null chunk is not here:
+        it is never in an index.
+        """
+        wide = num_chunks if origins is None else num_chunks + 8
+        found = np.full((len(query_emb), num_chunks), NO_CHUNK, dtype=np.int64)
+        waiting = np.arange(len(query_emb))
+        while len(waiting):
+            wide = min(wide, len(self.index))
+            ranked = self.index.search(query_emb[waiting], wide).rows.cpu().numpy()
+            still = []
+            for place, query in enumerate(waiting):
+                origin = origins[query] if origins is not None else None
+                kept = self._not_trivial(ranked[place], origin, num_chunks)
+                found[query, : len(kept)] = kept
+                if len(kept) < num_chunks and wide < len(self.index):
+                    still.append(query)
+            waiting = np.asarray(still, dtype=np.int64)
+            wide *= 4
+        return found
+
+    def _not_trivial(
+        self, rows: npt.NDArray[np.int64], origin: Origin | None, wanted: int
+    ) -> list[int]:
+        if origin is None or self._config.exclude == "nothing":
+            return [int(row) for row in rows[:wanted]]
+        trivial = TrivialTest(self._store, origin, self._config)
+        kept: list[int] = []
+        for row in rows:
+            if len(kept) == wanted:
+                break
+            if not trivial(int(row)):
+                kept.append(int(row))
+        return kept
+
+
+class TrivialTest:
+    """Tells whether a chunk would give a query's masked words away."""
+
+    def __init__(self, store: ChunkStore, origin: Origin, config: RetrievalConfig) -> None:
+        self._store = store
+        self._threshold = config.near_duplicate
+        self._rows = _forbidden_rows(store, origin, config.exclude)
+        self._sentence = shingles(origin.sentence_ids)
+        self._body = shingles(origin.body_ids)
+
+    def __call__(self, row: int) -> bool:
+        """Whether the chunk is the query's own, overlaps it, or nearly repeats it."""
+        if row in self._rows:
+            return True
+        body = shingles(self._store.body_ids(row))
+        return (
+            _share(self._sentence, body, of=len(self._sentence)) >= self._threshold
+            or _share(self._body, body, of=min(len(self._body), len(body))) >= self._threshold
+        )
+
+
+def shingles(ids: Ids) -> npt.NDArray[np.int64]:
+    """Sorted distinct hashes of a text's token trigrams."""
+    if len(ids) < _SHINGLE:
+        return np.empty(0, dtype=np.int64)
+    wide = ids.astype(np.int64)
+    # Ids stay below 2**21: three of them fit one integer without collisions.
+    return np.unique((wide[:-2] << 42) | (wide[1:-1] << 21) | wide[2:])
+
+
+def _share(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], *, of: int) -> float:
+    if of == 0:
+        return 0.0
+    return len(np.intersect1d(left, right, assume_unique=True)) / of
+
+
+def _forbidden_rows(store: ChunkStore, origin: Origin, exclude: str) -> range | tuple[int, ...]:
+    if exclude == "document":
+        number = store.find_document(origin.document_id)
+        return () if number is None else store.rows_of(number)
+    if origin.row == NO_CHUNK:
+        return ()
+    if exclude == "neighbours":
+        own = store.rows_of(int(store.document_of[origin.row]))
+        return range(max(own.start, origin.row - 1), min(own.stop, origin.row + 2))
+    return (origin.row,)

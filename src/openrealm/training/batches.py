@@ -1,0 +1,131 @@
+"""Masked queries and their candidates to padded tensors; knows neither losses nor searching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
+from openrealm.models.inputs import Inputs, Templates
+from openrealm.models.realm import MaskedBatch
+from openrealm.retrieval.retriever import NO_CHUNK, Origin
+
+_EMPTY = np.empty(0, dtype=np.int32)
+
+
+def query_inputs(queries: Sequence[MaskedQuery], templates: Templates) -> Inputs:
+    """``[CLS] x [SEP]`` of masked queries."""
+    return templates.query([query.masked_ids for query in queries])
+
+
+def masked_batch(
+    queries: Sequence[MaskedQuery],
+    candidates: npt.NDArray[np.int64],
+    corpus: ChunkStore,
+    templates: Templates,
+    *,
+    null_chunk: bool = True,
+) -> MaskedBatch:
+    """Masked queries with the null chunk and the chunks retrieved for them.
+
+    Args:
+        queries: The queries.
+        candidates: Rows ``(batch, k - 1)`` of the corpus, `NO_CHUNK` at empty slots.
+        corpus: The chunks.
+        templates: How inputs are joined.
+        null_chunk: Whether slot 0 counts; False leaves it in its place but gives it no
+            probability (for the ablation).
+    """
+    slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), candidates], axis=1)
+    filled = slots != NO_CHUNK
+    filled[:, 0] = null_chunk
+    # A chunk that several queries retrieved is embedded once; row 0 is the null chunk.
+    distinct, where = np.unique(slots[slots != NO_CHUNK], return_inverse=True)
+    chunk_slots = np.zeros(slots.shape, dtype=np.int64)
+    chunk_slots[slots != NO_CHUNK] = where + 1
+    bodies = [_EMPTY, *(corpus.body_ids(int(row)) for row in distinct)]
+    titles = [_EMPTY, *(corpus.title_ids(int(row)) for row in distinct)]
+    joints = np.argwhere(filled)
+    joint = templates.joint(
+        [queries[b].masked_ids for b, _ in joints], [bodies[chunk_slots[b, c]] for b, c in joints]
+    )
+    positions, targets, real = _padded_masks(queries)
+    return MaskedBatch(
+        query=query_inputs(queries, templates),
+        chunks=templates.chunk(titles, bodies),
+        chunk_slots=torch.from_numpy(chunk_slots),
+        candidate_mask=torch.from_numpy(filled),
+        joint=joint,
+        joint_slots=torch.from_numpy(joints),
+        # One further on for [CLS].
+        mask_positions=positions + 1,
+        mask_mask=real,
+        targets=targets,
+    )
+
+
+def origins(
+    queries: Sequence[MaskedQuery], texts: ChunkStore, *, texts_are_corpus: bool
+) -> list[Origin]:
+    """Where queries were taken from, so that trivial candidates can be told."""
+    return [
+        Origin(
+            row=query.row if texts_are_corpus else NO_CHUNK,
+            document_id=texts.document(int(texts.document_of[query.row])).id,
+            sentence_ids=query.original_ids,
+            body_ids=texts.body_ids(query.row),
+        )
+        for query in queries
+    ]
+
+
+def cloze_inputs(
+    pairs: Sequence[ClozePair], store: ChunkStore, templates: Templates
+) -> tuple[Inputs, Inputs]:
+    """Sentences as queries, and their chunks with the sentence gone."""
+    titles = [store.title_ids(pair.row) for pair in pairs]
+    return (
+        templates.query([pair.sentence_ids for pair in pairs]),
+        templates.chunk(titles, [pair.body_ids for pair in pairs]),
+    )
+
+
+def masked_text_inputs(
+    texts: Sequence[MaskedText], templates: Templates
+) -> tuple[Inputs, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``[CLS] text [SEP]`` with positions, targets and which of them are real ``(batch, masks)``."""
+    # The chunk template with an empty title would spend a token: a chunk is read here as a query.
+    wide = Templates(
+        cls_id=templates.cls_id,
+        sep_id=templates.sep_id,
+        pad_id=templates.pad_id,
+        query_tokens=templates.joint_tokens,
+        chunk_tokens=templates.chunk_tokens,
+    )
+    positions, targets, real = _padded_masks(texts)
+    return wide.query([text.masked_ids for text in texts]), positions + 1, targets, real
+
+
+def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:
+    """The same batch on a device."""
+    moved = {name: value.to(device) for name, value in vars(batch).items()}
+    return MaskedBatch(**moved)
+
+
+def _padded_masks(
+    queries: Sequence[MaskedQuery] | Sequence[MaskedText],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    width = max(len(query.positions) for query in queries)
+    positions = np.zeros((len(queries), width), dtype=np.int64)
+    targets = np.zeros((len(queries), width), dtype=np.int64)
+    real = np.zeros((len(queries), width), dtype=np.bool_)
+    for number, query in enumerate(queries):
+        size = len(query.positions)
+        positions[number, :size] = query.positions
+        targets[number, :size] = query.targets
+        real[number, :size] = True
+    return torch.from_numpy(positions), torch.from_numpy(targets), torch.from_numpy(real)

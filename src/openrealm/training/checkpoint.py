@@ -1,0 +1,219 @@
+"""Checkpoints: weights, optimiser, random state and position, as one folder that is whole or not
+there; knows nothing of what is trained.
+
+::
+
+    realm-000400/
+      weights.safetensors     the model
+      optimizer.safetensors   moments of every parameter, by number
+      state.json              stage, step, generation, random state, checksums of the other files
+
+Folders are staged and renamed. The newest good one is found even if a later one is torn.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from openrealm.errors import CheckpointError
+from openrealm.files import checksum, sync_directory, sync_file, write_atomic
+from openrealm.models.pretrained import load_weights, save_weights
+
+FORMAT = 1
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far training is.
+
+    Attributes:
+        stage: Name of the stage.
+        step: Steps of the stage that are done.
+        total_step: Steps of all stages that are done.
+        finished: Whether the stage is at its end.
+        generation: Live snapshot, or 0 where there is none yet.
+        index_step: Training step of that snapshot's weights.
+        metrics_bytes: Length of the metrics file at this point.
+    """
+
+    stage: str
+    step: int
+    total_step: int
+    finished: bool
+    generation: int
+    index_step: int
+    metrics_bytes: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    directory: Path
+    position: Position
+
+    def load_weights(self, module: nn.Module) -> None:
+        """Puts the weights into a model of the same shape.
+
+        Raises:
+            CheckpointError: They are damaged or do not fit.
+        """
+        load_weights(module, self.directory / _WEIGHTS)
+
+    def load_training_state(self, optimizer: torch.optim.Optimizer) -> None:
+        """Puts moments and the random state back.
+
+        Raises:
+            CheckpointError: The optimiser has other parameters than the saved one.
+        """
+        moments = load_file(self.directory / _OPTIMIZER)
+        state = json.loads((self.directory / _STATE).read_text(encoding="utf-8"))
+        parameters = _numbered(optimizer)
+        steps: dict[str, int] = state["optimizer_steps"]
+        if set(steps) - {str(n) for n, _ in parameters}:
+            raise CheckpointError(
+                f"{self.directory} was saved with other trainable parameters; "
+                "resume with the configuration of the run"
+            )
+        for number, parameter in parameters:
+            if str(number) in steps:
+                optimizer.state[parameter] = {
+                    "step": steps[str(number)],
+                    "exp_avg": moments[f"{number}.exp_avg"].to(parameter.device),
+                    "exp_avg_sq": moments[f"{number}.exp_avg_sq"].to(parameter.device),
+                }
+        torch.set_rng_state(_bytes_to_state(state["torch_rng"]))
+        if torch.cuda.is_available() and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(_bytes_to_state(state["cuda_rng"]))
+
+
+def save_checkpoint(
+    directory: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    position: Position,
+) -> Checkpoint:
+    """Writes one checkpoint; nothing is visible before all of it is on disk.
+
+    Args:
+        directory: Folder of the run's checkpoints.
+        module: The model.
+        optimizer: None for the end of a stage, where nothing goes on from its moments.
+        position: How far training is.
+    """
+    name = f"{position.stage}-{position.step:06d}"
+    staging = directory / f".staging-{name}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    save_weights(module, staging / _WEIGHTS)
+    steps: dict[str, int] = {}
+    if optimizer is not None:
+        steps = _save_moments(optimizer, staging / _OPTIMIZER)
+    files = sorted(p.name for p in staging.iterdir())
+    state = {
+        "format": FORMAT,
+        "position": asdict(position),
+        "optimizer_steps": steps,
+        "torch_rng": _state_to_bytes(torch.get_rng_state()),
+        "cuda_rng": _state_to_bytes(torch.cuda.get_rng_state())
+        if torch.cuda.is_available()
+        else None,
+        "checksums": {name: checksum(staging / name) for name in files},
+    }
+    write_atomic(staging / _STATE, json.dumps(state, indent=1).encode())
+    final = directory / name
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(staging, final)
+    sync_directory(directory)
+    return Checkpoint(directory=final, position=position)
+
+
+def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
+    """A checkpoint folder.
+
+    Raises:
+        CheckpointError: It is torn, damaged, or of another format.
+    """
+    try:
+        state = json.loads((directory / _STATE).read_text(encoding="utf-8"))
+        if state["format"] != FORMAT:
+            raise CheckpointError(
+                f"{directory} is of checkpoint format {state['format']}; "
+                f"this version reads {FORMAT}"
+            )
+        position = Position(**state["position"])
+        checksums = state["checksums"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{directory} is not a whole checkpoint ({error})") from error
+    for name, expected in checksums.items() if verify else ():
+        path = directory / name
+        if not path.is_file() or checksum(path) != expected:
+            raise CheckpointError(f"{path} is missing or damaged")
+    return Checkpoint(directory=directory, position=position)
+
+
+def checkpoints(directory: Path) -> Iterator[Checkpoint]:
+    """The whole checkpoints of a run, the newest first; torn ones are passed over."""
+    if not directory.is_dir():
+        return
+    found = []
+    for path in directory.iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            try:
+                found.append(open_checkpoint(path, verify=False))
+            except CheckpointError:
+                continue
+    found.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
+    for checkpoint in found:
+        try:
+            yield open_checkpoint(checkpoint.directory)
+        except CheckpointError:
+            continue
+
+
+def prune(directory: Path, *, keep_last: int) -> None:
+    """Removes older checkpoints; the end of each stage and the newest few stay."""
+    unfinished = [c for c in checkpoints(directory) if not c.position.finished]
+    for checkpoint in unfinished[keep_last:]:
+        shutil.rmtree(checkpoint.directory, ignore_errors=True)
+    for leftover in directory.glob(".staging-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _numbered(optimizer: torch.optim.Optimizer) -> list[tuple[int, nn.Parameter]]:
+    return list(enumerate(p for group in optimizer.param_groups for p in group["params"]))
+
+
+def _save_moments(optimizer: torch.optim.Optimizer, path: Path) -> dict[str, int]:
+    tensors: dict[str, torch.Tensor] = {}
+    steps: dict[str, int] = {}
+    for number, parameter in _numbered(optimizer):
+        state = optimizer.state.get(parameter)
+        if state:
+            steps[str(number)] = int(state["step"])
+            for name in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{number}.{name}"] = state[name].detach().cpu().contiguous()
+    save_file(tensors, path)
+    sync_file(path)
+    return steps
+
+
+def _state_to_bytes(state: torch.Tensor) -> str:
+    return base64.b64encode(state.cpu().numpy().tobytes()).decode()
+
+
+def _bytes_to_state(text: str) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), dtype=np.uint8).copy())

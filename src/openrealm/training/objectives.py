@@ -1,0 +1,380 @@
+"""The stages of pre-training, each a batch to a loss: plain masked LM, inverse cloze, reader
+warm-up, and REALM's joint objective; knows nothing of the loop around them.
+
+A stage says what it trains and at which rate, computes the loss of a step, and reports numbers.
+Its examples are a function of the step, so that nothing has to be fast-forwarded on resume.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from openrealm.config import option
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedQuery, MaskedTexts
+from openrealm.models import likelihood
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of
+from openrealm.training.batches import (
+    cloze_inputs,
+    masked_batch,
+    masked_text_inputs,
+    origins,
+    query_inputs,
+    to_device,
+)
+from openrealm.training.refresh import LiveIndex
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlmConfig:
+    """Plain masked-LM pre-training of the reader's BERT."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(64, "Chunks per step.", minimum=1)
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
+    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
+    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
+    share: bool = option(True, "Start the towers from the resulting BERT.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IctConfig:
+    """Inverse cloze warm start of the embedder."""
+
+    steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
+    batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
+    removal: float = option(
+        0.9,
+        "Probability that the sentence is taken out of its chunk.",
+        minimum=0.0,
+        maximum=1.0,
+        source="orqa/datasets/ict_dataset.py",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupConfig:
+    """Reader warm-up: the joint loss with the retriever frozen, own chunk allowed."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(32, "Queries per step.", minimum=1)
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
+    k: int = option(3, "Candidates, the null chunk included.", minimum=2)
+    own_chunk: float = option(
+        0.5,
+        "Probability that the query's own chunk is among the candidates: the one chunk that "
+        "surely holds the answer, from which the reader learns to copy.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig:
+    """REALM: retriever and reader together."""
+
+    steps: int = option(200_000, "Steps; 0 leaves the stage out.", minimum=0, source="section 4.3")
+    batch_size: int = option(512, "Queries per step.", minimum=1, source="section 4.3")
+    lr: float = option(3e-5, "Peak learning rate of the reader.", source="section 4.3")
+    lr_retriever: float = option(3e-5, "Peak learning rate of the towers.", source="section 4.3")
+    marginal: str = option(
+        "token",
+        "Marginal likelihood of each masked token, or of the span as a whole.",
+        choices=("token", "span"),
+        source="token: realm/model.py; span: equation 1",
+    )
+    null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What the stages share.
+
+    Attributes:
+        model: Embedder and reader.
+        corpus: Knowledge corpus: what is retrieved from.
+        texts: Training texts: what is masked; may be the same object.
+        templates: How inputs are joined.
+        seed: Seed of the order of examples.
+        groups: Forward passes run in so many groups of similar length.
+        autocast: Lower precision for matrix products, or None.
+    """
+
+    model: Realm
+    corpus: ChunkStore
+    texts: ChunkStore
+    templates: Templates
+    seed: int
+    groups: int
+    autocast: torch.dtype | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+    def precision(self) -> torch.autocast:
+        """Context in which forward passes run."""
+        dtype = self.autocast or torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss of one step, numbers about it, and how many tokens went through an encoder."""
+
+    loss: Tensor
+    metrics: Metrics
+    num_tokens: int
+    num_examples: int
+    retrieval_s: float = 0.0
+
+
+class Stage(Protocol):
+    """One objective with its data."""
+
+    name: str
+    steps: int
+    uses_index: bool
+    moves_retriever: bool
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """Modules that are trained, with their peak learning rates."""
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Loss of one step over the given index."""
+
+
+class MlmStage:
+    """-log p(y_j|x) of random masked words, no retrieval: BERT's objective."""
+
+    name = "mlm"
+    uses_index = False
+    moves_retriever = False
+
+    def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
+        self._parts, self._config = parts, config
+        self.steps = config.steps
+        self._texts = MaskedTexts(
+            parts.texts,
+            seed=parts.seed,
+            mask_rate=config.mask_rate,
+            max_tokens=parts.templates.joint_tokens - 2,
+            whole_words=config.whole_words,
+        )
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """The reader alone."""
+        return [(self._parts.model.reader.masked_lm, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Cross-entropy at the masked positions."""
+        parts = self._parts
+        texts = self._texts.batch(step, self._config.batch_size)
+        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
+        device = parts.device
+        with parts.precision():
+            logits = parts.model.reader.logits_at(
+                inputs.to(device), positions.to(device), groups=parts.groups
+            )
+        targets, real = targets.to(device), real.to(device)
+        log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
+        loss = likelihood.per_token_loss(log_p.view_as(targets), real)
+        right = (logits.argmax(dim=-1) == targets)[real].float().mean()
+        return StepResult(
+            loss=loss,
+            metrics={"mlm/accuracy": float(right)},
+            num_tokens=int(inputs.lengths.sum()),
+            num_examples=len(texts),
+        )
+
+
+class IctStage:
+    """Inverse cloze: a sentence retrieves the chunk that it was taken from, among the batch's."""
+
+    name = "ict"
+    uses_index = False
+    moves_retriever = True
+
+    def __init__(self, parts: Ingredients, config: IctConfig) -> None:
+        self._parts, self._config = parts, config
+        self.steps = config.steps
+        # The knowledge corpus is what the embedder has to know.
+        self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=config.removal)
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """Both towers."""
+        return [(self._parts.model.embedder, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Softmax cross-entropy over the chunks of the batch."""
+        parts = self._parts
+        pairs = self._pairs.batch(step, self._config.batch_size)
+        queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
+        rows = torch.tensor([pair.row for pair in pairs])
+        own = torch.arange(len(rows))
+        # A small corpus may show a chunk twice in a batch: its copy is no negative.
+        allowed = (rows[:, None] != rows[None, :]) | (own[:, None] == own[None, :])
+        with parts.precision():
+            query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
+            chunk_emb = parts.model.embedder.embed_chunks(
+                chunks.to(parts.device), groups=parts.groups
+            )
+        query_emb, chunk_emb = query_emb.float(), chunk_emb.float()
+        loss = likelihood.in_batch_cross_entropy(
+            query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
+        )
+        right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float().mean()
+        return StepResult(
+            loss=loss,
+            metrics={"ict/accuracy": float(right)},
+            num_tokens=int(queries.lengths.sum() + chunks.lengths.sum()),
+            num_examples=len(pairs),
+        )
+
+
+class WarmupStage:
+    """The joint loss with the retriever frozen and the query's own chunk sometimes allowed.
+
+    Without it, a reader that cannot use chunks yet sends the retriever noise, and learns to ignore
+    what it is given before the retriever can find anything.
+    """
+
+    name = "warmup"
+    uses_index = True
+    moves_retriever = False
+
+    def __init__(self, parts: Ingredients, config: WarmupConfig, queries: MaskedQueries) -> None:
+        self._parts, self._config, self._queries = parts, config, queries
+        self.steps = config.steps
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """The reader alone."""
+        return [(self._parts.model.reader.masked_lm, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Marginal likelihood over the null chunk, retrieved chunks and, at times, the own one."""
+        assert live is not None
+        parts = self._parts
+        queries = self._queries.batch(step, self._config.batch_size)
+        started = time.perf_counter()
+        with torch.no_grad(), parts.precision():
+            found = _retrieve(parts, queries, live, self._config.k - 1)
+            retrieval_s = time.perf_counter() - started
+            found = self._with_own(found, queries, step)
+            batch = masked_batch(queries, found, parts.corpus, parts.templates)
+            chunk_emb = self._known_vectors(found, live)
+        batch = to_device(batch, parts.device)
+        with parts.precision():
+            output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
+        result = _joint_result(batch, output, marginal="token", prefix="warmup")
+        return replace(result, retrieval_s=retrieval_s)
+
+    def _with_own(
+        self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
+    ) -> npt.NDArray[np.int64]:
+        """The last candidate replaced by the query's own chunk, with the set probability."""
+        if self._parts.texts is not self._parts.corpus:
+            return found
+        draw = np.random.default_rng((self._parts.seed, 5, step))
+        own = draw.random(len(queries)) < self._config.own_chunk
+        found[own, -1] = [query.row for query, yes in zip(queries, own, strict=True) if yes]
+        return found
+
+    def _known_vectors(self, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:
+        """Vectors of the distinct candidates out of the index: the retriever does not move."""
+        parts = self._parts
+        empty = np.empty(0, dtype=np.int32)
+        null = parts.templates.chunk([empty], [empty]).to(parts.device)
+        rows = torch.from_numpy(np.unique(found[found >= 0]))
+        vectors = live.index.chunk_emb[rows.to(live.index.chunk_emb.device)]
+        null_emb = parts.model.embedder.embed_chunks(null).float()
+        return torch.cat([null_emb, vectors.float()])
+
+
+class JointStage:
+    """REALM's objective: -log sum_z p(y|z,x) p(z|x) over the null chunk and the top of the index."""
+
+    name = "realm"
+    uses_index = True
+    moves_retriever = True
+
+    def __init__(
+        self, parts: Ingredients, config: JointConfig, queries: MaskedQueries, *, k: int
+    ) -> None:
+        self._parts, self._config, self._queries, self._k = parts, config, queries, k
+        self.steps = config.steps
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """Reader and towers, at rates of their own."""
+        model = self._parts.model
+        return [
+            (model.reader.masked_lm, self._config.lr),
+            (model.embedder, self._config.lr_retriever),
+        ]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Retrieve with the current query vectors, embed the candidates again, read, marginalise."""
+        assert live is not None
+        parts, config = self._parts, self._config
+        queries = self._queries.batch(step, config.batch_size)
+        started = time.perf_counter()
+        with torch.no_grad(), parts.precision():
+            found = _retrieve(parts, queries, live, self._k - 1)
+        retrieval_s = time.perf_counter() - started
+        batch = masked_batch(
+            queries, found, parts.corpus, parts.templates, null_chunk=config.null_chunk
+        )
+        batch = to_device(batch, parts.device)
+        with parts.precision():
+            output = parts.model(batch, groups=parts.groups)
+        result = _joint_result(batch, output, marginal=config.marginal, prefix="realm")
+        return replace(result, retrieval_s=retrieval_s)
+
+
+def _retrieve(
+    parts: Ingredients, queries: Sequence[MaskedQuery], live: LiveIndex, num_chunks: int
+) -> npt.NDArray[np.int64]:
+    """Candidates by the present query tower, without its dropout."""
+    embedder = parts.model.embedder
+    was_training = embedder.training
+    embedder.eval()
+    query_emb = embedder.embed_queries(query_inputs(queries, parts.templates).to(parts.device))
+    embedder.train(was_training)
+    where = origins(queries, parts.texts, texts_are_corpus=parts.texts is parts.corpus)
+    return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
+
+
+def _joint_result(
+    batch: MaskedBatch, output: MaskedOutput, *, marginal: str, prefix: str
+) -> StepResult:
+    if marginal == "span":
+        log_p_span = likelihood.marginal_per_span(
+            output.log_p_z, output.log_p_y_given_z, batch.mask_mask
+        )
+        loss = likelihood.per_span_loss(log_p_span, batch.mask_mask)
+    else:
+        loss = likelihood.per_token_loss(output.log_p_y, batch.mask_mask)
+    with torch.no_grad():
+        utility = likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z)
+        metrics = {
+            f"{prefix}/utility": float(utility[batch.mask_mask].mean()),
+            f"{prefix}/p_null": float(output.log_p_z[:, 0].exp().mean()),
+            f"{prefix}/entropy": float(likelihood.entropy(output.log_p_z).mean()),
+        }
+    tokens = batch.query.lengths.sum() + batch.chunks.lengths.sum() + batch.joint.lengths.sum()
+    return StepResult(
+        loss=loss, metrics=metrics, num_tokens=int(tokens), num_examples=len(batch.query)
+    )

@@ -1,0 +1,145 @@
+"""The optimiser and schedule of BERT's original code, with its departures from Adam selectable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from openrealm.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """What all stages share."""
+
+    weight_decay: float = option(
+        0.01,
+        "Decoupled weight decay; none on biases and LayerNorms.",
+        minimum=0.0,
+        source="bert/optimization.py",
+    )
+    beta1: float = option(0.9, "Decay of the first moment.", source="bert/optimization.py")
+    beta2: float = option(0.999, "Decay of the second moment.", source="bert/optimization.py")
+    eps: float = option(1e-6, "Added to the root of the second moment.", source="bert")
+    bias_correction: bool = option(
+        False, "Adam's bias correction, which BERT's code leaves out.", source="bert"
+    )
+    clip_norm: float = option(
+        1.0, "Largest norm of all gradients together.", minimum=0.0, source="bert/optimization.py"
+    )
+    warmup_fraction: float = option(
+        0.1,
+        "Part of a stage's steps with rising learning rate.",
+        minimum=0.0,
+        maximum=1.0,
+        source="realm/model.py",
+    )
+    final_fraction: float = option(
+        0.0,
+        "Learning rate at a stage's end as a part of its peak.",
+        minimum=0.0,
+        maximum=1.0,
+        source="bert/optimization.py",
+    )
+
+
+class AdamWeightDecay(torch.optim.Optimizer):
+    """Adam with decoupled weight decay and, by default, without bias correction.
+
+    `torch.optim.AdamW` always corrects; without the correction, the first steps are several times
+    longer, which BERT's warm-up allows for.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], config: OptimConfig) -> None:
+        """Takes parameter groups with ``params``, ``lr`` and ``weight_decay``."""
+        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
+        self._config = config
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._update(params, lr=group["lr"], weight_decay=group["weight_decay"])
+
+    def _update(self, params: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
+        config = self._config
+        for p in params:
+            if p not in self.state:
+                self.state[p] = {
+                    "step": 0,
+                    "exp_avg": torch.zeros_like(p),
+                    "exp_avg_sq": torch.zeros_like(p),
+                }
+            self.state[p]["step"] += 1
+        grads: list[torch.Tensor] = [p.grad for p in params if p.grad is not None]
+        first = [self.state[p]["exp_avg"] for p in params]
+        second = [self.state[p]["exp_avg_sq"] for p in params]
+        torch._foreach_lerp_(first, grads, 1 - config.beta1)
+        torch._foreach_mul_(second, config.beta2)
+        torch._foreach_addcmul_(second, grads, grads, 1 - config.beta2)
+        steps = [self.state[p]["step"] for p in params]
+        roots = torch._foreach_sqrt(second)
+        if config.bias_correction:
+            torch._foreach_div_(roots, [math.sqrt(1 - config.beta2**n) for n in steps])
+        torch._foreach_add_(roots, config.eps)
+        updates = torch._foreach_div(first, roots)
+        if config.bias_correction:
+            torch._foreach_div_(updates, [1 - config.beta1**n for n in steps])
+        if weight_decay:
+            torch._foreach_add_(updates, params, alpha=weight_decay)
+        torch._foreach_add_(params, updates, alpha=-lr)
+
+
+def parameter_groups(
+    modules: Iterable[tuple[nn.Module, float]], *, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Groups of trainable parameters, two per module: with weight decay and without.
+
+    Args:
+        modules: Modules with their peak learning rates; a parameter belongs to the first that
+            has it.
+        weight_decay: Decay of everything but biases and LayerNorms.
+    """
+    groups: list[dict[str, Any]] = []
+    taken: set[int] = set()
+    for module, lr in modules:
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for name, parameter in module.named_parameters():
+            if id(parameter) in taken or not parameter.requires_grad:
+                continue
+            taken.add(id(parameter))
+            is_plain = name.endswith("bias") or "layer_norm" in name.lower().replace(
+                "layernorm", "layer_norm"
+            )
+            (plain if is_plain else decayed).append(parameter)
+        for params, decay in ((decayed, weight_decay), (plain, 0.0)):
+            if params:
+                groups.append({"params": params, "lr": lr, "peak": lr, "weight_decay": decay})
+    return groups
+
+
+def learning_rate_factor(step: int, steps: int, config: OptimConfig) -> float:
+    """The part of the peak learning rate at a step: linear rise, then linear decay.
+
+    The decay is measured from step 0, as in bert/optimization.py: when the rise ends, the rate
+    falls at once by the part of the decay that lies behind.
+    """
+    warmup = config.warmup_fraction * steps
+    if step < warmup:
+        return (step + 1) / math.ceil(warmup)
+    left = 1.0 - step / steps
+    return config.final_fraction + (1.0 - config.final_fraction) * left
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group to its peak rate times the factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

@@ -1,0 +1,174 @@
+"""Is retrieval being learned? Held-out masked queries answered by recall, utility and accuracy;
+knows nothing of training steps.
+
+A falling loss proves nothing: a reader that ignores its chunks lowers it too. The probe asks of
+sentences that no step has seen: does retrieval find, among chunks that are not trivial, one that
+holds the masked words; and does reading help to predict them?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.matching import find_answer_spans
+from openrealm.data.pretraining import MaskedQuery
+from openrealm.models import likelihood
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import MaskedBatch, Realm, device_of
+from openrealm.retrieval.retriever import NO_CHUNK, Retriever
+from openrealm.training.batches import masked_batch, origins, query_inputs, to_device
+
+RECALL_AT = (1, 5, 20)
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """Means over held-out masked queries; per-query values for intervals and pairs.
+
+    Attributes:
+        recall: Part of the queries with the masked words in the top 1, 5, 20 chunks.
+        utility: log p(y|x) - log p(y|null,x), in nats per masked token.
+        accuracy: Part of the masked tokens that the marginal predicts.
+        accuracy_without: The same with the null chunk alone.
+        p_null: Probability of the null chunk.
+        entropy: Entropy of p(z|x) in nats.
+        loss: -log p(y|x) in nats per masked token.
+        values: Per-query ``recall@1`` ..., ``utility``, ``accuracy``, ``accuracy_without``.
+    """
+
+    recall: dict[int, float]
+    utility: float
+    accuracy: float
+    accuracy_without: float
+    p_null: float
+    entropy: float
+    loss: float
+    values: dict[str, npt.NDArray[np.float64]]
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers for the log, under ``probe/``."""
+        numbers = {f"probe/recall@{k}": value for k, value in self.recall.items()}
+        for name in ("utility", "accuracy", "accuracy_without", "p_null", "entropy", "loss"):
+            numbers[f"probe/{name}"] = getattr(self, name)
+        return numbers
+
+
+def run_probe(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    retriever: Retriever,
+    *,
+    corpus: ChunkStore,
+    texts: ChunkStore,
+    templates: Templates,
+    k: int,
+    batch_size: int = 32,
+) -> ProbeReport:
+    """Asks the model the held-out queries.
+
+    Args:
+        model: Embedder and reader.
+        queries: Held-out masked queries.
+        retriever: Over the index to be judged.
+        corpus: The chunks of that index.
+        texts: Where the queries come from.
+        templates: How inputs are joined.
+        k: Candidates read, the null chunk included.
+        batch_size: Queries per forward pass.
+    """
+    was_training = model.training
+    model.eval()
+    parts: list[dict[str, npt.NDArray[np.float64]]] = []
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(queries), batch_size):
+                batch = queries[start : start + batch_size]
+                parts.append(_probe_batch(model, batch, retriever, corpus, texts, templates, k))
+    finally:
+        model.train(was_training)
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    means = {name: float(value.mean()) for name, value in values.items()}
+    return ProbeReport(
+        recall={n: means.pop(f"recall@{n}") for n in RECALL_AT}, values=values, **means
+    )
+
+
+def holds(
+    body_ids: npt.NDArray[np.int32], targets: npt.NDArray[np.int32], store: ChunkStore
+) -> bool:
+    """Whether a chunk holds a token sequence as whole words."""
+    continues = store.tokenizer.is_continuation
+    spans = find_answer_spans(body_ids, [targets.tolist()], is_continuation=continues)
+    return any(not continues[body_ids[start]] for start, _ in spans)
+
+
+def _probe_batch(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    retriever: Retriever,
+    corpus: ChunkStore,
+    texts: ChunkStore,
+    templates: Templates,
+    k: int,
+) -> dict[str, npt.NDArray[np.float64]]:
+    device = device_of(model)
+    query_emb = model.embedder.embed_queries(query_inputs(queries, templates).to(device))
+    where = origins(queries, texts, texts_are_corpus=texts is corpus)
+    found = retriever.candidates(query_emb, max(max(RECALL_AT), k - 1), origins=where)
+    hit = np.array(
+        [
+            [
+                row != NO_CHUNK and holds(corpus.body_ids(int(row)), q.targets, corpus)
+                for row in rows
+            ]
+            for q, rows in zip(queries, found, strict=True)
+        ]
+    )
+    batch = to_device(masked_batch(queries, found[:, : k - 1], corpus, templates), device)
+    values = _read_values(model, batch)
+    values |= {f"recall@{n}": hit[:, :n].any(axis=1).astype(np.float64) for n in RECALL_AT}
+    return values
+
+
+def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.float64]]:
+    output = model(batch, groups=2)
+    real = batch.mask_mask
+    num = real.sum(dim=1)
+    per_query = {
+        "utility": likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z),
+        "loss": -output.log_p_y,
+        "accuracy": _correct(model, batch, output.log_p_z),
+        "accuracy_without": _correct(model, batch, _null_only(output.log_p_z)),
+    }
+    values = {
+        name: (value.masked_fill(~real, 0.0).sum(dim=1) / num).double().cpu().numpy()
+        for name, value in per_query.items()
+    }
+    values["p_null"] = output.log_p_z[:, 0].exp().double().cpu().numpy()
+    values["entropy"] = likelihood.entropy(output.log_p_z).double().cpu().numpy()
+    return values
+
+
+def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
+    alone = torch.full_like(log_p_z, torch.finfo(log_p_z.dtype).min)
+    alone[:, 0] = 0.0
+    return alone
+
+
+def _correct(model: Realm, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:
+    """Whether the most probable token under the marginal is the one masked out."""
+    query, slot = batch.joint_slots.unbind(dim=1)
+    positions = batch.mask_positions[query]
+    log_p = torch.log_softmax(
+        model.reader.logits_at(batch.joint, positions, groups=2).float(), dim=-1
+    )
+    weighted = (log_p + log_p_z[query, slot][:, None, None]).exp()
+    mixture = weighted.new_zeros((len(log_p_z), *weighted.shape[1:]))
+    mixture.index_add_(0, query, weighted)
+    return (mixture.argmax(dim=-1) == batch.targets).float()

@@ -1,0 +1,131 @@
+"""The live index of a training run and its refreshing; knows nothing of losses or examples.
+
+Training moves the embedder, so the embeddings that candidates are found with go stale. A `Refresh`
+is asked between two steps whether a newer snapshot is there, and what it returns is swapped in.
+Here the work is done in line, in the same process; the interface lets it move beside the training,
+since the trainer only ever sees published snapshots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from openrealm.config import option
+from openrealm.corpus.store import ChunkStore
+from openrealm.index.mips import ExactIndex
+from openrealm.index.snapshot import Snapshot, generations, prune
+from openrealm.models.embedder import Embedder
+from openrealm.models.inputs import Templates
+from openrealm.progress import Progress
+from openrealm.retrieval.embedding import snapshot_key, write_snapshot
+from openrealm.retrieval.retriever import RetrievalConfig, Retriever
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshConfig:
+    """When and how the corpus is embedded again."""
+
+    every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.3")
+    dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
+    batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
+    shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
+
+
+@dataclass(frozen=True)
+class LiveIndex:
+    """The index that candidates come from, and what it was made of.
+
+    Attributes:
+        retriever: Finds candidates in it.
+        index: Its vectors.
+        generation: Number of its snapshot.
+        step: Training step of the weights that made it.
+    """
+
+    retriever: Retriever
+    index: ExactIndex
+    generation: int
+    step: int
+
+
+class Refresh(Protocol):
+    """Where newer snapshots come from."""
+
+    def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
+        """A snapshot to swap in before this step, or None to go on with the live one."""
+
+
+class InlineRefresh:
+    """Embeds the corpus in the training process, every so many steps."""
+
+    def __init__(
+        self,
+        corpus: ChunkStore,
+        embedder: Embedder,
+        templates: Templates,
+        directory: Path,
+        config: RefreshConfig,
+        *,
+        autocast: torch.dtype | None,
+        progress: Progress,
+    ) -> None:
+        self._corpus, self._embedder, self._templates = corpus, embedder, templates
+        self._directory, self._config = directory, config
+        self._autocast, self._progress = autocast, progress
+
+    def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
+        """A new snapshot where the live one is ``every`` steps old or there is none."""
+        if live is not None and total_step - live.step < self._config.every:
+            return None
+        return self.now(total_step)
+
+    def now(self, total_step: int) -> Snapshot:
+        """A snapshot by the present weights; the newest published one where it is of these."""
+        published = generations(self._directory)
+        if published:
+            newest = Snapshot.open(self._directory / f"{published[-1]:06d}")
+            if newest.manifest.key == snapshot_key(self._corpus, self._embedder):
+                return newest
+        return write_snapshot(
+            self._corpus,
+            self._embedder,
+            self._templates,
+            self._directory,
+            generation=published[-1] + 1 if published else 1,
+            step=total_step,
+            dtype=self._config.dtype,
+            shard_rows=self._config.shard_rows,
+            batch_tokens=self._config.batch_tokens,
+            autocast=self._autocast,
+            progress=self._progress,
+        )
+
+    def open(self, generation: int) -> Snapshot:
+        """A published snapshot, checked against the corpus; its weights may be older ones."""
+        snapshot = Snapshot.open(self._directory / f"{generation:06d}")
+        key = snapshot_key(self._corpus, self._embedder)
+        snapshot.require(key, parts=("tokenizer", "corpus"))
+        snapshot.verify()
+        return snapshot
+
+    def prune(self, keep: set[int]) -> None:
+        """Removes snapshots that neither a checkpoint nor the live index needs."""
+        prune(self._directory, keep=keep)
+
+
+def go_live(
+    snapshot: Snapshot, corpus: ChunkStore, config: RetrievalConfig, *, device: torch.device
+) -> LiveIndex:
+    """Loads a snapshot for searching: half precision on a GPU, float32 on a CPU."""
+    vectors = torch.from_numpy(snapshot.read()).to(device)
+    index = ExactIndex(vectors if device.type == "cuda" else vectors.float())
+    return LiveIndex(
+        retriever=Retriever(corpus, index, config),
+        index=index,
+        generation=snapshot.manifest.generation,
+        step=snapshot.manifest.step,
+    )
