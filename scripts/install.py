@@ -92,6 +92,8 @@ def install_default_torch(version: str) -> None:
 
 def install_package(constraints: str) -> None:
     """Installs openrealm, editable, with all that its developers and its demo need."""
+    # Before 23.3 pip overlooks extras spelt with "_", and lxml's, which trafilatura needs, is.
+    run_pip(["install", "pip>=23.3"])
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "constraints.txt"
         pins.write_text(constraints, encoding="utf-8")

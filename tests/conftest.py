@@ -16,7 +16,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Annotated shapes are checked at every call of these packages' functions.
-SHAPE_CHECKED = ["openrealm.models", "openrealm.index", "openrealm.retrieval", "openrealm.training"]
+SHAPE_CHECKED = [
+    "openrealm.batching",
+    "openrealm.index",
+    "openrealm.models",
+    "openrealm.retrieval",
+    "openrealm.training",
+]
 assert not set(SHAPE_CHECKED) & set(sys.modules), "imported before the shape checks were installed"
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 

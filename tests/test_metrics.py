@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -204,12 +203,13 @@ def test_a_beir_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         read_beir_judgments(tmp_path)
 
 
-@pytest.mark.skipif("OPENREALM_SHARED" not in os.environ, reason="OPENREALM_SHARED is not set")
 @pytest.mark.parametrize(
     ("name", "queries", "judged"), [("cranfield", 225, 1836), ("cisi", 76, 3114)]
 )
-def test_the_shared_collections_are_read_whole(name: str, queries: int, judged: int) -> None:
-    directory = Path(os.environ["OPENREALM_SHARED"]) / "data" / "beir" / name
+def test_the_shared_collections_are_read_whole(
+    shared_data: Path, name: str, queries: int, judged: int
+) -> None:
+    directory = shared_data / "data" / "beir" / name
     judgments = read_beir_judgments(directory)
     assert len(judgments.queries) == queries
     assert sum(map(len, judgments.qrels.values())) == judged

@@ -12,6 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from generator.facts import Entity, Fact, Row, bare, draw, pick, read_table
 from generator.phrases import HOPS, RELATIONS
@@ -120,7 +121,7 @@ class Facts:
         return Cell(relation, Fact(relation.name, subject, row[relation.column]), row)
 
     def fill(self, cell: Cell, phrases: Phrases, place: str) -> Sentence | None:
-        """Choose a phrase by the article's title and the fact, and fill its slots.
+        """Choose among the phrases that tell most of the row's facts, and fill the slots.
 
         Args:
             cell: the fact to tell.
@@ -134,6 +135,8 @@ class Facts:
         usable = tuple(p for p in phrases if fields_of(p) <= slots.keys())
         if not usable:
             return None
+        most = max(phrase.count("{=") for phrase in usable)
+        usable = tuple(phrase for phrase in usable if phrase.count("{=") == most)
         phrase = pick(f"{place}|{cell.fact.relation}|{cell.fact.subject.form}", usable)
         also = re.findall(r"\{=(\w+)\}", phrase)
         facts = [cell.fact]
@@ -162,6 +165,9 @@ def slots_of(cell: Cell) -> dict[str, str]:
     """Return what may stand in the slots of the phrases and topics of one fact."""
     subject, value = cell.fact.subject, cell.fact.object
     slots = {**cell.row, "s": subject.form, "o": value, "bare_s": subject.name}
+    for column in ("role", "form"):
+        if word := cell.row.get(column):
+            slots[f"a_{column}"] = f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
     slots["initial"] = unicodedata.normalize("NFKD", subject.name)[0].upper()
     if value.isdigit():
         number = int(value)
@@ -207,6 +213,10 @@ def write_entity_articles(facts: Facts) -> list[Article]:
         for hop in hops[turn:] + hops[:turn]:
             if articles[entity].num_words < WORDS_WANTED:
                 add(articles, entity, facts.hop(hop, entity, row))
+    for cell in facts.cells:
+        if not articles[cell.fact.subject].is_long_enough:
+            for phrase in cell.relation.forward:  # say it again in other words
+                add_if_short(articles, cell.fact.subject, facts.fill(cell, (phrase,), "again"))
     return [a for e, a in articles.items() if e in facts.subjects or a.is_long_enough]
 
 
@@ -229,6 +239,14 @@ def add(articles: dict[Entity, Article], entity: Entity, sentence: Sentence | No
         article.sentences.append(sentence)
 
 
+def add_if_short(
+    articles: dict[Entity, Article], entity: Entity, sentence: Sentence | None
+) -> None:
+    """Append a sentence as long as the article has too few words."""
+    if not articles[entity].is_long_enough:
+        add(articles, entity, sentence)
+
+
 def write_overviews(facts: Facts, articles: Sequence[Article]) -> list[Article]:
     """Write overviews of the facts told in one article only, and of relations that ask for it."""
     told: dict[Fact, int] = defaultdict(int)
@@ -236,8 +254,11 @@ def write_overviews(facts: Facts, articles: Sequence[Article]) -> list[Article]:
         for fact in {fact for sentence in article.sentences for fact in sentence.facts}:
             told[fact] += 1
     waiting = [
-        cell for cell in facts.cells if cell.relation.overview_always or told[cell.fact] < 2
+        cell
+        for cell in facts.cells
+        if cell.relation.overview and (cell.relation.overview_always or told[cell.fact] < 2)
     ]
+    waiting = drop_covered(facts, waiting, told)
     groups: dict[str, list[Cell]] = defaultdict(list)
     for level in range(max(len(r.topics) for r in facts.relations)):
         waiting = take_groups(waiting, level, groups)
@@ -245,6 +266,18 @@ def write_overviews(facts: Facts, articles: Sequence[Article]) -> list[Article]:
     for topic, cells in sorted(groups.items()):
         overviews += write_overview(facts, topic, cells)
     return overviews
+
+
+def drop_covered(facts: Facts, cells: Sequence[Cell], told: Mapping[Fact, int]) -> list[Cell]:
+    """Leave out the facts that the overview sentence of another fact of the row tells as well."""
+    kept, covered = [], set[Fact]()
+    for cell in sorted(cells, key=lambda c: -max(p.count("{=") for p in c.relation.overview)):
+        if cell.fact in covered and told[cell.fact] > 0:
+            continue
+        sentence = facts.fill(cell, cell.relation.overview, "")
+        covered |= set(sentence.facts[1:]) if sentence else set()
+        kept.append(cell)
+    return kept
 
 
 def take_groups(cells: Iterable[Cell], level: int, groups: dict[str, list[Cell]]) -> list[Cell]:
@@ -272,7 +305,7 @@ def write_overview(facts: Facts, topic: str, cells: Sequence[Cell]) -> list[Arti
     parts = math.ceil(len(ordered) / MAX_SENTENCES)
     bounds = [round(part * len(ordered) / parts) for part in range(parts + 1)]
     articles = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         members = ordered[start:stop]
         ends = f"{bare(members[0].fact.subject.form)} to {bare(members[-1].fact.subject.form)}"
         title = topic if parts == 1 else f"{topic}: {ends}"
@@ -281,8 +314,18 @@ def write_overview(facts: Facts, topic: str, cells: Sequence[Cell]) -> list[Arti
             sentence = facts.fill(cell, cell.relation.overview, topic)
             if sentence is not None and article.has_room_for(sentence):
                 article.sentences.append(sentence)
+        repeat_in_other_words(facts, article, members)
         articles.append(article)
     return articles
+
+
+def repeat_in_other_words(facts: Facts, article: Article, cells: Sequence[Cell]) -> None:
+    """Lengthen an overview that has too few words: tell its facts once more, by other phrases."""
+    for cell in cells:
+        for phrase in cell.relation.overview:
+            sentence = facts.fill(cell, (phrase,), "again")
+            if not article.is_long_enough and sentence and article.has_room_for(sentence):
+                article.sentences.append(sentence)
 
 
 def sort_key(cell: Cell) -> tuple[int, str]:

@@ -36,6 +36,8 @@ class Entity:
     @property
     def title(self) -> str:
         """The name as the title of an article, before namesakes are told apart."""
+        if match := re.fullmatch(r"(country|state) of (.+)", self.name):
+            return f"{match[2]} ({match[1]})"
         return self.name[0].upper() + self.name[1:]
 
 

@@ -15,8 +15,8 @@ Phrases = tuple[str, ...]
 class Relation:
     """A column of a table and its wordings.
 
-    A phrase has slots: ``{s}`` the subject, ``{o}`` the object, ``{column}`` another cell of the row
-    (a phrase whose cell is empty is not used), and ``{=column}`` for a cell whose fact the phrase
+    A phrase has slots: ``{s}`` the subject, ``{o}`` the object, ``{column}`` another cell of the
+    row (a phrase whose cell is empty is not used), and ``{=column}`` a cell whose fact the phrase
     tells as well. The wordings of ``forward``, ``reverse``, ``overview`` and ``elsewhere`` share
     as few words as they can, so that no telling of a fact repeats another.
 
@@ -33,7 +33,8 @@ class Relation:
         topics: titles of the overview articles, tried in order until a group is large enough; may
             hold slots, and ``{decade}``, ``{century}``, ``{tens}`` for numbers, ``{initial}``.
         overview_always: tell every fact in an overview, not just those told only once elsewhere.
-        queries: questions in words that no article uses.
+        queries: questions for the object in words that no article uses.
+        reverse_queries: such questions for the subject.
         questions: questions in everyday words, for the object.
         reverse_questions: questions for the subject; empty where several subjects share an object.
     """
@@ -50,6 +51,7 @@ class Relation:
     topics: Phrases = ()
     overview_always: bool = False
     queries: Phrases = ()
+    reverse_queries: Phrases = ()
     questions: Phrases = ()
     reverse_questions: Phrases = ()
 

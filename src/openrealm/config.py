@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -125,7 +126,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def to_toml(config: Any, *, path: str = "") -> str:
-    """The config as TOML with a comment above every field; reading it back gives an equal config."""
+    """The config as TOML, a comment above every field; reading it back gives an equal config."""
     plain, nested = [], []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -154,8 +155,10 @@ def _toml_field(field: dataclasses.Field[Any], value: Any) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    # JSON's strings, numbers and booleans are TOML's too.
-    return json.dumps(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # JSON's strings, numbers and booleans are TOML's too, but for surrogate pairs and a raw DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parse_value(text: str) -> Any:
@@ -177,6 +180,8 @@ def _checked(where: str, value: Any, hint: Any, meta: Mapping[str, Any]) -> Any:
     if choices is not None and value not in choices:
         allowed = ", ".join(map(str, choices))
         raise ConfigError(f"{where} = {value!r} is not one of: {allowed}")
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{where} = nan is not a number; it takes one")
     if value is not None and minimum is not None and value < minimum:
         raise ConfigError(f"{where} = {value!r} is below the least allowed value, {minimum}")
     if value is not None and maximum is not None and value > maximum:

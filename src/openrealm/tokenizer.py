@@ -1,5 +1,4 @@
-"""WordPiece: text to token ids with character offsets, and back; knows nothing of models or files
-of documents.
+"""WordPiece: text to token ids with character offsets, and back; knows nothing of models.
 
 A thin layer over the `tokenizers` library that fixes what this package relies on: BERT's
 normalisation and pre-tokenisation, the five special tokens, and a fingerprint that tells two
@@ -42,8 +41,11 @@ class WordPiece:
         """Wraps a `tokenizers.Tokenizer` whose model is WordPiece.
 
         Raises:
-            InputError: The vocabulary lacks one of the special tokens.
+            InputError: Another model, or a vocabulary that lacks one of the special tokens.
         """
+        if not isinstance(inner.model, models.WordPiece):
+            kind = type(inner.model).__name__
+            raise InputError(f"the tokenizer is a {kind} model; only WordPiece is supported")
         missing = [token for token in SPECIAL_TOKENS if inner.token_to_id(token) is None]
         if missing:
             raise InputError(f"the vocabulary lacks the special tokens {', '.join(missing)}")
@@ -58,17 +60,18 @@ class WordPiece:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int, lowercase: bool = True) -> WordPiece:
-        """A vocabulary learned from an iterator of texts, which is read once."""
+        """A vocabulary learned from texts, held in memory; a function of the texts alone."""
+        texts = list(texts)
         inner = _bert_tokenizer(models.WordPiece(unk_token=UNK), lowercase=lowercase)
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocab_size,
-            special_tokens=list(SPECIAL_TOKENS),
+            # The trainer breaks ties by number, and would number "##x" pieces in hash order.
+            special_tokens=[*SPECIAL_TOKENS, *_continuing_characters(texts, inner)],
             continuing_subword_prefix=_PREFIX,
             show_progress=False,
         )
         inner.train_from_iterator(texts, trainer)
-        # The trainer breaks ties by hash order: rebuilt from its sorted vocabulary, so that the
-        # ids are a function of the vocabulary alone.
+        # Rebuilt from its sorted vocabulary, without the trainer's own special tokens.
         vocab = inner.get_vocab()
         words = sorted(set(vocab) - set(SPECIAL_TOKENS), key=lambda w: (w.startswith(_PREFIX), w))
         ids = {word: number for number, word in enumerate([*SPECIAL_TOKENS, *words])}
@@ -90,7 +93,7 @@ class WordPiece:
         try:
             if path.suffix == ".json":
                 return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
-            vocab = models.WordPiece.read_file(str(path))
+            vocab = _read_vocabulary(path)
         except InputError:
             raise
         except Exception as error:  # the library raises plain Exception
@@ -154,3 +157,23 @@ def _bert_tokenizer(model: models.WordPiece, *, lowercase: bool) -> tokenizers.T
     inner.decoder = decoders.WordPiece(prefix=_PREFIX)
     inner.add_special_tokens(list(SPECIAL_TOKENS))
     return inner
+
+
+def _continuing_characters(texts: Sequence[str], inner: tokenizers.Tokenizer) -> list[str]:
+    """``##x`` for every character x of the texts that can go on a word."""
+    characters = "".join(sorted(set().union(*texts)))
+    normal = sorted(set(inner.normalizer.normalize_str(characters)))
+    split = inner.pre_tokenizer.pre_tokenize_str
+    return [f"{_PREFIX}{c}" for c in normal if [w for w, _ in split(f"a{c}")] == [f"a{c}"]]
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    words = [line.rstrip() for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+    vocab = {word: number for number, word in enumerate(words)}
+    if len(vocab) < len(words):
+        twice = next(word for number, word in enumerate(words) if vocab[word] != number)
+        raise InputError(f"{path} has the word '{twice}' twice")
+    missing = [token for token in SPECIAL_TOKENS if token not in vocab]
+    if missing:
+        raise InputError(f"{path} lacks the special tokens {', '.join(missing)}")
+    return vocab

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +248,6 @@ def test_a_list_is_wanted_where_the_format_is_given(tmp_path: Path) -> None:
         read_questions(write(tmp_path / "x.json", {"a": 1}), format="webquestions")
 
 
-@pytest.mark.skipif("OPENREALM_SHARED" not in os.environ, reason="OPENREALM_SHARED is not set")
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -261,8 +259,8 @@ def test_a_list_is_wanted_where_the_format_is_given(tmp_path: Path) -> None:
         ("squad/part_a.json", 5665),
     ],
 )
-def test_the_shared_files_are_read_whole(name: str, count: int) -> None:
-    read = read_question_file(Path(os.environ["OPENREALM_SHARED"]) / "data" / name)
+def test_the_shared_files_are_read_whole(shared_data: Path, name: str, count: int) -> None:
+    read = read_question_file(shared_data / "data" / name)
     assert len(read.questions) + read.num_merged == count
     assert read.invalid_patterns == ()
     assert {q.is_regex for q in read.questions} == {"curatedtrec" in name}

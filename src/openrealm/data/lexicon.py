@@ -12,8 +12,33 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-FUNCTION_WORDS = frozenset(
-    ["a", "about", "above", "according", "across", "after", "afterwards", "again", "against", "all", "almost", "along", "already", "also", "although", "always", "am", "amid", "among", "amongst", "an", "and", "another", "any", "anyone", "anything", "are", "around", "as", "at", "away", "back", "be", "because", "been", "before", "behind", "being", "below", "beneath", "beside", "besides", "between", "beyond", "both", "but", "by", "can", "could", "despite", "did", "do", "does", "doing", "done", "down", "due", "during", "each", "either", "else", "enough", "etc", "even", "ever", "every", "everyone", "everything", "except", "few", "finally", "first", "following", "for", "formerly", "from", "further", "furthermore", "had", "has", "have", "having", "he", "hence", "her", "here", "hers", "herself", "him", "himself", "his", "how", "however", "i", "if", "in", "including", "indeed", "inside", "instead", "into", "is", "it", "its", "itself", "just", "last", "later", "latter", "least", "less", "let", "like", "likewise", "many", "may", "me", "meanwhile", "might", "mine", "more", "moreover", "most", "mostly", "much", "must", "my", "myself", "namely", "near", "nearly", "neither", "never", "nevertheless", "next", "no", "nobody", "none", "nonetheless", "nor", "not", "nothing", "notwithstanding", "now", "of", "off", "often", "on", "once", "one", "only", "onto", "or", "other", "others", "otherwise", "our", "ours", "ourselves", "out", "outside", "over", "own", "per", "perhaps", "please", "quite", "rather", "really", "recently", "same", "second", "see", "several", "shall", "she", "should", "similarly", "since", "so", "some", "somebody", "someone", "something", "sometimes", "soon", "still", "such", "than", "that", "the", "their", "theirs", "them", "themselves", "then", "there", "thereafter", "therefore", "these", "they", "third", "this", "those", "though", "three", "through", "throughout", "thus", "till", "to", "today", "together", "too", "toward", "towards", "two", "under", "unless", "unlike", "until", "up", "upon", "us", "use", "used", "using", "usually", "various", "very", "via", "was", "we", "well", "were", "what", "whatever", "when", "whenever", "where", "whereas", "wherever", "whether", "which", "while", "who", "whoever", "whole", "whom", "whose", "why", "will", "with", "within", "without", "would", "yet", "you", "your", "yours", "yourself", "don", "doesn", "didn", "isn", "wasn", "weren", "aren", "hasn", "haven", "hadn", "won", "wouldn", "couldn", "shouldn"]
+
+def word_set(words: str) -> frozenset[str]:
+    """The words of a string, separated by white space."""
+    return frozenset(words.split())
+
+
+FUNCTION_WORDS = word_set(
+    """
+    a about above according across after afterwards again against all almost along already also
+    although always am amid among amongst an and another any anyone anything are around as at away
+    back be because been before behind being below beneath beside besides between beyond both but
+    by can could despite did do does doing done down due during each either else enough etc even
+    ever every everyone everything except few finally first following for formerly from further
+    furthermore had has have having he hence her here hers herself him himself his how however i
+    if in including indeed inside instead into is it its itself just last later latter least less
+    let like likewise many may me meanwhile might mine more moreover most mostly much must my
+    myself namely near nearly neither never nevertheless next no nobody none nonetheless nor not
+    nothing notwithstanding now of off often on once one only onto or other others otherwise our
+    ours ourselves out outside over own per perhaps please quite rather really recently same
+    second see several shall she should similarly since so some somebody someone something
+    sometimes soon still such than that the their theirs them themselves then there thereafter
+    therefore these they third this those though three through throughout thus till to today
+    together too toward towards two under unless unlike until up upon us use used using usually
+    various very via was we well were what whatever when whenever where whereas wherever whether
+    which while who whoever whole whom whose why will with within without would yet you your yours
+    yourself don doesn didn isn wasn weren aren hasn haven hadn won wouldn couldn shouldn
+    """
 )
 """English words that are no content by themselves."""
 
@@ -36,6 +61,12 @@ class Lexicon:
     common: frozenset[str] = frozenset()
 
 
+def words_of(text: str) -> list[str]:
+    """The runs of letters of a text."""
+    words: list[str] = words_pattern().findall(text)
+    return words
+
+
 class LexiconBuilder:
     """Counts words over a stream of texts."""
 
@@ -47,7 +78,7 @@ class LexiconBuilder:
 
     def add(self, text: str) -> None:
         """Counts the words of one text."""
-        self._words.update(_words_pattern().findall(text))
+        self._words.update(words_of(text))
         self._in_mid_sentence.update(_mid_sentence_pattern().findall(text))
         for counts in (self._words, self._in_mid_sentence):
             if len(counts) > self._max_words:
@@ -95,7 +126,8 @@ def uppercase_class() -> str:
 
 
 @lru_cache(maxsize=1)
-def _words_pattern() -> re.Pattern[str]:
+def words_pattern() -> re.Pattern[str]:
+    """Runs of letters."""
     return re.compile(r"[^\W\d_]+")
 
 

@@ -11,52 +11,57 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from openrealm.data.gazetteer import Gazetteer
-from openrealm.data.lexicon import FUNCTION_WORDS, Lexicon, uppercase_class
+from openrealm.data.lexicon import FUNCTION_WORDS, Lexicon, uppercase_class, word_set
 from openrealm.data.spans import Span
 
-_Piece = tuple[int, int]
+_Piece = tuple[int, int, str]  # start, stop, word
 
-_JOINS = frozenset(
-    [" ", " & ", " of ", " of the ", " the ", " de ", " de la ", " de las ", " de los ", " del "]
-    + [
-        " da ",
-        " do ",
-        " dos ",
-        " das ",
-        " du ",
-        " des ",
-        " di ",
-        " della ",
-        " la ",
-        " le ",
-        " van ",
-    ]
-    + [" van der ", " van den ", " van de ", " von ", " von der ", " zu ", " der ", " den ", " y "]
-    + [" ibn ", " bin ", " al-", " el-", " ash-", " an-", " ad-", " of New "]
+# What may stand between the words of one name; "and" may not: "Rome and Carthage".
+_JOINING_WORDS = (
+    "&,of,of the,the,de,de la,de las,de los,del,da,do,dos,das,du,des,di,della,la,le,van,van der,"
+    "van den,van de,von,von der,zu,der,den,y,ibn,bin"
 )
-_ABBREVIATIONS = frozenset(
-    ["Mr", "Mrs", "Ms", "Dr", "St", "Mt", "Ft", "Jr", "Sr", "Prof", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Sen", "Rep", "Gov", "Hon", "Inc", "Ltd", "Co", "Corp", "Bros", "No", "Vol", "Op", "Jan", "Feb", "Mar", "Apr", "Jun", "Jul", "Aug", "Sep", "Sept", "Oct", "Nov", "Dec", "vs", "ca", "approx", "cf", "fig", "ed", "eds"]
+_JOINS = frozenset([" ", " al-", " el-", *(f" {words} " for words in _JOINING_WORDS.split(","))])
+_ABBREVIATIONS = word_set(
+    """
+    Mr Mrs Ms Dr St Mt Ft Jr Sr Prof Gen Col Capt Lt Sgt Rev Sen Rep Gov Hon Inc Ltd Co Corp Bros
+    No Vol Op Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec vs ca approx cf fig ed eds
+    """
 )
 _AFTER_COMMA = frozenset(["Inc", "Ltd", "Jr", "Sr", "LLC"])
-_HONORIFICS = frozenset(
-    ["Mr", "Mrs", "Ms", "Miss", "Dr", "Prof", "Professor", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Sen", "Senator", "Rep", "Gov", "King", "Queen", "President", "Emperor", "Empress", "Pope"]
+_HONORIFICS = word_set(
+    """
+    Mr Mrs Ms Miss Dr Prof Professor Gen Col Capt Lt Sgt Rev Sen Senator Rep Gov King Queen
+    President Emperor Empress Pope
+    """
 )
-_CALENDAR = frozenset(
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "BC", "BCE", "CE", "AD"]
+_NO_NAMES = word_set(
+    """
+    January February March April May June July August September October November December Monday
+    Tuesday Wednesday Thursday Friday Saturday Sunday BC BCE CE AD ISBN ISSN DOI
+    """
 )
-_TITLE_CONNECTORS = frozenset(
-    ["a", "an", "and", "as", "at", "by", "de", "for", "from", "in", "into", "la", "le", "of", "on", "or", "the", "to", "vs", "with", "und", "et"]
+_TITLE_CONNECTORS = word_set(
+    """
+    a an and are as at be by de et for from in into is la le of on or the to und vs with
+    """
 )
+
+_QUOTES = '"\u201c\u2018\u00ab'
+_OPENING = f" \t[('\u201d{_QUOTES}"
 
 
 def find_names(text: str, *, lexicon: Lexicon, gazetteer: Gazetteer) -> list[Span]:
     """All names of a text; spans may overlap."""
+    if text.isupper():
+        return []  # SHOUTING carries no information in its capitals
     found = [Span(start, stop, "entity") for start, stop in _quoted_titles(text)]
     for run in _runs(text):
-        if gazetteer.names:
-            for start, _ in run:
+        for start, end, word in run:
+            if word in gazetteer.heads or not word.isalnum():
                 stop = gazetteer.name_at(text, start)
-                if stop is not None:
+                # A title of one word says no more than the lexicon: "King" is a surname, too.
+                if stop is not None and stop > end:
                     found.append(Span(start, stop, "entity"))
         trimmed = _trimmed(text, run, lexicon)
         if trimmed is not None:
@@ -66,8 +71,10 @@ def find_names(text: str, *, lexicon: Lexicon, gazetteer: Gazetteer) -> list[Spa
 
 def begins_sentence(text: str, start: int) -> bool:
     """Whether the word at ``start`` is capitalised because of where it stands."""
+    if start > 1 and text[start - 1] == " " and text[start - 2].isalnum():
+        return False
     place = start - 1
-    while place >= 0 and text[place] in " \t\"“”‘'«[(":
+    while place >= 0 and text[place] in _OPENING:
         place -= 1
     if place < 0:
         return True
@@ -75,10 +82,10 @@ def begins_sentence(text: str, start: int) -> bool:
     if before == ".":
         word = _last_word_pattern().search(text, max(0, place - 12), place)
         return word is None or not (len(word.group()) == 1 or word.group() in _ABBREVIATIONS)
-    if before in "!?\n:;…•*":
+    if before in "!?\n…•*":
         return True
     # A quotation after a comma is a sentence, a word in quotation marks is not.
-    return before == "," and any(mark in between for mark in '"“«‘')
+    return before == "," and any(mark in between for mark in _QUOTES)
 
 
 def _runs(text: str) -> Iterator[list[_Piece]]:
@@ -92,16 +99,17 @@ def _runs(text: str) -> Iterator[list[_Piece]]:
         if run:
             gap = text[run[-1][1] : start]
             joined = gap in _JOINS or (gap == ", " and word in _AFTER_COMMA)
-            if not joined or word.lower() in FUNCTION_WORDS or word in _CALENDAR:
+            ends_here = word.lower() in FUNCTION_WORDS and word != "I"  # Otto I
+            if not joined or ends_here or word in _NO_NAMES:
                 yield run
                 run = []
-        run.append((start, stop))
+        run.append((start, stop, text[start:stop]))
     if run:
         yield run
 
 
-def _trimmed(text: str, run: list[_Piece], lexicon: Lexicon) -> _Piece | None:
-    words = [text[start:stop] for start, stop in run]
+def _trimmed(text: str, run: list[_Piece], lexicon: Lexicon) -> tuple[int, int] | None:
+    words = [word for _, _, word in run]
     first, last = 0, len(run)
     while first < last and words[first].lower() in FUNCTION_WORDS:
         first += 1
@@ -114,30 +122,29 @@ def _trimmed(text: str, run: list[_Piece], lexicon: Lexicon) -> _Piece | None:
         return None
     if last - first == 1 and not _is_name_alone(words[first], lexicon, at_head=at_head):
         return None
-    # HEADINGS AND SHOUTING carry no information in their capitals.
+    # A HEADING IN CAPITALS, likewise.
     if last - first > 3 and all(word.isupper() for word in words[first:last]):
         return None
     return run[first][0], run[last - 1][1]
 
 
 def _is_name_alone(word: str, lexicon: Lexicon, *, at_head: bool) -> bool:
-    if len(word.rstrip(".")) < 2 or word in _CALENDAR or word.rstrip(".") in _HONORIFICS:
+    if len(word.rstrip(".")) < 2 or word in _NO_NAMES or word.rstrip(".") in _HONORIFICS:
         return False
     if _roman_pattern().fullmatch(word):
         return False
-    if not at_head or word in lexicon.proper:
-        return True
-    if word.endswith(".") or (len(word) > 1 and not word[1:].islower()):
-        return True  # U.S., NATO, McDonald, Spider-Man: the capital is not the sentence's alone
-    return False
+    # U.S., NATO, McDonald, Spider-Man: the capital is not the sentence's alone.
+    return not at_head or word in lexicon.proper or not word[1:].islower()
 
 
-def _quoted_titles(text: str) -> Iterator[_Piece]:
+def _quoted_titles(text: str) -> Iterator[tuple[int, int]]:
     if '"' not in text and "“" not in text:
         return
     for match in _quoted_pattern().finditer(text):
         words = [w for w in match.group(1).split() if w[0].isalnum()]
         named = [w for w in words if w[0].isupper() or w[0].isdigit()]
+        if len(match.group(1)) < 2 or not words:
+            continue
         if len(words) == 1 and begins_sentence(text, match.start(1)):
             continue
         if words[0].lower() in FUNCTION_WORDS and len(named) < 2:
@@ -154,7 +161,7 @@ def _capitalised_pattern() -> re.Pattern[str]:
     return re.compile(
         rf"{capital}(?<!\w.)(?:(?:\.{capital})+(?!\w)\.?"  # U.S.
         rf"|\.(?= ?{capital})"  # J. R. R. Tolkien
-        rf"|\w*(?:&{capital}\w*)*(?:['’]{contraction}\w+)*(?:-(?=[\d{uppercase_class()}])\w+)*)"
+        rf"|\w*(?:&{capital}\w*)*(?:['\u2019]{contraction}\w+)*(?:-(?=[\d{uppercase_class()}])\w+)*)"
     )
 
 

@@ -96,7 +96,7 @@ class SpanTable:
         progress: Progress,
     ) -> SpanTable:
         """The table kept in a folder for this store and tagger, built where there is none."""
-        key = f"{store.fingerprint} {tagger.name} {max_masks}".encode()
+        key = f"{store.fingerprint} {tagger.fingerprint} {max_masks}".encode()
         path = directory / f"spans-{hashlib.sha256(key).hexdigest()[:16]}.npz"
         if path.is_file():
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 
@@ -45,11 +46,24 @@ def without_overlaps(candidates: Iterable[Span]) -> list[Span]:
 
     Of two equally long the earlier stays, and of two on the same characters the one given first.
     """
-    ordered = sorted(candidates, key=lambda span: span.start)
-    if all(a.stop <= b.start for a, b in zip(ordered, ordered[1:], strict=False)):
-        return ordered
     kept: list[Span] = []
-    for span in sorted(ordered, key=lambda span: (span.start - span.stop, span.start)):
+    cluster: list[Span] = []
+    end = 0
+    for span in sorted(candidates, key=attrgetter("start")):
+        if span.start >= end:
+            kept += _disjoint(cluster)
+            cluster = []
+        cluster.append(span)
+        end = max(end, span.stop)
+    return kept + _disjoint(cluster)
+
+
+def _disjoint(cluster: list[Span]) -> list[Span]:
+    """The longest spans of a chain of overlapping ones."""
+    if len(cluster) < 2:
+        return cluster
+    kept: list[Span] = []
+    for span in sorted(cluster, key=lambda span: (span.start - span.stop, span.start)):
         if all(span.stop <= other.start or other.stop <= span.start for other in kept):
             kept.append(span)
-    return sorted(kept, key=lambda span: span.start)
+    return sorted(kept, key=attrgetter("start"))

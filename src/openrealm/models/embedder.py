@@ -11,6 +11,7 @@ scaled cosines. Either way relevance is a plain inner product.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -94,6 +95,16 @@ class Embedder(nn.Module):
         self.config = config
         self.chunk_tower = Tower(bert_config, config)
         self.query_tower = self.chunk_tower if config.shared else Tower(bert_config, config)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one tower serves queries and chunks."""
+        return self.query_tower is self.chunk_tower
+
+    def unshare(self) -> None:
+        """Gives queries a tower of their own, a copy, so that it may move and the chunks' not."""
+        if self.is_shared:
+            self.query_tower = copy.deepcopy(self.chunk_tower)
 
     @property
     def dim(self) -> int:

@@ -106,9 +106,30 @@ class Reader(nn.Module):
         index = positions[:, :, None].expand(-1, -1, states.shape[-1])
         return states.gather(1, index)
 
-    def span_scores(
-        self, inputs: Inputs, spans: CandidateSpans, body_mask: Bool[Tensor, "rows seq"]
-    ) -> tuple[Float[Tensor, "rows spans"], Bool[Tensor, "rows spans"]]:
-        """Span scores and which spans lie wholly in the body."""
-        scores = self.span_head(self.states(inputs), spans)
-        return scores, body_mask[:, spans.starts] & body_mask[:, spans.ends]
+    def span_table(
+        self,
+        joint: Inputs,
+        relevance: Float[Tensor, "batch slots"],
+        filled: Bool[Tensor, "batch slots"],
+        spans: CandidateSpans,
+    ) -> tuple[Float[Tensor, "batch items"], Bool[Tensor, "batch items"]]:
+        """Scores of all spans of all chunks read, and which of them are spans of a body.
+
+        A question's slots are together, its null chunk first; items are ordered by slot, then
+        span. A span's score is the reader's plus the relevance of its chunk (orqa_model.py). The
+        null chunk's only valid item is its first, the span of ``[CLS]`` alone: "no answer here".
+        """
+        scores = self.span_head(self.states(joint), spans)
+        body = body_mask(joint)
+        valid = body[:, spans.starts] & body[:, spans.ends]
+        scores = scores.view(*relevance.shape, -1) + relevance[:, :, None]
+        valid = valid.view(*relevance.shape, -1) & filled[:, :, None]
+        valid[:, 0, :] = False
+        valid[:, 0, 0] = filled[:, 0]
+        return scores.flatten(1), valid.flatten(1)
+
+
+def body_mask(joint: Inputs) -> Bool[Tensor, "rows seq"]:
+    """True at the tokens between the first and the last [SEP] of joint inputs."""
+    place = torch.arange(joint.token_ids.shape[1], device=joint.token_ids.device)
+    return (joint.segment_ids == 1) & (place[None, :] < joint.lengths[:, None] - 1)

@@ -17,13 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from openrealm.config import option
-from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedQuery, MaskedTexts
-from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of
-from openrealm.training.batches import (
+from openrealm.batching import (
     cloze_inputs,
     masked_batch,
     masked_text_inputs,
@@ -31,6 +25,12 @@ from openrealm.training.batches import (
     query_inputs,
     to_device,
 )
+from openrealm.config import option
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedQuery, MaskedTexts
+from openrealm.models import likelihood
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of
 from openrealm.training.refresh import LiveIndex
 
 Metrics = Mapping[str, float]

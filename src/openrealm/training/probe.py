@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from openrealm.batching import masked_batch, origins, query_inputs, to_device
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
@@ -22,7 +23,6 @@ from openrealm.models import likelihood
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import MaskedBatch, Realm, device_of
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
-from openrealm.training.batches import masked_batch, origins, query_inputs, to_device
 
 RECALL_AT = (1, 5, 20)
 

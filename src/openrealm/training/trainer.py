@@ -186,10 +186,12 @@ class Trainer:
 
     def _prepare(self, stage: Stage) -> AdamWeightDecay:
         model = self.parts.model
+        # What is not trained has no dropout either: a frozen tower's vectors are the index's.
         freeze(model, frozen=True)
+        model.eval()
         for module, _ in stage.trained():
             freeze(module, frozen=False)
-        model.train()
+            module.train()
         groups = parameter_groups(stage.trained(), weight_decay=self.optim.weight_decay)
         return AdamWeightDecay(groups, self.optim)
 

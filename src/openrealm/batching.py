@@ -1,19 +1,25 @@
-"""Masked queries and their candidates to padded tensors; knows neither losses nor searching."""
+"""Queries and the chunks found for them to padded batches of the model; knows neither losses nor
+searching."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
+from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
-from openrealm.models.realm import MaskedBatch
+from openrealm.models.realm import MaskedBatch, device_of
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
 
+Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
 
 
@@ -108,6 +114,55 @@ def masked_text_inputs(
     )
     positions, targets, real = _padded_masks(texts)
     return wide.query([text.masked_ids for text in texts]), positions + 1, targets, real
+
+
+@dataclass(frozen=True)
+class ReadBatch:
+    """Questions beside the chunks read, the null chunk in slot 0.
+
+    Attributes:
+        joint: ``(batch * slots)`` inputs, a question's together.
+        relevance: ``(batch, slots)`` relevance scores.
+        filled: ``(batch, slots)`` which slots hold a chunk.
+    """
+
+    joint: Inputs
+    relevance: Float[Tensor, "batch slots"]
+    filled: Bool[Tensor, "batch slots"]
+
+
+def read_batch(
+    embedder: Embedder,
+    templates: Templates,
+    queries: Sequence[Ids],
+    bodies: Sequence[Sequence[Ids]],
+    relevance: Float[Tensor, "batch read"],
+    query_emb: Float[Tensor, "batch dim"],
+) -> ReadBatch:
+    """Questions with the null chunk and the chunks read.
+
+    Args:
+        embedder: For the null chunk's relevance.
+        templates: How inputs are joined.
+        queries: Tokens of the questions.
+        bodies: Tokens of the chunks read for each; some may have fewer than others.
+        relevance: Scores of those chunks.
+        query_emb: Vectors of the questions.
+    """
+    read, device = relevance.shape[1], relevance.device
+    flat_queries = [query for query in queries for _ in range(read + 1)]
+    padded = [[_EMPTY, *line, *[_EMPTY] * (read - len(line))] for line in bodies]
+    joint = templates.joint(flat_queries, [body for line in padded for body in line])
+    filled = [[slot <= len(line) for slot in range(read + 1)] for line in bodies]
+    with torch.no_grad():
+        null = templates.chunk([_EMPTY], [_EMPTY]).to(device_of(embedder))
+        null_emb = embedder.embed_chunks(null).float()
+    null_relevance = query_emb @ null_emb.T
+    return ReadBatch(
+        joint=joint.to(device),
+        relevance=torch.cat([null_relevance, relevance], dim=1),
+        filled=torch.tensor(filled, device=device),
+    )
 
 
 def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:

@@ -1,0 +1,317 @@
+"""Questions to answers with evidence, masked text to fillings, text to chunks; knows no files.
+
+Retrieval happens once, only the top k are read, and what is shown is what was computed: p(z|x) of
+every chunk, p(y|z,x), and their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from openrealm.batching import masked_batch, read_batch, to_device
+from openrealm.corpus.store import Chunk, ChunkStore
+from openrealm.data.pretraining import MaskedQuery
+from openrealm.errors import InputError
+from openrealm.models import likelihood
+from openrealm.models.inputs import Templates
+from openrealm.models.reader import CandidateSpans
+from openrealm.models.realm import Realm, device_of
+from openrealm.retrieval.retriever import Retriever
+from openrealm.tokenizer import MASK
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ChunkHit:
+    """A chunk that search found: its score is the inner product f(x,z)."""
+
+    rank: int
+    score: float
+    chunk: Chunk
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where an answer stands: characters ``[start, stop)`` of a document's text."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer in the document's own spelling, and its probability over all places it stands."""
+
+    text: str
+    probability: float
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was found for one question.
+
+    Attributes:
+        question: The question.
+        answers: Best first; probabilities sum to at most 1 - ``no_answer``.
+        no_answer: Probability that no chunk read holds an answer.
+        read: The chunks read, with p(z|x) over them and the null chunk.
+    """
+
+    question: str
+    answers: tuple[Answer, ...]
+    no_answer: float
+    read: tuple[WeighedChunk, ...]
+
+
+@dataclass(frozen=True)
+class WeighedChunk:
+    """A candidate with its p(z|x); ``chunk`` is None for the null chunk."""
+
+    chunk: Chunk | None
+    p_z: float
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Words for the masks, with p(y|x) and, for every candidate, p(y|z,x)."""
+
+    tokens: tuple[str, ...]
+    text: str
+    p_y: float
+    p_y_given_z: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Fillings:
+    """What was found for one masked text: the sum over ``candidates`` of p_z * p_y_given_z is p_y."""
+
+    masked: str
+    fillings: tuple[Filling, ...]
+    candidates: tuple[WeighedChunk, ...]
+
+
+class Answerer:
+    """Answers from one corpus with one model and its index."""
+
+    def __init__(
+        self, model: Realm, corpus: ChunkStore, retriever: Retriever, templates: Templates
+    ) -> None:
+        """Takes a model, whose dropout is switched off, and an index of its own embeddings."""
+        model.eval()
+        self._model, self._corpus, self._retriever = model, corpus, retriever
+        self._templates = templates
+
+    @torch.inference_mode()
+    def search(self, texts: Sequence[str], *, k: int) -> list[list[ChunkHit]]:
+        """The k best chunks for each text.
+
+        Raises:
+            InputError: A text is empty.
+        """
+        query_emb = self._embed([self._query_ids(text) for text in texts])
+        hits = self._retriever.index.search(query_emb, k)
+        return [
+            [
+                ChunkHit(rank=rank, score=float(score), chunk=self._corpus.chunk(int(row)))
+                for rank, (score, row) in enumerate(zip(scores, rows, strict=True), start=1)
+            ]
+            for scores, rows in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def rank(self, texts: Sequence[str], *, k: int) -> npt.NDArray[np.int64]:
+        """Rows ``(texts, k)`` of the k best chunks for each text."""
+        query_emb = self._embed([self._query_ids(text) for text in texts])
+        return self._retriever.index.search(query_emb, k).rows.cpu().numpy()
+
+    @torch.inference_mode()
+    def ask(self, questions: Sequence[str], *, read: int, top: int = 5) -> list[Answers]:
+        """Answers with evidence.
+
+        Args:
+            questions: The questions.
+            read: Chunks read for each.
+            top: Answers returned for each, at most.
+
+        Raises:
+            InputError: A question is empty.
+        """
+        ids = [self._query_ids(text) for text in questions]
+        query_emb = self._embed(ids)
+        hits = self._retriever.index.search(query_emb, read)
+        rows = hits.rows.cpu().numpy()
+        bodies = [[self._corpus.body_ids(int(row)) for row in line] for line in rows]
+        batch = read_batch(
+            self._model.embedder, self._templates, ids, bodies, hits.scores.to(query_emb), query_emb
+        )
+        spans = CandidateSpans.of(
+            seq=batch.joint.token_ids.shape[1],
+            max_width=self._model.reader.span_head.max_width,
+            device=batch.joint.token_ids.device,
+        )
+        scores, valid = self._model.reader.span_table(
+            batch.joint, batch.relevance, batch.filled, spans
+        )
+        lowest = torch.finfo(torch.float32).min
+        p_spans = torch.softmax(scores.float().masked_fill(~valid, lowest), dim=1).cpu().numpy()
+        p_z = torch.softmax(batch.relevance.float(), dim=1).cpu().numpy()
+        place = spans.starts.cpu().numpy(), spans.ends.cpu().numpy()
+        return [
+            Answers(
+                question=question,
+                answers=self._merged(p_spans[n], rows[n], self._cut(ids[n]), place, top),
+                no_answer=float(p_spans[n][0]),
+                read=self._weighed(rows[n], p_z[n]),
+            )
+            for n, question in enumerate(questions)
+        ]
+
+    @torch.inference_mode()
+    def fill(self, text: str, *, k: int, top: int = 5) -> Fillings:
+        """The most probable words for the ``[MASK]``s of a text.
+
+        One mask: p(y|x) = sum over z of p(y|z,x) p(z|x). Several: each filling is a combination
+        of likely words, scored as one y; p(y|z,x) is then the product over its tokens.
+
+        Raises:
+            InputError: The text has no mask, or none within the longest query.
+        """
+        ids = self._masked_ids(text)
+        positions = np.flatnonzero(ids == self._corpus.tokenizer.mask_id).astype(np.int32)
+        if not len(positions):
+            raise InputError(f"'{text}' has no {MASK} within the longest query; put one in")
+        query = MaskedQuery(
+            row=-1,
+            original_ids=ids,
+            masked_ids=ids,
+            positions=positions,
+            targets=np.zeros(len(positions), dtype=np.int32),
+        )
+        rows = self._retriever.candidates(self._embed([ids]), k - 1)
+        batch = masked_batch([query], rows, self._corpus, self._templates)
+        batch = to_device(batch, device_of(self._model))
+        query_emb = self._model.embedder.embed_queries(batch.query)
+        chunk_emb = self._model.embedder.embed_chunks(batch.chunks)
+        relevance = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
+        log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)[0]
+        slots = batch.joint_slots[:, 1]
+        logits = self._model.reader.logits_at(batch.joint, batch.mask_positions[0].expand(len(slots), -1))
+        log_p = torch.log_softmax(logits.float(), dim=-1)
+        fillings = self._best_fillings(log_p, log_p_z[slots], top)
+        p_z = log_p_z.exp().cpu().numpy()
+        return Fillings(masked=text, fillings=fillings, candidates=self._weighed(rows[0], p_z))
+
+    def _best_fillings(
+        self, log_p: torch.Tensor, log_p_z: torch.Tensor, top: int
+    ) -> tuple[Filling, ...]:
+        """Beam search over the masks under the marginal of the whole span (equation 1)."""
+        beams = torch.zeros((1, 0), dtype=torch.long, device=log_p.device)
+        joint = torch.zeros((1, len(log_p)), device=log_p.device)  # log p(y so far|z,x)
+        for mask in range(log_p.shape[1]):
+            step = log_p[:, mask, :].T  # (vocab, candidates)
+            wide = joint[:, None, :] + step[None, :, :]
+            total = torch.logsumexp(wide + log_p_z, dim=-1).flatten()
+            best = total.topk(min(max(top, 20), len(total))).indices
+            beam, token = best // step.shape[0], best % step.shape[0]
+            beams = torch.cat([beams[beam], token[:, None]], dim=1)
+            joint = joint[beam] + step[token]
+        p_y = torch.logsumexp(joint + log_p_z, dim=-1).exp()
+        order = p_y.argsort(descending=True, stable=True)[:top]
+        tokenizer = self._corpus.tokenizer
+        return tuple(
+            Filling(
+                tokens=tuple(tokenizer.token(t) for t in beams[n].tolist()),
+                text=tokenizer.decode(beams[n].tolist()),
+                p_y=float(p_y[n]),
+                p_y_given_z=tuple(joint[n].exp().tolist()),
+            )
+            for n in order.tolist()
+        )
+
+    def _merged(
+        self,
+        p_spans: npt.NDArray[np.float32],
+        rows: npt.NDArray[np.int64],
+        query_length: int,
+        place: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        top: int,
+    ) -> tuple[Answer, ...]:
+        """The best spans, those of the same answer text united and their probabilities added."""
+        starts, ends = place
+        per_slot = len(starts)
+        found: dict[str, list[Evidence]] = {}
+        offsets: dict[int, npt.NDArray[np.int32]] = {}
+        chunks: dict[int, Chunk] = {}
+        for item in np.argsort(-p_spans, kind="stable")[: max(50, 10 * top)]:
+            slot, span = divmod(int(item), per_slot)
+            if slot == 0 or p_spans[item] <= 0.0:
+                continue
+            row = int(rows[slot - 1])
+            if row not in chunks:
+                chunks[row] = self._corpus.chunk(row)
+                offsets[row] = self._corpus.tokenizer.encode(chunks[row].text).offsets
+            first, last = int(starts[span]) - query_length - 2, int(ends[span]) - query_length - 2
+            begin, stop = int(offsets[row][first][0]), int(offsets[row][last][1])
+            text = chunks[row].text[begin:stop]
+            evidence = Evidence(
+                chunk=chunks[row],
+                start=chunks[row].start + begin,
+                stop=chunks[row].start + stop,
+                probability=float(p_spans[item]),
+            )
+            found.setdefault(" ".join(text.casefold().split()), []).append(evidence)
+        answers = [
+            Answer(
+                text=_spelling(places[0]),
+                probability=sum(place.probability for place in places),
+                evidence=tuple(places),
+            )
+            for places in found.values()
+        ]
+        return tuple(sorted(answers, key=lambda a: -a.probability)[:top])
+
+    def _weighed(
+        self, rows: npt.NDArray[np.int64], p_z: npt.NDArray[np.float32]
+    ) -> tuple[WeighedChunk, ...]:
+        chunks = [None, *(self._corpus.chunk(int(row)) for row in rows if row >= 0)]
+        return tuple(
+            WeighedChunk(chunk=chunk, p_z=float(p))
+            for chunk, p in zip(chunks, p_z[: len(chunks)], strict=True)
+        )
+
+    def _embed(self, ids: Sequence[Ids]) -> torch.Tensor:
+        inputs = self._templates.query(ids).to(device_of(self._model))
+        return self._model.embedder.embed_queries(inputs).float()
+
+    def _query_ids(self, text: str) -> Ids:
+        ids = self._corpus.tokenizer.encode(text).ids
+        if not len(ids):
+            raise InputError("the question is empty; write some words")
+        return ids
+
+    def _masked_ids(self, text: str) -> Ids:
+        """Token ids in which every ``[MASK]`` of the text is the mask token."""
+        tokenizer = self._corpus.tokenizer
+        parts: list[Ids] = []
+        for number, piece in enumerate(text.split(MASK)):
+            if number:
+                parts.append(np.array([tokenizer.mask_id], dtype=np.int32))
+            parts.append(tokenizer.encode(piece).ids)
+        return np.concatenate(parts)[: self._templates.query_tokens - 2]
+
+    def _cut(self, ids: Ids) -> int:
+        return min(len(ids), self._templates.query_tokens - 2)
+
+
+def _spelling(evidence: Evidence) -> str:
+    begin = evidence.start - evidence.chunk.start
+    return " ".join(evidence.chunk.text[begin : begin + evidence.stop - evidence.start].split())

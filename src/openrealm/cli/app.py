@@ -1,0 +1,72 @@
+"""The list of commands, and the way in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import openrealm
+from openrealm.cli import making, reading
+from openrealm.cli.guard import INTERRUPTED, guarded
+
+COMMANDS = (
+    making.ingest,
+    making.pretrain,
+    making.finetune,
+    making.index,
+    reading.evaluate,
+    reading.search,
+    reading.fill,
+    reading.ask,
+    reading.info,
+    reading.config,
+    making.demo,
+)
+
+# Plain help, without rich's frames: quick to load, and the same text in docs/cli.md.
+app = typer.Typer(
+    name="openrealm",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openrealm {openrealm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _openrealm(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """REALM: a retriever and a reader learned together from unlabelled text.
+
+    First `ingest` documents into a workspace, then `pretrain` on them; now `search` and `fill`
+    work, and after `finetune` on questions also `ask`.
+    """
+
+
+for function in COMMANDS:
+    app.command()(guarded(function))
+
+
+def main() -> None:
+    """Runs the command that the program's arguments name, and ends the program."""
+    for stream in (sys.stdout, sys.stderr):
+        # Letters that the terminal's encoding lacks are better escaped than fatal.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="openrealm")
+    except KeyboardInterrupt:  # outside of any command
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,290 @@
+"""What recipes return, as text for a terminal; knows nothing of how it was computed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from openrealm.terminal import duration
+
+if TYPE_CHECKING:
+    from openrealm.answering import Answer, Answers, ChunkHit, Evidence, Fillings
+    from openrealm.corpus.store import Chunk, IngestReport
+    from openrealm.metrics import Interval
+    from openrealm.recipes.asking import (
+        AskResult,
+        FillResult,
+        IndexReport,
+        RunInfo,
+        SearchResult,
+        WorkspaceInfo,
+    )
+    from openrealm.recipes.demo import DemoReport
+    from openrealm.recipes.evaluating import EvaluationReport
+    from openrealm.recipes.pretraining import RunSummary
+
+MAX_WIDTH = 100
+NO_READER = (
+    "run '{run}' has no QA reader yet, so there are no answers, only search results; "
+    "teach it with: openrealm finetune WS --qa FILE"
+)
+
+
+# Building blocks ----------------------------------------------------------------------------------
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of ``width`` letters that is filled to a share between 0 and 1, in eighths."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    if not _can_print("█▏"):
+        return ("#" * round(eighths / 8)).ljust(width, ".")
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")).ljust(width)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns: the first to the left, the others to the right; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size((MAX_WIDTH, 24)).columns, MAX_WIDTH)
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _wrapped(text: str, *, indent: int, lines: int) -> str:
+    margin = " " * indent
+    return textwrap.fill(
+        " ".join(text.split()),
+        width=_width(),
+        initial_indent=margin,
+        subsequent_indent=margin,
+        max_lines=lines,
+        placeholder=" ...",
+    )
+
+
+def _name(chunk: Chunk | None) -> str:
+    if chunk is None:
+        return "(null chunk)"
+    if not chunk.title or chunk.title == chunk.document_id:
+        return chunk.document_id
+    return f"{chunk.title} ({chunk.document_id})"
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word if number == 1 else word + 's'}"
+
+
+# Making -------------------------------------------------------------------------------------------
+
+
+def ingested(report: IngestReport) -> str:
+    """What an ingest did, and the problems by place and reason."""
+    done = ", ".join(
+        f"{number:,} {what}"
+        for what, number in (
+            ("added", report.added),
+            ("replaced", report.replaced),
+            ("removed", report.removed),
+            ("unchanged", report.unchanged),
+        )
+        if number
+    )
+    lines = [f"documents: {done or 'none'}; the corpus now has {_count(report.chunks, 'chunk')}"]
+    if report.num_problems:
+        lines.append(f"skipped because of {_count(report.num_problems, 'problem')}:")
+        lines += [f"  {problem}" for problem in report.problems]
+        hidden = report.num_problems - len(report.problems)
+        lines += [f"  ... and {hidden:,} more"] if hidden else []
+    return "\n".join(lines)
+
+
+def trained(summary: RunSummary) -> str:
+    """What was measured after each stage."""
+    head = f"run '{summary.run}' in '{summary.workspace}', {duration(summary.seconds)}"
+    return f"{head}\n\n{stages(summary.stages)}" if summary.stages else head
+
+
+def stages(reports: Sequence[dict[str, Any]]) -> str:
+    """Measures line by line, stages side by side."""
+    names = list(dict.fromkeys(k for r in reports for k in r if k not in ("stage", "total_step")))
+    rows = [["after stage", *(str(report["stage"]) for report in reports)]]
+    rows += [[name, *(_number(report.get(name, "")) for report in reports)] for name in names]
+    return table(rows)
+
+
+def indexed(report: IndexReport) -> str:
+    """Which snapshot there is."""
+    checked = "; all checksums are right" if report.verified else ""
+    return (
+        f"run '{report.run}': snapshot {report.generation} of step {report.step} holds "
+        f"{_count(report.chunks, 'chunk')} x {report.dim} ({report.dtype}){checked}"
+    )
+
+
+def demonstrated(report: DemoReport) -> str:
+    """The demo's table, its answers, and where to look next."""
+    parts = [stages(report.stages)]
+    parts += [_answers(found) for found in report.answers]
+    parts.append(
+        f"plot of the run: {report.plot}\n"
+        f"took {duration(report.seconds)}; ask more: "
+        f'openrealm ask {report.workspace} "What is the capital of Peru?"'
+    )
+    return "\n\n".join(parts)
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def evaluated(report: EvaluationReport) -> str:
+    """One table per data set: measures line by line, systems side by side, 95% intervals."""
+    parts = [
+        f"run '{report.run}', weights after stage '{report.stage}', started from {report.start}; "
+        "means with 95% confidence intervals"
+    ]
+    for data in dict.fromkeys(row.data for row in report.rows):
+        chosen = [row for row in report.rows if row.data == data]
+        names = list(dict.fromkeys(name for row in chosen for name in row.measures))
+        rows = [[f"{data} ({chosen[0].num:,})", *(row.system for row in chosen)]]
+        rows += [[name, *(_interval(row.measures.get(name)) for row in chosen)] for name in names]
+        parts.append(table(rows))
+    return "\n\n".join(parts)
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def searched(result: SearchResult) -> str:
+    """Chunks with their scores."""
+    return _hits(result.hits)
+
+
+def _hits(hits: Sequence[ChunkHit]) -> str:
+    parts = []
+    for hit in hits:
+        place = f"characters {hit.chunk.start:,}-{hit.chunk.stop:,}"
+        parts.append(f"{hit.rank:3d}. {hit.score:8.3f}  {_name(hit.chunk)}, {place}")
+        parts.append(_wrapped(hit.chunk.text, indent=15, lines=3))
+    return "\n".join(parts) or "nothing found"
+
+
+def filled(result: FillResult) -> str:
+    """Fillings with p(y|x); under them, for every chunk, p(z|x) and p(y|z,x)."""
+    found = result.fillings
+    lines = [found.masked, "", "p(y|x)"]
+    lines += [f"{f.p_y:6.3f} {bar(f.p_y, 20)} {f.text}" for f in found.fillings]
+    return "\n".join([*lines, "", _candidates(found)])
+
+
+def _candidates(found: Fillings) -> str:
+    shown = found.fillings[: max((_width() - 48) // 15, 1)]
+    rows = [["p(z|x)", *(f'p("{_cut(f.text, 10)}"|z,x)'[:20] for f in shown), "chunk z"]]
+    for number, candidate in enumerate(found.candidates):
+        cells = [f"{candidate.p_z:.3f} {bar(candidate.p_z, 10)}"]
+        for filling in shown:
+            p = filling.p_y_given_z[number]
+            cells.append(f"{p:.3f} {bar(p, 6)}")
+        rows.append([*cells, _name(candidate.chunk)])
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def asked(result: AskResult) -> str:
+    """Answers with evidence, or search results where the run cannot answer yet."""
+    if result.answers is None:
+        return f"{NO_READER.format(run=result.run)}\n\n{_hits(result.hits)}"
+    return _answers(result.answers)
+
+
+def _answers(found: Answers) -> str:
+    lines = [found.question]
+    for rank, answer in enumerate(found.answers, start=1):
+        lines.append(f"{rank:3d}. {answer.probability:.3f} {bar(answer.probability, 10)} {answer.text}")
+        lines += _evidence(answer)
+    lines.append(f"     {found.no_answer:.3f} {bar(found.no_answer, 10)} (no answer)")
+    return "\n".join(lines)
+
+
+def _evidence(answer: Answer) -> list[str]:
+    best = answer.evidence[0]
+    place = f"{_name(best.chunk)}, characters {best.start:,}-{best.stop:,}"
+    more = len(answer.evidence) - 1
+    also = f" (and {_count(more, 'more place')})" if more else ""
+    return [f"{'':22}{place}{also}", _wrapped(_excerpt(best), indent=22, lines=3)]
+
+
+def _excerpt(evidence: Evidence, around: int = 90) -> str:
+    text, shift = evidence.chunk.text, evidence.chunk.start
+    start, stop = evidence.start - shift, evidence.stop - shift
+    before, after = text[max(start - around, 0) : start], text[stop : stop + around]
+    dots = "..." if start > around else ""
+    return f"{dots}{before}>>{text[start:stop]}<<{after}"
+
+
+def described(found: WorkspaceInfo) -> str:
+    """Corpus, runs and whatever is damaged."""
+    lines = [
+        f"workspace {found.workspace}",
+        f"corpus    {_count(found.documents, 'document')}, {_count(found.chunks, 'chunk')} of at "
+        f"most {found.chunk_tokens} tokens, vocabulary of {found.vocab_size:,}, "
+        f"fingerprint {found.corpus_fingerprint[:12]}",
+    ]
+    for run in found.runs:
+        lines += ["", *_run(run)]
+    lines += ["", "everything is whole" if not found.problems else "DAMAGED:"]
+    return "\n".join([*lines, *(f"  {problem}" for problem in found.problems)])
+
+
+def _run(run: RunInfo) -> list[str]:
+    record = run.record
+    states = [
+        f"{c['stage']} {'(done)' if c['finished'] else 'step ' + str(c['step'])}"
+        for c in reversed(run.checkpoints)
+    ]
+    lines = [f"run {run.name}: " + (", ".join(states) or "no checkpoint yet")]
+    made = {k: v for k, v in record.items() if isinstance(v, str | int | float)}
+    lines += [f"  {key}: {value}" for key, value in made.items()]
+    lines.append(f"  snapshots: {', '.join(map(str, run.generations)) or 'none'}")
+    if not run.fits_corpus:
+        lines.append("  the corpus has changed since this run was trained")
+    if record.get("stage_reports"):
+        lines += textwrap.indent(stages(record["stage_reports"]), "  ").splitlines()
+    return lines

@@ -1,0 +1,1 @@
+"""The knowledge corpus: documents out of files, chunks out of documents, chunks on disk."""

@@ -1,0 +1,326 @@
+"""Documents to chunks with their token ids; knows nothing of files or stores.
+
+As in the paper, sentences are packed greedily until ``[CLS] title [SEP] body [SEP]`` would exceed
+`ChunkingConfig.chunk_tokens`. A chunk's body is a slice of the document's text, and its token ids
+are those of that slice. The title gets at most a share of the tokens; a longer one loses its
+last tokens. The ids made here are the ones used everywhere afterwards: nothing is cut later.
+
+For speed, the sentences of a document are encoded together with a mark between them that becomes a
+token of its own. BERT's tokenizer cuts at white space and punctuation before anything
+else, so a sentence has the same tokens alone and inside its slice; the places where that would not
+hold (a word of more tokens than a chunk has room for) always begin a chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from openrealm.config import option
+from openrealm.corpus.packing import Unit, pack, split_units
+from openrealm.corpus.records import Document
+from openrealm.corpus.sentences import SPACES, split_sentences
+from openrealm.tokenizer import WordPiece
+
+__all__ = ["ChunkedDocument", "ChunkingConfig", "chunk_documents", "split_sentences"]
+
+NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
+# Part of a store's fingerprint: to be raised with every change of the rules of chunking.
+RULES_VERSION = 1
+
+Ids = npt.NDArray[np.int32]
+
+# Rare punctuation, one of which no vocabulary will have (ancient Greek editors' marks). A document
+# that has the one used is encoded another way.
+_MARKS = "\u2e0f\u2e10\u2e11\u2e12\u2e13\u2e14"
+_BATCH_CHARS = 1 << 20
+_GROUP_CHARS = 1 << 13
+_BATCHES_AHEAD = 2
+_CLAUSE_ENDS = frozenset(",;:)]}—–")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkingConfig:
+    """How documents are cut into chunks."""
+
+    chunk_tokens: int = option(
+        288,
+        "The most tokens of a chunk: [CLS] title [SEP] body [SEP].",
+        source="ORQA's blocks of 288 word pieces, which REALM takes over",
+        minimum=16,
+    )
+    min_chunk_tokens: int = option(
+        32,
+        "A document's last chunk with a shorter body takes sentences from the one before it.",
+        minimum=0,
+    )
+    title_share: float = option(
+        0.25,
+        "The most of a chunk that its title may take; a longer title loses its last tokens.",
+        minimum=0.0,
+        maximum=0.75,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedDocument:
+    """A document and its chunks; none, where the tokenizer finds nothing in the text.
+
+    Attributes:
+        document: The document.
+        title_ids: ``(title_seq,)``, cut to the title's share.
+        spans: ``(chunks, 2)``: the characters of each body in the document's text.
+        body_ids: ``(tokens,)``: the bodies' ids one after another.
+        body_stops: ``(chunks,)``: where each body ends in ``body_ids``.
+    """
+
+    document: Document
+    title_ids: npt.NDArray[np.int32]
+    spans: npt.NDArray[np.int32]
+    body_ids: npt.NDArray[np.int32]
+    body_stops: npt.NDArray[np.int64]
+
+
+def chunk_documents(
+    documents: Iterable[Document], tokenizer: WordPiece, config: ChunkingConfig
+) -> Iterator[ChunkedDocument]:
+    """Each document with its chunks, in order.
+
+    A few batches of documents are read ahead: one thread encodes them, on as many cores as the
+    tokenizer takes, while this one reads, splits and packs.
+    """
+    encoder = _MarkedEncoder(tokenizer)
+    pending: deque[tuple[list[_Prepared], Future[list[Ids]]]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="tokenizing")
+    try:
+        for batch in _batches(documents):
+            prepared = [_prepare(document, encoder.mark) for document in batch]
+            strings = [string for item in prepared for string in item.strings]
+            pending.append((prepared, pool.submit(encoder.encode, strings)))
+            if len(pending) > _BATCHES_AHEAD:
+                yield from _finish(*pending.popleft(), encoder, config)
+        while pending:
+            yield from _finish(*pending.popleft(), encoder, config)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    chars = 0
+    for document in documents:
+        batch.append(document)
+        chars += len(document.text) + len(document.title)
+        if chars >= _BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A document, its units, and the strings to encode: the title, then marked groups of units."""
+
+    document: Document
+    units: list[Unit]
+    strings: list[str]
+
+
+def _prepare(document: Document, mark: str) -> _Prepared:
+    text = document.text
+    units = [piece for unit in split_units(text) for piece in _bounded(text, unit)]
+    if mark in text or mark in document.title:
+        return _Prepared(document, units, [])
+    strings, group, chars = [document.title], [], 0
+    for number, unit in enumerate(units, start=1):
+        group.append(text[unit.start : unit.stop])
+        chars += unit.stop - unit.start
+        if chars >= _GROUP_CHARS or number == len(units):
+            strings.append(mark.join(group))
+            group, chars = [], 0
+    return _Prepared(document, units, strings)
+
+
+def _bounded(text: str, unit: Unit) -> Iterator[Unit]:
+    """The unit in pieces that are short enough to encode in little memory."""
+    start, detached = unit.start, unit.detached
+    while unit.stop - start > _GROUP_CHARS:
+        limit = start + _GROUP_CHARS
+        stop = limit
+        while stop > start + _GROUP_CHARS // 2 and text[stop] not in SPACES:
+            stop -= 1
+        has_space = text[stop] in SPACES
+        stop = stop if has_space else limit
+        yield Unit(start, stop, unit.kind, detached)
+        start, detached = stop + has_space, not has_space
+    yield Unit(start, unit.stop, unit.kind, detached)
+
+
+class _MarkedEncoder:
+    """The tokenizer, in a copy whose vocabulary has one more word, the mark.
+
+    The mark is punctuation, which BERT's tokenizer sets apart from its surroundings. (To add it as
+    a special token would do the same and cost twice as much time.)
+    """
+
+    def __init__(self, tokenizer: WordPiece) -> None:
+        self.tokenizer = tokenizer
+        spec = json.loads(tokenizer.inner.to_str())
+        vocabulary = spec["model"]["vocab"]
+        self.mark = next(mark for mark in _MARKS if mark not in vocabulary)
+        self.mark_id: int = max(tokenizer.vocab_size, 1 + max(vocabulary.values()))
+        vocabulary[self.mark] = self.mark_id
+        self._inner = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        self._inner.encode_special_tokens = True
+        self._inner.no_padding()
+        self._inner.no_truncation()
+
+    def encode(self, strings: Sequence[str]) -> list[Ids]:
+        """Token ids ``(seq,)`` of each string, marks among them."""
+        ids: list[Ids] = []
+        first = chars = 0
+        for number, string in enumerate(strings, start=1):
+            chars += len(string)
+            # A few hundred bytes a token are taken while encoding: not too much at once.
+            if chars >= _BATCH_CHARS or number == len(strings):
+                batch = self._inner.encode_batch_fast(
+                    list(strings[first:number]), add_special_tokens=False
+                )
+                ids.extend(np.array(encoding.ids, dtype=np.int32) for encoding in batch)
+                first, chars = number, 0
+        return ids
+
+
+def _finish(
+    prepared: Sequence[_Prepared],
+    encoded: Future[list[Ids]],
+    encoder: _MarkedEncoder,
+    config: ChunkingConfig,
+) -> Iterator[ChunkedDocument]:
+    ids = iter(encoded.result())
+    for item in prepared:
+        text = item.document.text
+        if item.strings:
+            title_ids = next(ids)
+            units = _parts(list(itertools.islice(ids, len(item.strings) - 1)), encoder.mark_id)
+        else:
+            slices = [text[unit.start : unit.stop] for unit in item.units]
+            alone = encoder.tokenizer.encode_ids([item.document.title, *slices])
+            title_ids, *parts = [np.array(part, dtype=np.int32) for part in alone]
+            units = _joined(parts)
+        yield _chunked(item, title_ids, units, encoder.tokenizer, config)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnitIds:
+    """The ids of a document's units one after another, and where each begins and ends."""
+
+    ids: Ids
+    borders: npt.NDArray[np.int64]  # (units + 1,)
+
+
+def _parts(groups: Sequence[Ids], mark_id: int) -> _UnitIds:
+    mark = np.array([mark_id], dtype=np.int32)
+    spaced = np.concatenate([part for group in groups for part in (group, mark)] or [mark[:0]])
+    is_mark = spaced == mark_id
+    # The n-th mark has n marks before it.
+    stops = np.flatnonzero(is_mark) - np.arange(int(is_mark.sum()))
+    return _UnitIds(spaced[~is_mark], np.concatenate([[0], stops]))
+
+
+def _joined(parts: Sequence[Ids]) -> _UnitIds:
+    borders = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return _UnitIds(np.concatenate(parts) if parts else np.empty(0, np.int32), borders)
+
+
+def _chunked(
+    item: _Prepared, title_ids: Ids, parts: _UnitIds, tokenizer: WordPiece, config: ChunkingConfig
+) -> ChunkedDocument:
+    title_ids = title_ids[: int(config.chunk_tokens * config.title_share)]
+    budget = config.chunk_tokens - NUM_SPECIAL - len(title_ids)
+    units = item.units
+    counts = np.diff(parts.borders)
+    if len(counts) and counts.max() > budget:
+        units, parts = _cut_long_units(item.document.text, units, parts, budget, tokenizer)
+        counts = np.diff(parts.borders)
+    runs = pack(
+        units, counts.tolist(), budget=budget, min_tokens=min(config.min_chunk_tokens, budget // 2)
+    )
+    spans = np.array([(units[a].start, units[b - 1].stop) for a, b in runs], dtype=np.int32)
+    bodies = [parts.ids[parts.borders[a] : parts.borders[b]] for a, b in runs]
+    return ChunkedDocument(
+        document=item.document,
+        title_ids=title_ids,
+        spans=spans.reshape(-1, 2),
+        body_ids=np.concatenate(bodies) if bodies else np.empty(0, np.int32),
+        body_stops=np.cumsum([len(body) for body in bodies], dtype=np.int64),
+    )
+
+
+def _cut_long_units(
+    text: str, units: Sequence[Unit], parts: _UnitIds, budget: int, tokenizer: WordPiece
+) -> tuple[list[Unit], _UnitIds]:
+    """The units with those of more than ``budget`` tokens in pieces."""
+    pieces: list[Unit] = []
+    ids: list[Ids] = []
+    for number, unit in enumerate(units):
+        own = parts.ids[parts.borders[number] : parts.borders[number + 1]]
+        if len(own) <= budget:
+            pieces.append(unit)
+            ids.append(own)
+            continue
+        for piece, piece_ids in _cut(text, unit, budget, tokenizer):
+            pieces.append(piece)
+            ids.append(piece_ids)
+    return pieces, _joined(ids)
+
+
+def _cut(text: str, unit: Unit, budget: int, tokenizer: WordPiece) -> Iterator[tuple[Unit, Ids]]:
+    start, detached = unit.start, unit.detached
+    while True:
+        rest = text[start : unit.stop]
+        tokens = tokenizer.encode(rest)
+        if len(tokens.ids) <= budget:
+            yield Unit(start, unit.stop, unit.kind, detached), tokens.ids
+            return
+        stop, following = _cutting_place(rest, tokens.offsets, budget)
+        ids = tokenizer.encode(rest[:stop]).ids
+        # The beginning of a word has the tokens that it has in the word, unless the vocabulary
+        # lacks the letters that come later; then the beginning may have more.
+        limit = budget
+        while len(ids) > budget:
+            limit -= 1
+            stop, following = _cutting_place(rest, tokens.offsets, limit)
+            ids = tokenizer.encode(rest[:stop]).ids
+        yield Unit(start, start + stop, unit.kind, detached), ids
+        start, detached = start + following, stop == following
+
+
+def _cutting_place(text: str, offsets: Ids, budget: int) -> tuple[int, int]:
+    """Where a text of more than ``budget`` tokens is cut: the end of the piece, and of the gap.
+
+    Best is the last clause to end in the second half, then the last space; without either, the
+    text is cut inside a word or beside a mark, and both places are the same.
+    """
+    gaps = [
+        (number, int(offsets[number - 1, 1]), int(offsets[number, 0]))
+        for number in range(budget, 0, -1)
+        if offsets[number, 0] >= offsets[number - 1, 1]  # two tokens may share a character
+    ]
+    spaced = [(n, a, b) for n, a, b in gaps if b > a and text[b - 1] in SPACES]
+    for number, stop, following in spaced:
+        if number >= budget // 2 and text[stop - 1] in _CLAUSE_ENDS:
+            return stop, following
+    if spaced:
+        return spaced[0][1:]
+    following = next((b for _, _, b in gaps if b > 0), 1)
+    return following, following

@@ -1,0 +1,40 @@
+"""What reading files yields: documents, and problems with their place; knows nothing of files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A titled source text.
+
+    Attributes:
+        id: Unique in a corpus.
+        title: May be empty.
+        text: Paragraphs separated by newlines.
+        source: The file that it came from.
+    """
+
+    id: str
+    title: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Input that was skipped: where it is and why; ``line`` is None for a whole file."""
+
+    source: str
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{place}: {self.reason}"
+
+
+def duplicate(document_id: str) -> str:
+    """The reason why a second document with the same id is a problem."""
+    return f"duplicate id: a document '{document_id}' came before"

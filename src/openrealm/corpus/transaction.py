@@ -1,0 +1,83 @@
+"""What surrounds an update of a chunk store: the lock, leftovers, a full disk.
+
+Knows which names in a store's folder are the store's; nothing of what the files hold.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from openrealm.corpus.locking import LOCK, sole_writer
+from openrealm.corpus.manifest import MANIFEST, Manifest
+from openrealm.corpus.reading import ChunkStore
+from openrealm.errors import CorpusError
+
+STAGING = "staging"
+_OURS = re.compile(
+    r"staging|segment-\d+-\d+|removed-\d+-\d+\.ids|tokenizer-[0-9a-f]+|\.store\.json\..*\.tmp"
+)
+
+
+@contextmanager
+def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
+    """The store, or None where there is none yet, while nobody else may write.
+
+    A folder made for a store that does not come to be is removed again.
+    """
+    is_new = not directory.exists()
+    with disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        _refuse_other_folders(directory)
+    try:
+        with sole_writer(directory):
+            base = ChunkStore.open(directory) if (directory / MANIFEST).exists() else None
+            with disk_errors(directory):
+                delete_leftovers(directory, base.manifest if base else None)
+            try:
+                yield base
+            finally:
+                shutil.rmtree(directory / STAGING, ignore_errors=True)
+    finally:
+        if is_new and not (directory / MANIFEST).exists():
+            (directory / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                directory.rmdir()
+
+
+@contextmanager
+def disk_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CorpusError(
+            f"the chunk store {directory} could not be written ({reason}); it is as it was before"
+        ) from error
+
+
+def _refuse_other_folders(directory: Path) -> None:
+    if (directory / MANIFEST).exists():
+        return
+    names = [path.name for path in directory.iterdir() if path.name != LOCK]
+    strange = [name for name in names if not _OURS.fullmatch(name)]
+    if strange:
+        raise CorpusError(
+            f"{directory} is not empty and no chunk store (it has '{min(strange)}'); name another"
+        )
+
+
+def delete_leftovers(directory: Path, manifest: Manifest | None) -> None:
+    """Deletes what updates that died have left, and what the manifest no longer names."""
+    files = manifest.files() if manifest else ()
+    named = {Path(record.path).parts[0] for record in files}
+    for path in directory.iterdir():
+        if path.name in named or not _OURS.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

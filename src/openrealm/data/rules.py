@@ -1,0 +1,179 @@
+"""The tagger that works offline on any text: dates, numbers, names, titles, terms; no model.
+
+What it knows of a corpus comes from one pass over its texts (`RuleTagger.from_texts`) and is saved
+as plain JSON, so that a resumed or repeated run masks the same spans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from openrealm.corpus.chunking import split_sentences
+from openrealm.data.gazetteer import Gazetteer
+from openrealm.data.lexicon import Lexicon, LexiconBuilder, words_of
+from openrealm.data.names import find_names
+from openrealm.data.patterns import find_dates_and_numbers
+from openrealm.data.spans import Span, without_overlaps
+from openrealm.data.terms import TermFinder, TermsBuilder
+from openrealm.errors import InputError
+
+FORMAT = 1
+
+_MAX_TITLES = 2_000_000
+_RARE_COUNT = 50  # a title's word in lower case is rare when seen no more often than this,
+_RARE_SHARE = 2e-6  # or no oftener than this share of all words
+
+
+class RuleTagger:
+    """Finds dates, numbers and names by rules, and terms where there are none of those."""
+
+    name = "rules"
+
+    def __init__(
+        self,
+        *,
+        lexicon: Lexicon | None = None,
+        gazetteer: Gazetteer | None = None,
+        term_weights: Mapping[str, float] | None = None,
+        terms: str = "fallback",
+        max_words: int = 10,
+        max_terms: int = 3,
+    ) -> None:
+        """A tagger; without knowledge of a corpus it knows only what a capital tells.
+
+        Args:
+            lexicon: Which words the corpus writes as names.
+            gazetteer: Titles of the corpus.
+            term_weights: Terms of the corpus with their weights.
+            terms: ``never``, ``fallback`` (in a sentence without other spans), ``always``.
+            max_words: Spans of more words are left out.
+            max_terms: At most so many terms in one sentence.
+        """
+        self.lexicon = lexicon or Lexicon()
+        self.gazetteer = gazetteer or Gazetteer()
+        self.term_weights = dict(term_weights or {})
+        self._term_finder = TermFinder(self.term_weights)
+        self.terms, self.max_words, self.max_terms = terms, max_words, max_terms
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        titles: Iterable[str] = (),
+        *,
+        lowercase_titles: bool = True,
+        terms: str = "fallback",
+        max_words: int = 10,
+        max_terms: int = 3,
+    ) -> RuleTagger:
+        """A tagger that knows a corpus, after one pass over its texts in bounded memory.
+
+        Args:
+            texts: Whole documents or chunks; how many texts hold a phrase makes it a term or not.
+            titles: The titles of the corpus.
+            lowercase_titles: Also tag titles in lower case ("polonium") that are rare enough.
+            terms: As in `RuleTagger`.
+            max_words: As in `RuleTagger`.
+            max_terms: As in `RuleTagger`.
+        """
+        words, phrases = LexiconBuilder(), TermsBuilder()
+        counts_phrases = terms != "never"
+        for text in texts:
+            words.add(text)
+            if counts_phrases:
+                phrases.add(text)
+        lexicon = words.build()
+        most = max(_RARE_COUNT, int(_RARE_SHARE * words.num_words))
+        gazetteer = Gazetteer.from_titles(
+            islice(titles, _MAX_TITLES),
+            lexicon=lexicon,
+            is_rare=lambda word: lowercase_titles and words.count(word) <= most,
+        )
+        return cls(
+            lexicon=lexicon,
+            gazetteer=gazetteer,
+            term_weights=phrases.build(),
+            terms=terms,
+            max_words=max_words,
+            max_terms=max_terms,
+        )
+
+    def tag(self, texts: Sequence[str]) -> list[list[Span]]:
+        """The spans of each text, in order, none overlapping another."""
+        return [self._tag_one(text) for text in texts]
+
+    def _tag_one(self, text: str) -> list[Span]:
+        words = frozenset(words_of(text))
+        candidates = find_dates_and_numbers(text, words)
+        candidates += find_names(text, lexicon=self.lexicon, gazetteer=self.gazetteer)
+        candidates += [Span(*place, "entity") for place in self.gazetteer.topics_in(text, words)]
+        spans = without_overlaps(candidates)
+        spans = [s for s in spans if text.count(" ", s.start, s.stop) < self.max_words]
+        if self.terms == "never" or not self.term_weights:
+            return spans
+        return sorted([*spans, *self._terms(text, spans)], key=lambda span: span.start)
+
+    def _terms(self, text: str, taken: Sequence[Span]) -> Iterator[Span]:
+        """Terms that overlap no span, sentence by sentence."""
+        next_span = 0
+        for first, last in split_sentences(text):
+            while next_span < len(taken) and taken[next_span].stop <= first:
+                next_span += 1
+            stop_span = next_span
+            while stop_span < len(taken) and taken[stop_span].start < last:
+                stop_span += 1
+            inside = taken[next_span:stop_span]
+            if inside and self.terms == "fallback":
+                continue
+            sentence = text[first:last]
+            for start, stop in self._term_finder.find(sentence, limit=self.max_terms):
+                term = Span(first + start, first + stop, "term")
+                if all(term.stop <= span.start or span.stop <= term.start for span in inside):
+                    yield term
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_dict`."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that the tagger knows, ready for JSON."""
+        return {
+            "format": FORMAT,
+            "proper": sorted(self.lexicon.proper),
+            "common": sorted(self.lexicon.common),
+            "names": sorted(self.gazetteer.names),
+            "topics": sorted(self.gazetteer.topics),
+            "term_weights": self.term_weights,
+            "terms": self.terms,
+            "max_words": self.max_words,
+            "max_terms": self.max_terms,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> RuleTagger:
+        """The tagger that `to_dict` described.
+
+        Raises:
+            InputError: Another version's dictionary, or not one of a tagger.
+        """
+        if saved.get("format") != FORMAT:
+            raise InputError(
+                f"the saved tagger has format {saved.get('format')!r}; this version reads {FORMAT}"
+            )
+        try:
+            return cls(
+                lexicon=Lexicon(frozenset(saved["proper"]), frozenset(saved["common"])),
+                gazetteer=Gazetteer(names=saved["names"], topics=saved["topics"]),
+                term_weights=saved["term_weights"],
+                terms=saved["terms"],
+                max_words=saved["max_words"],
+                max_terms=saved["max_terms"],
+            )
+        except KeyError as error:
+            raise InputError(f"the saved tagger lacks {error}; build it again") from error

@@ -1,0 +1,81 @@
+"""What is masked: which tagger finds the salient spans of the training texts, by configuration.
+
+The original's tagger was never released (realm_facts 1.2), so taggers are part of this package:
+rules that work offline on any text (`data.rules`), somebody's trained model by name (`data.ner`),
+and the two random ones of the paper's ablation (`data.random_spans`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from openrealm.config import option
+from openrealm.data.ner import spacy_tagger, transformers_tagger
+from openrealm.data.random_spans import RandomTagger
+from openrealm.data.rules import RuleTagger
+from openrealm.data.spans import Span, SpanTagger
+from openrealm.errors import ConfigError
+
+__all__ = ["RuleTagger", "SalientConfig", "Span", "SpanTagger", "make_tagger"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SalientConfig:
+    """How salient spans are found."""
+
+    kind: str = option(
+        "rules",
+        "What finds them: rules, tokens (random words), spans (random runs of words), spacy:NAME "
+        "(an installed pipeline), or hf:NAME_OR_PATH (a token classifier).",
+        source="paper section 3.4: names by a tagger, dates by a regular expression; table 2 has "
+        "the random ones",
+    )
+    terms: str = option(
+        "fallback",
+        "Rules: specific phrases of the corpus as well, for text without capitals; never, in "
+        "sentences where nothing else is found, or always.",
+        choices=("never", "fallback", "always"),
+    )
+    max_terms: int = option(3, "Rules: most terms in one sentence.", minimum=1)
+    lowercase_titles: bool = option(
+        True, "Rules: titles of the corpus also where they stand in lower case, if they are rare."
+    )
+    max_words: int = option(10, "Longer spans are left out.", minimum=1)
+
+
+def make_tagger(
+    config: SalientConfig, *, texts: Iterable[str], titles: Iterable[str], seed: int
+) -> SpanTagger:
+    """The tagger that the config asks for.
+
+    Args:
+        config: Its kind and options.
+        texts: The training texts, read once, and only by ``rules``.
+        titles: Their titles, likewise.
+        seed: Seed of the random taggers.
+
+    Raises:
+        ConfigError: An unknown kind, or a model that cannot be loaded.
+        MissingDependencyError: A library or pipeline that is not installed.
+    """
+    kind, _, model = config.kind.partition(":")
+    if config.kind == "rules":
+        return RuleTagger.from_texts(
+            texts,
+            titles,
+            terms=config.terms,
+            max_terms=config.max_terms,
+            max_words=config.max_words,
+            lowercase_titles=config.lowercase_titles,
+        )
+    if config.kind in ("tokens", "spans"):
+        return RandomTagger(config.kind, seed=seed, max_words=config.max_words)
+    if kind == "spacy" and model:
+        return spacy_tagger(model, max_words=config.max_words)
+    if kind == "hf" and model:
+        return transformers_tagger(model, max_words=config.max_words)
+    raise ConfigError(
+        f"salient.kind = {config.kind!r} is unknown; use rules, tokens, spans, spacy:NAME or "
+        "hf:NAME_OR_PATH"
+    )

@@ -1,0 +1,51 @@
+"""One function per command, each composing its objects from one configuration.
+
+The names are loaded on first use: importing this package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openrealm.recipes.asking import ask, build_index, config_text, fill, info, search
+    from openrealm.recipes.demo import demo
+    from openrealm.recipes.evaluating import evaluate
+    from openrealm.recipes.finetuning import finetune
+    from openrealm.recipes.ingesting import ingest
+    from openrealm.recipes.pretraining import pretrain
+
+__all__ = [
+    "ask",
+    "build_index",
+    "config_text",
+    "demo",
+    "evaluate",
+    "fill",
+    "finetune",
+    "info",
+    "ingest",
+    "pretrain",
+    "search",
+]
+
+_HOMES = {
+    "ask": "asking",
+    "build_index": "asking",
+    "config_text": "asking",
+    "demo": "demo",
+    "evaluate": "evaluating",
+    "fill": "asking",
+    "finetune": "finetuning",
+    "info": "asking",
+    "ingest": "ingesting",
+    "pretrain": "pretraining",
+    "search": "asking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

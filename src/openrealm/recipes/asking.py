@@ -1,0 +1,270 @@
+"""The reading recipes: search, fill, ask, index, info."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrealm.answering import Answers, ChunkHit, Fillings
+from openrealm.corpus.store import ChunkStore
+from openrealm.errors import OpenRealmError
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.progress import Progress, Silent
+from openrealm.recipes.loading import load_run, open_corpus
+from openrealm.settings import preset_settings, settings_text
+from openrealm.training.checkpoint import checkpoints
+from openrealm.workspace import Run, Workspace
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Chunks found for a text."""
+
+    query: str
+    run: str
+    hits: tuple[ChunkHit, ...]
+
+
+@dataclass(frozen=True)
+class FillResult:
+    """Fillings of a masked text."""
+
+    run: str
+    fillings: Fillings
+
+
+@dataclass(frozen=True)
+class AskResult:
+    """Answers to a question; without a QA reader there are search results in their place.
+
+    Attributes:
+        question: The question.
+        run: The run that answered.
+        has_reader: Whether the run has been fine-tuned for questions.
+        answers: What was found, where it has.
+        hits: Search results, where it has not.
+    """
+
+    question: str
+    run: str
+    has_reader: bool
+    answers: Answers | None
+    hits: tuple[ChunkHit, ...]
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """A snapshot of the whole corpus."""
+
+    run: str
+    generation: int
+    chunks: int
+    dim: int
+    dtype: str
+    step: int
+    verified: bool
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is made of.
+
+    Attributes:
+        name: Its name.
+        record: What made it: start, versions, fingerprints, reports.
+        checkpoints: Stage, step and whether it is the stage's end, newest first.
+        generations: Numbers of its snapshots.
+        fits_corpus: Whether the corpus is the one that it was trained on.
+    """
+
+    name: str
+    record: dict[str, Any]
+    checkpoints: tuple[dict[str, Any], ...]
+    generations: tuple[int, ...]
+    fits_corpus: bool
+
+
+@dataclass(frozen=True)
+class WorkspaceInfo:
+    """What is in a workspace, and whether it is whole."""
+
+    workspace: str
+    documents: int
+    chunks: int
+    chunk_tokens: int
+    vocab_size: int
+    corpus_fingerprint: str
+    problems: tuple[str, ...]
+    runs: tuple[RunInfo, ...]
+
+
+def search(
+    workspace: Path,
+    text: str,
+    *,
+    k: int = 5,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """The k chunks of largest inner product with a text.
+
+    Raises:
+        InputError: The text is empty, or there is no run.
+    """
+    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    hits = loaded.answerer().search([text], k=k)[0]
+    return SearchResult(query=text, run=loaded.run.name, hits=tuple(hits))
+
+
+def fill(
+    workspace: Path,
+    text: str,
+    *,
+    k: int | None = None,
+    top: int = 5,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> FillResult:
+    """The most probable words for the ``[MASK]``s of a text.
+
+    Raises:
+        InputError: The text has no mask, or there is no run.
+    """
+    loaded = load_run(
+        Workspace(Path(workspace)),
+        name=run,
+        stages=("realm", "warmup", "mlm"),
+        progress=progress or Silent(),
+    )
+    found = loaded.answerer().fill(text, k=k or loaded.settings.retrieval.k, top=top)
+    return FillResult(run=loaded.run.name, fillings=found)
+
+
+def ask(
+    workspace: Path,
+    question: str,
+    *,
+    k: int | None = None,
+    top: int = 5,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> AskResult:
+    """Answers with probability and evidence; search results where there is no QA reader yet.
+
+    Raises:
+        InputError: The question is empty, or there is no run.
+    """
+    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    answerer, read = loaded.answerer(), k or loaded.settings.qa.read
+    has_reader = loaded.checkpoint.position.stage == "qa"
+    answers = answerer.ask([question], read=read, top=top)[0] if has_reader else None
+    hits = () if has_reader else tuple(answerer.search([question], k=read)[0])
+    return AskResult(
+        question=question,
+        run=loaded.run.name,
+        has_reader=has_reader,
+        answers=answers,
+        hits=hits,
+    )
+
+
+def build_index(
+    workspace: Path,
+    *,
+    run: str | None = None,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Embeds the whole corpus with a run's newest embedder, where that is not done yet.
+
+    Args:
+        workspace: Its folder.
+        run: Name of the run; the newest by default.
+        check: Read every byte of the snapshot and compare checksums.
+        progress: Where to tell how far it is.
+
+    Raises:
+        SnapshotError: The snapshot is damaged.
+    """
+    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    snapshot = Snapshot.open(loaded.run.snapshots / f"{loaded.live.generation:06d}")
+    if check:
+        snapshot.verify()
+    manifest = snapshot.manifest
+    return IndexReport(
+        run=loaded.run.name,
+        generation=manifest.generation,
+        chunks=manifest.chunks,
+        dim=manifest.dim,
+        dtype=manifest.dtype,
+        step=manifest.step,
+        verified=check,
+    )
+
+
+def info(
+    workspace: Path, *, run: str | None = None, progress: Progress | None = None
+) -> WorkspaceInfo:
+    """What is in a workspace, whether it is whole, and what made it.
+
+    Raises:
+        CorpusError: There is no corpus.
+    """
+    place = Workspace(Path(workspace))
+    corpus = open_corpus(place)
+    problems: list[str] = []
+    _collect(problems, corpus.verify)
+    runs = [place.run(run)] if run else place.runs()
+    for each in runs:
+        for generation in generations(each.snapshots):
+            _check_snapshot(problems, each, generation)
+    return WorkspaceInfo(
+        workspace=str(workspace),
+        documents=corpus.num_documents,
+        chunks=len(corpus),
+        chunk_tokens=corpus.chunking.chunk_tokens,
+        vocab_size=corpus.tokenizer.vocab_size,
+        corpus_fingerprint=corpus.fingerprint,
+        problems=tuple(problems),
+        runs=tuple(_run_info(each, corpus) for each in runs),
+    )
+
+
+def config_text(preset: str | None = None) -> str:
+    """The settings of a preset as commented TOML.
+
+    Raises:
+        ConfigError: There is no preset of that name.
+    """
+    return settings_text(preset_settings(preset or "adapt"))
+
+
+def _run_info(run: Run, corpus: ChunkStore) -> RunInfo:
+    record = run.read_record()
+    found: Sequence[dict[str, Any]] = [
+        {"stage": c.position.stage, "step": c.position.step, "finished": c.position.finished}
+        for c in checkpoints(run.checkpoints)
+    ]
+    return RunInfo(
+        name=run.name,
+        record=record,
+        checkpoints=tuple(found),
+        generations=tuple(generations(run.snapshots)),
+        fits_corpus=record["corpus"] == corpus.fingerprint,
+    )
+
+
+def _check_snapshot(problems: list[str], run: Run, generation: int) -> None:
+    def check() -> None:
+        Snapshot.open(run.snapshots / f"{generation:06d}").verify()
+
+    _collect(problems, check)
+
+
+def _collect(problems: list[str], check: Any) -> None:
+    try:
+        check()
+    except OpenRealmError as error:
+        problems.append(str(error))

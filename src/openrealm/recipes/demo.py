@@ -1,0 +1,111 @@
+"""The `demo` recipe: the whole method on the bundled corpus, from text to answers with evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrealm import almanac
+from openrealm.answering import Answers
+from openrealm.errors import InputError
+from openrealm.plots import plot_run
+from openrealm.progress import Progress, Silent
+from openrealm.recipes.finetuning import finetune
+from openrealm.recipes.ingesting import ingest
+from openrealm.recipes.loading import load_run
+from openrealm.recipes.pretraining import pretrain
+from openrealm.workspace import Workspace
+
+PRESET = "tiny"
+QUESTIONS = (
+    "What is the capital of Bhutan?",
+    "Who wrote Orlando?",
+    "Which element has the symbol W?",
+)
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo shows at its end.
+
+    Attributes:
+        workspace: Folder that it leaves behind.
+        run: Name of the run.
+        stages: Measurements after each stage, in order.
+        answers: A few questions answered.
+        plot: Picture of the run.
+        seconds: Time that it all took.
+    """
+
+    workspace: str
+    run: str
+    stages: tuple[dict[str, Any], ...]
+    answers: tuple[Answers, ...]
+    plot: str
+    seconds: float
+
+
+def demo(
+    directory: Path,
+    *,
+    seed: int = 0,
+    assignments: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> DemoReport:
+    """Runs the whole method on the bundled corpus.
+
+    Args:
+        directory: Workspace to make; must not hold anything else.
+        seed: Seed of everything.
+        assignments: ``section.key=value`` over the demo's preset.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: The folder holds something else.
+    """
+    began = time.perf_counter()
+    progress = progress or Silent()
+    directory = Path(directory)
+    data = almanac.directory()
+    _require_own(directory)
+    if not (directory / "corpus").is_dir():
+        progress.say(f"ingesting the bundled almanac into '{directory}'")
+        ingest(
+            directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress
+        )
+    pretrained = pretrain(
+        directory,
+        preset=PRESET,
+        assignments=[f"seed={seed}", *assignments],
+        queries=data / almanac.QUERIES,
+        progress=progress,
+    )
+    done = finetune(
+        directory,
+        qa=[data / almanac.QUESTIONS_TRAIN],
+        dev=[data / almanac.QUESTIONS_DEV],
+        run=pretrained.run,
+        progress=progress,
+    )
+    place = Workspace(directory)
+    loaded = load_run(place, name=done.run, progress=progress)
+    answers = loaded.answerer().ask(QUESTIONS, read=loaded.settings.qa.read, top=3)
+    return DemoReport(
+        workspace=str(directory),
+        run=done.run,
+        stages=done.stages,
+        answers=tuple(answers),
+        plot=str(plot_run(place.run(done.run))),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _require_own(directory: Path) -> None:
+    known = {"corpus", "runs", "cache"}
+    if directory.exists() and (
+        not directory.is_dir() or {path.name for path in directory.iterdir()} - known
+    ):
+        raise InputError(f"'{directory}' holds something else; name a new folder for the demo")

@@ -1,0 +1,210 @@
+"""The `evaluate` recipe: every measure in one table, BM25 and its fusion beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from openrealm.data.pretraining import MaskedQueries, SpanTable
+from openrealm.data.qa import read_questions
+from openrealm.errors import ConfigError, InputError
+from openrealm.evaluation import (
+    HeldOutQuery,
+    Ranker,
+    Table,
+    beir_values,
+    from_questions,
+    qa_values,
+    read_held_out,
+    retrieval_values,
+    summarise,
+)
+from openrealm.metrics import bootstrap_interval, read_beir_judgments
+from openrealm.progress import Progress, Silent
+from openrealm.recipes.loading import LoadedRun, load_run, require_files, span_tagger
+from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
+from openrealm.training.probe import run_probe
+from openrealm.workspace import Workspace
+from openrealm.corpus.store import ChunkStore
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One line of the table: what was measured, by which ranking or reader."""
+
+    data: str
+    system: str
+    num: int
+    measures: Table
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All that was measured of one run; ``stage`` is that of its weights."""
+
+    run: str
+    stage: str
+    start: str
+    rows: tuple[EvaluationRow, ...]
+
+
+def evaluate(
+    workspace: Path,
+    *,
+    run: str | None = None,
+    stage: str | None = None,
+    qa: Sequence[Path] = (),
+    squad: Sequence[Path] = (),
+    beir: Sequence[Path] = (),
+    queries: Sequence[Path] = (),
+    probe: bool = False,
+    baseline: str | None = None,
+    raw_match: bool = False,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Measures a run.
+
+    Args:
+        workspace: Its folder.
+        run: Name of the run; the newest by default.
+        stage: Measure the weights at the end of this stage; the last one by default.
+        qa: Question files: recall@k, and exact match and F1 where there is a QA reader.
+        squad: SQuAD files, likewise.
+        beir: BEIR directories: nDCG@10, recall@100, MRR.
+        queries: Held-out query files.
+        probe: The run's own held-out masked queries: recall, utility, accuracy.
+        baseline: ``bm25`` puts BM25 and the fusion of both beside every ranking.
+        raw_match: Recall by case-sensitive substring, as the original computes it.
+        limit: Use only so many questions of each file.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: Nothing to measure, or a broken file.
+    """
+    progress = progress or Silent()
+    require_files([*qa, *squad, *beir, *queries])
+    if baseline not in (None, "bm25"):
+        raise ConfigError(f"baseline '{baseline}' is unknown; there is: bm25")
+    if not (qa or squad or beir or queries or probe):
+        raise InputError("nothing to measure; give --qa, --squad, --beir, --queries or --probe")
+    place = Workspace(Path(workspace))
+    stages = (stage,) if stage else ("qa", "realm", "warmup", "ict", "mlm")
+    loaded = load_run(place, name=run, stages=stages, progress=progress)
+    rankers = _rankers(loaded, baseline)
+    rows: list[EvaluationRow] = []
+    if probe:
+        rows.append(_probe(place, loaded, progress))
+    for path in beir:
+        rows.extend(_beir(loaded.corpus, path, rankers))
+    for path in queries:
+        rows.extend(_recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match))
+    for path in (*qa, *squad):
+        rows.extend(_questions(loaded, path, rankers, raw_match, limit, progress))
+    return EvaluationReport(
+        run=loaded.run.name,
+        stage=loaded.checkpoint.position.stage,
+        start=loaded.settings.start,
+        rows=tuple(rows),
+    )
+
+
+def _rankers(loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
+    dense = loaded.answerer().rank
+    if baseline is None:
+        return {"openrealm": dense}
+    bm25 = BM25.build(loaded.corpus)
+
+    def lexical(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
+        return bm25.search(texts, k)[1]
+
+    def fused(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
+        return fuse_reciprocal_ranks([dense(texts, k), lexical(texts, k)], k)[1]
+
+    return {"openrealm": dense, "bm25": lexical, "openrealm + bm25": fused}
+
+
+def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
+    settings, corpus = loaded.settings, loaded.corpus
+    texts = ChunkStore.open(loaded.run.texts) if loaded.run.texts.is_dir() else corpus
+    table = SpanTable.cached(
+        place.cache, texts, span_tagger(settings, texts), max_masks=10, progress=progress
+    )
+    queries = MaskedQueries(
+        texts,
+        table,
+        seed=settings.seed,
+        query_tokens=settings.model.query_tokens,
+        num_probe=settings.loop.num_probe,
+    ).probe()
+    if not queries:
+        raise InputError("the training texts are too small for a probe; it holds out a tenth")
+    report = run_probe(
+        loaded.model,
+        queries,
+        loaded.live.retriever,
+        corpus=corpus,
+        texts=texts,
+        templates=loaded.templates,
+        k=settings.retrieval.k,
+    )
+    table_of = {name: bootstrap_interval(values) for name, values in report.values.items()}
+    return EvaluationRow(data="probe", system="openrealm", num=len(queries), measures=table_of)
+
+
+def _beir(corpus: ChunkStore, path: Path, rankers: dict[str, Ranker]) -> list[EvaluationRow]:
+    judgments = read_beir_judgments(path)
+    return [
+        EvaluationRow(
+            data=path.name,
+            system=name,
+            num=len(judgments.queries),
+            measures=summarise(beir_values(corpus, judgments, ranker)),
+        )
+        for name, ranker in rankers.items()
+    ]
+
+
+def _recall(
+    corpus: ChunkStore,
+    name: str,
+    queries: Sequence[HeldOutQuery],
+    rankers: dict[str, Ranker],
+    raw: bool,
+) -> list[EvaluationRow]:
+    return [
+        EvaluationRow(
+            data=name,
+            system=system,
+            num=len(queries),
+            measures=summarise(retrieval_values(corpus, queries, ranker, raw=raw)),
+        )
+        for system, ranker in rankers.items()
+    ]
+
+
+def _questions(
+    loaded: LoadedRun,
+    path: Path,
+    rankers: dict[str, Ranker],
+    raw: bool,
+    limit: int | None,
+    progress: Progress,
+) -> list[EvaluationRow]:
+    questions = [q for q in read_questions(path) if q.answers][:limit]
+    if not questions:
+        raise InputError(f"{path} holds no question with an answer")
+    rows = _recall(loaded.corpus, path.name, from_questions(questions), rankers, raw)
+    if loaded.checkpoint.position.stage == "qa":
+        found = qa_values(
+            loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress
+        )
+        measures = rows[0].measures | summarise(found.values)
+        rows[0] = EvaluationRow(
+            data=path.name, system="openrealm", num=len(questions), measures=measures
+        )
+    return rows

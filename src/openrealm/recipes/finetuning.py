@@ -1,0 +1,143 @@
+"""The `finetune` recipe: questions and answers to a reader that answers, chunk embeddings fixed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from openrealm.data.qa import Question, read_questions
+from openrealm.errors import ConfigError, InputError
+from openrealm.evaluation import qa_values, summarise
+from openrealm.progress import Progress, Silent
+from openrealm.recipes.loading import (
+    LoadedRun,
+    load_run,
+    make_refresh,
+    pick_precision,
+    require_files,
+)
+from openrealm.recipes.pretraining import RunSummary
+from openrealm.settings import resolve, settings_text
+from openrealm.training.checkpoint import Checkpoint, checkpoints
+from openrealm.training.fine_tuning import QaStage
+from openrealm.training.objectives import Ingredients
+from openrealm.training.trainer import MetricsLog, Trainer
+from openrealm.workspace import Workspace
+
+_STARTS = ("realm", "warmup", "ict", "mlm")
+
+
+def finetune(
+    workspace: Path,
+    *,
+    qa: Sequence[Path],
+    dev: Sequence[Path] = (),
+    run: str | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Fine-tunes a run for question answering.
+
+    Args:
+        workspace: Its folder.
+        qa: Question files to learn from.
+        dev: Question files to measure on afterwards.
+        run: Name of the run; the newest by default.
+        config: TOML file over the run's settings.
+        assignments: ``qa.steps=500`` and the like over both.
+        resume: Go on with fine-tuning that was stopped or killed.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: A question file is broken, or the run has no pre-trained weights.
+        Stopped: Ctrl-C; everything is saved.
+    """
+    began = time.perf_counter()
+    progress = progress or Silent()
+    place = Workspace(Path(workspace))
+    require_files([*qa, *dev])
+    questions = [q for path in qa for q in read_questions(path) if q.answers]
+    folder = place.run(run)
+    with folder.locked():
+        loaded = load_run(place, name=folder.name, stages=_STARTS, progress=progress)
+        settings = resolve(base=loaded.settings, config=config, assignments=assignments)
+        if settings.model != loaded.settings.model:
+            raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
+        loaded = replace(loaded, settings=settings)
+        middle = next(
+            (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa"), None
+        )
+        if middle is not None and not resume:
+            raise InputError(
+                f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
+                "or pretrain a new run"
+            )
+        folder.settings_file.write_text(settings_text(settings), encoding="utf-8")
+        if middle is None or not middle.position.finished:
+            _train(loaded, questions, middle, progress)
+        measured = _measure(place, folder.name, dev, progress)
+    record = folder.read_record()
+    kept = [r for r in record["stage_reports"] if r["stage"] != "qa"]
+    record["stage_reports"] = [*kept, {"stage": "qa", **measured}]
+    folder.write_record(record)
+    return RunSummary(
+        workspace=str(workspace),
+        run=folder.name,
+        stages=tuple(record["stage_reports"]),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _train(
+    loaded: LoadedRun,
+    questions: Sequence[Question],
+    middle: Checkpoint | None,
+    progress: Progress,
+) -> None:
+    settings, run = loaded.settings, loaded.run
+    # Queries get a tower of their own, so that chunk embeddings stay those of the snapshot.
+    loaded.model.embedder.unshare()
+    parts = Ingredients(
+        model=loaded.model,
+        corpus=loaded.corpus,
+        texts=loaded.corpus,
+        templates=loaded.templates,
+        seed=settings.seed,
+        groups=settings.length_groups,
+        autocast=pick_precision(settings, next(loaded.model.parameters()).device),
+    )
+    refresh = make_refresh(
+        run, settings, loaded.corpus, loaded.model, loaded.templates, progress=progress
+    )
+    trainer = Trainer(
+        parts=parts,
+        optim=settings.optim,
+        loop=settings.loop,
+        retrieval=settings.retrieval,
+        refresh=refresh,
+        checkpoints=run.checkpoints,
+        log=MetricsLog(run.metrics_file, listener=None),
+        probe=lambda live: {},
+        progress=progress,
+        total_step=loaded.checkpoint.position.total_step,
+    )
+    trainer.run(QaStage(parts, settings.qa, questions), middle)
+
+
+def _measure(
+    place: Workspace, name: str, dev: Sequence[Path], progress: Progress
+) -> dict[str, float]:
+    if not dev:
+        return {}
+    loaded = load_run(place, name=name, stages=("qa",), progress=progress)
+    questions = [q for path in dev for q in read_questions(path) if q.answers]
+    found = qa_values(
+        loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress
+    )
+    return {f"qa/{k}": interval.mean for k, interval in summarise(found.values).items()}
+
+

@@ -1,0 +1,239 @@
+"""Settings and folders to live objects: what every recipe begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from openrealm.answering import Answerer
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.salient import SpanTagger, make_tagger
+from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputError
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.models.inputs import Templates
+from openrealm.models.pretrained import MINILM, build_model, minilm_directory
+from openrealm.models.realm import Realm
+from openrealm.progress import Progress
+from openrealm.retrieval.embedding import snapshot_key
+from openrealm.settings import CorpusConfig, Settings, read_settings
+from openrealm.tokenizer import WordPiece
+from openrealm.training.checkpoint import Checkpoint, checkpoints
+from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
+from openrealm.workspace import Run, Workspace
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model and index, ready to answer."""
+
+    run: Run
+    settings: Settings
+    corpus: ChunkStore
+    model: Realm
+    live: LiveIndex
+    templates: Templates
+    checkpoint: Checkpoint
+
+    def answerer(self) -> Answerer:
+        """What answers questions with this run."""
+        return Answerer(self.model, self.corpus, self.live.retriever, self.templates)
+
+
+def open_corpus(workspace: Workspace) -> ChunkStore:
+    """The workspace's knowledge corpus.
+
+    Raises:
+        CorpusError: Nothing was ingested, or the store is damaged or empty.
+    """
+    workspace.require_corpus()
+    store = ChunkStore.open(workspace.corpus)
+    if not len(store):
+        raise CorpusError(
+            f"the corpus of '{workspace.directory}' has no chunk; ingest some documents first"
+        )
+    return store
+
+
+def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
+    """The tokenizer that the settings name; None where it is to be learned from the documents."""
+    if config.tokenizer == "train":
+        return None
+    if config.tokenizer == MINILM:
+        return WordPiece.load(minilm_directory())
+    return WordPiece.load(Path(config.tokenizer))
+
+
+def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
+    """Templates with the lengths of the model and of the store."""
+    return Templates.of(
+        corpus.tokenizer,
+        query_tokens=settings.model.query_tokens,
+        chunk_tokens=corpus.chunking.chunk_tokens,
+    )
+
+
+def pick_device(settings: Settings) -> torch.device:
+    """The device to compute on.
+
+    Raises:
+        ConfigError: A GPU is demanded and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if settings.device == "cuda" and not has_gpu:
+        raise ConfigError("device = 'cuda', but torch sees no GPU here; set device=cpu")
+    return torch.device("cuda" if has_gpu and settings.device != "cpu" else "cpu")
+
+
+def pick_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
+    """Lower precision for matrix products, where it is asked for and the hardware has it."""
+    if settings.precision == "bfloat16":
+        return torch.bfloat16
+    if settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return None
+
+
+def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
+    """The tagger of the settings, with the texts' own titles as its gazetteer."""
+    return make_tagger(
+        settings.salient,
+        texts=(document.text for document in texts.documents()),
+        titles=(document.title for document in texts.documents()),
+        seed=settings.seed,
+    )
+
+
+def make_refresh(
+    run: Run,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    templates: Templates,
+    *,
+    progress: Progress,
+) -> InlineRefresh:
+    """Refreshing in the training process."""
+    device = pick_device(settings)
+    return InlineRefresh(
+        corpus,
+        model.embedder,
+        templates,
+        run.snapshots,
+        settings.refresh,
+        autocast=pick_precision(settings, device),
+        progress=progress,
+    )
+
+
+def load_run(
+    workspace: Workspace,
+    *,
+    name: str | None,
+    stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
+    progress: Progress,
+) -> LoadedRun:
+    """A run's newest weights of the first of the stages that it has, with an index of them.
+
+    The snapshot of these weights over the present corpus is used, and made where there is none.
+
+    Raises:
+        InputError: There is no such run, or it has no checkpoint of these stages.
+        CorpusError: The corpus was ingested with another tokenizer since.
+    """
+    run = workspace.run(name)
+    corpus = open_corpus(workspace)
+    settings = read_settings(run.settings_file)
+    record = run.read_record()
+    if record["tokenizer"] != corpus.tokenizer.fingerprint:
+        raise CorpusError(
+            f"run '{run.name}' was trained with another vocabulary than the corpus has now; "
+            "train a new run"
+        )
+    checkpoint = newest_checkpoint(run, stages)
+    model = empty_model(settings, corpus, checkpoint).to(pick_device(settings))
+    checkpoint.load_weights(model)
+    templates = make_templates(settings, corpus)
+    refresh = make_refresh(run, settings, corpus, model, templates, progress=progress)
+    snapshot = matching_snapshot(run, corpus, model) or refresh.now(checkpoint.position.total_step)
+    live = go_live(snapshot, corpus, settings.retrieval, device=pick_device(settings))
+    return LoadedRun(
+        run=run,
+        settings=settings,
+        corpus=corpus,
+        model=model,
+        live=live,
+        templates=templates,
+        checkpoint=checkpoint,
+    )
+
+
+def newest_checkpoint(run: Run, stages: Sequence[str]) -> Checkpoint:
+    """The newest checkpoint of the first of the stages that has one.
+
+    Raises:
+        InputError: None has.
+    """
+    found = list(checkpoints(run.checkpoints))
+    for stage in stages:
+        for checkpoint in found:
+            if checkpoint.position.stage == stage:
+                return checkpoint
+    raise InputError(
+        f"run '{run.name}' has no checkpoint of {' or '.join(stages)}; go on with: "
+        f"openrealm pretrain {run.directory.parent.parent} --run {run.name} --resume"
+    )
+
+
+def matching_snapshot(run: Run, corpus: ChunkStore, model: Realm) -> Snapshot | None:
+    """A published snapshot of these weights over this corpus, if there is one."""
+    key = snapshot_key(corpus, model.embedder)
+    for generation in reversed(generations(run.snapshots)):
+        snapshot = Snapshot.open(run.snapshots / f"{generation:06d}")
+        if snapshot.manifest.key == key:
+            return snapshot
+    return None
+
+
+def empty_model(settings: Settings, corpus: ChunkStore, checkpoint: Checkpoint) -> Realm:
+    """A model of the right shape for a checkpoint's weights."""
+    model = build_model(
+        settings.model,
+        vocab_size=corpus.tokenizer.vocab_size,
+        pad_id=corpus.tokenizer.pad_id,
+        seed=settings.seed,
+    )
+    if checkpoint.position.stage == "qa":
+        model.embedder.unshare()
+    return model
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Checks that every path is there.
+
+    Raises:
+        InputError: One is not.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"there is no file or folder '{path}'")
+
+
+__all__ = [
+    "CheckpointError",
+    "LoadedRun",
+    "empty_model",
+    "load_run",
+    "load_tokenizer",
+    "make_refresh",
+    "make_templates",
+    "matching_snapshot",
+    "newest_checkpoint",
+    "open_corpus",
+    "pick_device",
+    "pick_precision",
+    "require_files",
+    "span_tagger",
+]

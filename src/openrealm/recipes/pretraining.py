@@ -1,0 +1,357 @@
+"""The `pretrain` recipe: from a corpus to a retriever and a reader that learned from it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import openrealm
+from openrealm.corpus.documents import read_documents
+from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.data.pretraining import MaskedQueries, SpanTable
+from openrealm.errors import ConfigError, InputError
+from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
+from openrealm.answering import Answerer
+from openrealm.models.pretrained import SCRATCH, build_model, copy_encoder, start_model
+from openrealm.models.realm import Realm
+from openrealm.progress import Progress, Silent
+from openrealm.recipes.loading import (
+    make_refresh,
+    make_templates,
+    open_corpus,
+    pick_device,
+    pick_precision,
+    require_files,
+    span_tagger,
+)
+from openrealm.settings import Settings, read_settings, resolve, settings_text
+from openrealm.training.checkpoint import Checkpoint, checkpoints
+from openrealm.training.objectives import (
+    IctStage,
+    Ingredients,
+    JointStage,
+    MlmStage,
+    Stage,
+    WarmupStage,
+)
+from openrealm.training.probe import ProbeReport, run_probe
+from openrealm.training.refresh import LiveIndex, go_live
+from openrealm.training.trainer import MetricsLog, Trainer
+from openrealm.workspace import Run, Workspace
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a training recipe leaves behind.
+
+    Attributes:
+        workspace: Folder of the workspace.
+        run: Name of the run.
+        stages: For each stage that was measured, its name and numbers, in order.
+        seconds: Time that this call took.
+    """
+
+    workspace: str
+    run: str
+    stages: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+def pretrain(
+    workspace: Path,
+    *,
+    start: str | None = None,
+    preset: str | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    texts: Sequence[Path] = (),
+    queries: Path | None = None,
+    resume: bool = False,
+    run: str | None = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Trains a retriever and a reader on the workspace's corpus.
+
+    Args:
+        workspace: Folder that `ingest` made.
+        start: First weights, over the preset's: minilm, scratch, a directory, a hub name.
+        preset: Name of a preset.
+        config: TOML file over the preset.
+        assignments: ``section.key=value`` over both.
+        texts: Training texts, where they are not the corpus itself.
+        queries: Held-out queries (``text``, ``answers``, ``gold``), measured after each stage.
+        resume: Go on with a run that was stopped or killed.
+        run: Name of the run; a new one by default, the newest with ``resume``.
+        progress: Where to tell how far it is.
+
+    Raises:
+        OpenRealmError: Of the kind that the message explains.
+        Stopped: Ctrl-C; everything is saved.
+    """
+    began = time.perf_counter()
+    progress = progress or Silent()
+    place = Workspace(Path(workspace))
+    corpus = open_corpus(place)
+    if resume:
+        if start or preset or config or assignments or texts:
+            raise ConfigError("--resume goes on with the run's own settings; give no others")
+        folder = place.run(run)
+        settings = read_settings(folder.settings_file)
+    else:
+        settings = resolve(preset=preset, config=config, assignments=assignments)
+        settings = replace(settings, start=start or settings.start)
+        require_files([*texts, *([queries] if queries else [])])
+        folder = _new_run(place, run, settings, corpus, texts, progress)
+        settings = read_settings(folder.settings_file)
+    with folder.locked():
+        session = _Session(place, folder, settings, corpus, queries, progress)
+        session.run()
+    record = folder.read_record()
+    return RunSummary(
+        workspace=str(workspace),
+        run=folder.name,
+        stages=tuple(record["stage_reports"]),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _new_run(
+    place: Workspace,
+    name: str | None,
+    settings: Settings,
+    corpus: ChunkStore,
+    texts: Sequence[Path],
+    progress: Progress,
+) -> Run:
+    """A run folder with its settings, record, first weights and training texts."""
+    # The start's own shape replaces the preset's before anything is written.
+    started = start_model(
+        settings.start,
+        settings.model,
+        vocab_size=corpus.tokenizer.vocab_size,
+        pad_id=corpus.tokenizer.pad_id,
+        seed=settings.seed,
+    )
+    chunking = corpus.chunking
+    settings = replace(
+        settings, model=started.config, corpus=replace(settings.corpus, chunking=chunking)
+    )
+    settings = resolve(base=settings)
+    run = place.new_run(name)
+    try:
+        if texts:
+            _ingest_texts(run, texts, corpus, progress)
+        run.settings_file.write_text(settings_text(settings), encoding="utf-8")
+        run.write_record(_record(settings, corpus, texts))
+    except BaseException:
+        shutil.rmtree(run.directory, ignore_errors=True)
+        raise
+    return run
+
+
+def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "created": time.time(),
+        "openrealm": openrealm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "start": settings.start,
+        "seed": settings.seed,
+        "corpus": corpus.fingerprint,
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "chunks": len(corpus),
+        "texts": [str(path) for path in texts],
+        "stage_reports": [],
+    }
+
+
+def _ingest_texts(
+    run: Run, texts: Sequence[Path], corpus: ChunkStore, progress: Progress
+) -> None:
+    documents = read_documents(texts, on_problem=lambda problem: progress.say(str(problem)))
+    update_store(
+        run.texts,
+        add=documents,
+        tokenizer=corpus.tokenizer,
+        chunking=corpus.chunking,
+        progress=progress,
+    )
+
+
+class _Session:
+    """One call of `pretrain`: its model, stages and measurements."""
+
+    def __init__(
+        self,
+        place: Workspace,
+        run: Run,
+        settings: Settings,
+        corpus: ChunkStore,
+        queries: Path | None,
+        progress: Progress,
+    ) -> None:
+        self._run, self._settings, self._corpus = run, settings, corpus
+        self._progress = progress
+        self._texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
+        self._held_out = self._read_queries(queries)
+        self._record = run.read_record()
+        if self._record["corpus"] != corpus.fingerprint:
+            raise InputError(
+                f"the corpus has changed since run '{run.name}' began; start a new run"
+            )
+        device = pick_device(settings)
+        self._templates = make_templates(settings, corpus)
+        self._model = self._first_model().to(device)
+        self._queries = self._masked_queries(place)
+        self._parts = Ingredients(
+            model=self._model,
+            corpus=corpus,
+            texts=self._texts,
+            templates=self._templates,
+            seed=settings.seed,
+            groups=settings.length_groups,
+            autocast=pick_precision(settings, device),
+        )
+        self._refresh = make_refresh(
+            run, settings, corpus, self._model, self._templates, progress=progress
+        )
+
+    def run(self) -> None:
+        """All stages, from the newest checkpoint where there is one."""
+        found = next(checkpoints(self._run.checkpoints), None)
+        trainer = self._trainer()
+        names = [name for name in self._settings.stages if getattr(self._settings, name).steps]
+        done = 0
+        if found is None:
+            if names[:1] in (["warmup"], ["realm"], ["ict"]):
+                self._measure("start", reads=False)
+        else:
+            done = names.index(found.position.stage) + int(found.position.finished)
+            if found.position.finished:
+                found.load_weights(self._model)
+                trainer.total_step = found.position.total_step
+                trainer.log.cut(found.position.metrics_bytes)
+                self._after(found.position.stage)
+        for name in names[done:]:
+            stage = self._stage(name)
+            middle = found if found is not None and _is_middle(found, name) else None
+            trainer.run(stage, middle)
+            self._after(name)
+
+    def _after(self, stage: str) -> None:
+        """What follows the end of a stage; repeated in whole when a run is taken up there."""
+        if stage == "mlm" and self._settings.mlm.share:
+            copy_encoder(self._model.reader, self._model.embedder)
+        if any(report["stage"] == stage for report in self._record["stage_reports"]):
+            return
+        if stage != "mlm":
+            self._measure(stage, reads=stage != "ict")
+
+    def _measure(self, stage: str, *, reads: bool) -> None:
+        """Asks the probe and the held-out queries, over an index of the present weights."""
+        position = next(checkpoints(self._run.checkpoints), None)
+        total_step = position.position.total_step if position is not None else 0
+        snapshot = self._refresh.now(total_step)
+        live = go_live(
+            snapshot, self._corpus, self._settings.retrieval, device=self._parts.device
+        )
+        report = self._ask(live)
+        numbers = report.metrics() if report is not None else {}
+        if not reads:
+            numbers = {k: v for k, v in numbers.items() if "recall" in k}
+        if self._held_out:
+            values = retrieval_values(self._corpus, self._held_out, self._answerer(live).rank)
+            numbers |= {f"held_out/{k}": i.mean for k, i in summarise(values).items()}
+        self._record["stage_reports"].append({"stage": stage, "total_step": total_step, **numbers})
+        self._run.write_record(self._record)
+        shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
+        self._progress.say(f"after {stage}: {shown}")
+
+    def _answerer(self, live: LiveIndex) -> Answerer:
+        return Answerer(self._model, self._corpus, live.retriever, self._templates)
+
+    def _ask(self, live: LiveIndex) -> ProbeReport | None:
+        probe = self._queries.probe()
+        if not probe:
+            return None
+        return run_probe(
+            self._model,
+            probe,
+            live.retriever,
+            corpus=self._corpus,
+            texts=self._texts,
+            templates=self._templates,
+            k=self._settings.retrieval.k,
+        )
+
+    def _trainer(self) -> Trainer:
+        def probe(live: LiveIndex | None) -> dict[str, float]:
+            report = self._ask(live) if live is not None else None
+            return report.metrics() if report is not None else {}
+
+        return Trainer(
+            parts=self._parts,
+            optim=self._settings.optim,
+            loop=self._settings.loop,
+            retrieval=self._settings.retrieval,
+            refresh=self._refresh,
+            checkpoints=self._run.checkpoints,
+            log=MetricsLog(self._run.metrics_file, listener=None),
+            probe=probe,
+            progress=self._progress,
+        )
+
+    def _stage(self, name: str) -> Stage:
+        settings, parts = self._settings, self._parts
+        if name == "mlm":
+            return MlmStage(parts, settings.mlm)
+        if name == "ict":
+            return IctStage(parts, settings.ict)
+        if name == "warmup":
+            return WarmupStage(parts, settings.warmup, self._queries)
+        return JointStage(parts, settings.realm, self._queries, k=settings.retrieval.k)
+
+    def _first_model(self) -> Realm:
+        """First weights; only their shape matters where a checkpoint follows."""
+        tokenizer = self._corpus.tokenizer
+        arguments = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id}
+        if any(True for _ in checkpoints(self._run.checkpoints)):
+            return build_model(self._settings.model, seed=self._settings.seed, **arguments)
+        started = start_model(
+            self._settings.start, self._settings.model, seed=self._settings.seed, **arguments
+        )
+        return started.model
+
+    def _masked_queries(self, place: Workspace) -> MaskedQueries:
+        tagger = span_tagger(self._settings, self._texts)
+        table = SpanTable.cached(
+            place.cache, self._texts, tagger, max_masks=10, progress=self._progress
+        )
+        return MaskedQueries(
+            self._texts,
+            table,
+            seed=self._settings.seed,
+            query_tokens=self._settings.model.query_tokens,
+            num_probe=self._settings.loop.num_probe,
+        )
+
+    def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
+        kept = self._run.directory / "queries.jsonl"
+        if given is not None:
+            read_held_out(given)  # refused before it is kept
+            shutil.copyfile(given, kept)
+        return read_held_out(kept) if kept.is_file() else []
+
+
+def _is_middle(checkpoint: Checkpoint, stage: str) -> bool:
+    return checkpoint.position.stage == stage and not checkpoint.position.finished
+
+
+__all__ = ["SCRATCH", "RunSummary", "asdict", "pretrain"]

@@ -1,0 +1,178 @@
+"""BM25 over the chunks, and fusion of ranked lists; knows nothing of embeddings.
+
+The baseline that every learned retriever has to be shown beside. Words are stemmed where PyStemmer
+is installed; scores are Lucene's BM25 by `bm25s`, and equal ones are ordered by row, so that two
+runs rank alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.errors import ConfigError, MissingDependencyError
+
+Scores = Float32[np.ndarray, "queries k"]
+Rows = Int64[np.ndarray, "queries k"]
+
+NO_ROW = -1
+
+_logger = logging.getLogger(__name__)
+_WORD = re.compile(r"\w+")
+_LUCENE_STOP_WORDS = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then "
+    "there these they this to was will with"
+)
+_STOP_WORDS = frozenset(_LUCENE_STOP_WORDS.split())
+
+
+class BM25:
+    """A BM25 index of a corpus, in memory."""
+
+    def __init__(self, texts: Iterable[str], *, k1: float = 1.5, b: float = 0.75) -> None:
+        """Indexes texts; their number in the iteration is their row.
+
+        Args:
+            texts: Read once.
+            k1: How fast further occurrences of a word stop counting; `bm25s` has 1.5.
+            b: How much long texts are marked down, 0 to 1; `bm25s` has 0.75.
+
+        Raises:
+            MissingDependencyError: `bm25s` is not installed.
+        """
+        try:
+            import bm25s
+        except ImportError as error:
+            raise MissingDependencyError(
+                "the BM25 baseline needs bm25s; pip install 'openrealm[eval]'"
+            ) from error
+        self._stem = _stemmer()
+        self._stems: dict[str, str] = {}
+        self._vocab: dict[str, int] = {}
+        ids = [self._ids(text, learn=True) for text in texts]
+        self._num_rows = len(ids)
+        self._index: Any = None
+        if self._vocab:
+            self._index = bm25s.BM25(method="lucene", k1=k1, b=b)
+            self._index.index((ids, self._vocab), show_progress=False)
+
+    @classmethod
+    def build(cls, store: ChunkStore, *, k1: float = 1.5, b: float = 0.75) -> BM25:
+        """An index of the chunks of a store, title and body together."""
+        chunks = (store.chunk(row) for row in range(len(store)))
+        return cls((f"{chunk.title}\n{chunk.text}" for chunk in chunks), k1=k1, b=b)
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def search(self, texts: Sequence[str], k: int) -> tuple[Scores, Rows]:
+        """The best rows for each text, the best first; of equal scores the lower row comes first.
+
+        Args:
+            texts: Queries. One without a word that the corpus has scores 0 everywhere.
+            k: How many rows; more than there are gives all of them.
+
+        Returns:
+            Scores ``(queries, k)`` and rows ``(queries, k)``.
+
+        Raises:
+            ConfigError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise ConfigError(f"k = {k} is too small; ask for at least one chunk")
+        k = min(k, self._num_rows)
+        scores = np.zeros((len(texts), k), dtype=np.float32)
+        rows = np.zeros((len(texts), k), dtype=np.int64)
+        for number, text in enumerate(texts) if k else ():
+            every = self._scores(text)
+            rows[number] = _best_rows(every, k)
+            scores[number] = every[rows[number]]
+        return scores, rows
+
+    def _scores(self, text: str) -> Float32[np.ndarray, " rows"]:
+        ids = self._ids(text, learn=False)
+        if not ids:  # and always so where the corpus has no word
+            return np.zeros(self._num_rows, dtype=np.float32)
+        return np.asarray(self._index.get_scores_from_ids(ids), dtype=np.float32)
+
+    def _ids(self, text: str, *, learn: bool) -> list[int]:
+        ids = []
+        for word in _WORD.findall(text.lower()):
+            if word in _STOP_WORDS:
+                continue
+            stem = self._stems.get(word)
+            if stem is None:
+                stem = self._stem(word)
+                if learn:
+                    self._stems[word] = stem
+            if learn:
+                ids.append(self._vocab.setdefault(stem, len(self._vocab)))
+            elif stem in self._vocab:
+                ids.append(self._vocab[stem])
+        return ids
+
+
+def fuse_reciprocal_ranks(
+    rankings: Sequence[Int64[np.ndarray, "queries _"]], k: int, *, constant: float = 60.0
+) -> tuple[Scores, Rows]:
+    """One ranking out of several: a row scores the sum of 1 / (constant + rank) over them.
+
+    Source: Cormack, Clarke and Buettcher, SIGIR 2009, whose constant is 60.
+
+    Args:
+        rankings: Rows, the best first, one array for each system, the same queries in each;
+            `NO_ROW` fills up short lists.
+        k: How many rows to keep.
+        constant: The larger, the less the first ranks stand out.
+
+    Returns:
+        Scores ``(queries, k)`` and rows ``(queries, k)``; where the lists hold fewer different
+        rows, `NO_ROW` with score 0. Of equal scores the lower row comes first.
+
+    Raises:
+        ConfigError: No ranking, or rankings of different numbers of queries.
+    """
+    if len({len(ranking) for ranking in rankings}) != 1:
+        raise ConfigError(
+            f"fusion takes rankings of the same queries, not of {[len(r) for r in rankings]}"
+        )
+    num_queries = len(rankings[0])
+    scores = np.zeros((num_queries, k), dtype=np.float32)
+    rows = np.full((num_queries, k), NO_ROW, dtype=np.int64)
+    gains = [1.0 / (constant + 1.0 + np.arange(ranking.shape[1])) for ranking in rankings]
+    every_gain = np.concatenate(gains)
+    for query in range(num_queries):
+        every_row = np.concatenate([ranking[query] for ranking in rankings])
+        real = every_row != NO_ROW
+        found, place = np.unique(every_row[real], return_inverse=True)
+        sums = np.bincount(place, weights=every_gain[real], minlength=len(found))
+        best = np.lexsort((found, -sums))[:k]
+        scores[query, : len(best)] = sums[best]
+        rows[query, : len(best)] = found[best]
+    return scores, rows
+
+
+def _best_rows(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " k"]:
+    """The k rows of the highest scores, of equal ones the lowest rows, in that order."""
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > least)
+    level = np.flatnonzero(scores == least)[: k - len(above)]
+    chosen = np.concatenate([above, level])
+    order = np.lexsort((chosen, -scores[chosen]))
+    return chosen[order].astype(np.int64)
+
+
+def _stemmer() -> Callable[[str], str]:
+    try:
+        import Stemmer
+    except ImportError:
+        _logger.info("PyStemmer is not installed; BM25 compares words without stemming")
+        return str
+    stem: Callable[[str], str] = Stemmer.Stemmer("english").stemWord
+    return stem

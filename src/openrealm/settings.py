@@ -1,0 +1,204 @@
+"""The configuration of a run as a whole, and the presets; knows no component's inner workings.
+
+Each section is defined beside the component that it configures. A preset is a set of values over
+the defaults, which are the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrealm.config import from_dict, merge, option, override, parse_toml, section, to_toml
+from openrealm.corpus.chunking import ChunkingConfig
+from openrealm.data.salient import SalientConfig
+from openrealm.errors import ConfigError
+from openrealm.models.pretrained import ModelConfig
+from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.training.fine_tuning import QaConfig
+from openrealm.training.objectives import IctConfig, JointConfig, MlmConfig, WarmupConfig
+from openrealm.training.optim import OptimConfig
+from openrealm.training.refresh import RefreshConfig
+from openrealm.training.trainer import LoopConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """How documents become chunks; fixed when a workspace is made."""
+
+    tokenizer: str = option(
+        "minilm",
+        "Where the vocabulary comes from: minilm (BERT's uncased one), train (learned from the "
+        "documents), or a path.",
+    )
+    vocab_size: int = option(8192, "Size of a vocabulary that is learned.", minimum=100)
+    chunking: ChunkingConfig = section(ChunkingConfig, "How documents are cut.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a run is made from."""
+
+    start: str = option(
+        "minilm", "First weights: minilm, scratch, a BERT directory, or a hub name."
+    )
+    stages: tuple[str, ...] = option(
+        ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."
+    )
+    seed: int = option(0, "Seed of first weights, order of examples and dropout.", minimum=0)
+    device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda"))
+    precision: str = option(
+        "auto",
+        "Matrix products in bfloat16 where the hardware has it (auto), always, or never.",
+        choices=("auto", "bfloat16", "float32"),
+    )
+    length_groups: int = option(
+        4, "Forward passes in so many groups of similar length, against padding.", minimum=1
+    )
+    corpus: CorpusConfig = section(CorpusConfig, "The knowledge corpus.")
+    salient: SalientConfig = section(SalientConfig, "What is masked.")
+    model: ModelConfig = section(ModelConfig, "Shape of the model.")
+    retrieval: RetrievalConfig = section(RetrievalConfig, "How candidates are chosen.")
+    mlm: MlmConfig = section(MlmConfig, "Stage mlm: plain masked LM.")
+    ict: IctConfig = section(IctConfig, "Stage ict: inverse cloze.")
+    warmup: WarmupConfig = section(WarmupConfig, "Stage warmup: the reader learns to use chunks.")
+    realm: JointConfig = section(JointConfig, "Stage realm: joint training.")
+    refresh: RefreshConfig = section(RefreshConfig, "Refreshing the index.")
+    qa: QaConfig = section(QaConfig, "Fine-tuning on questions.")
+    optim: OptimConfig = section(OptimConfig, "Optimiser, in all stages.")
+    loop: LoopConfig = section(LoopConfig, "What happens beside the steps.")
+
+
+STAGES = ("mlm", "ict", "warmup", "realm")
+
+# Values over the defaults; the defaults are the paper's and the released code's.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "start": "scratch",
+        "stages": ["ict", "realm"],
+        "refresh": {"dtype": "float16"},
+    },
+    "adapt": {
+        "start": "minilm",
+        "stages": ["warmup", "realm"],
+        "corpus": {"chunking": {"chunk_tokens": 160}},
+        "model": {
+            "query_tokens": 64,
+            "bert": {"dropout": 0.0},
+            "embedder": {
+                "pooling": "mean",
+                "projection": "none",
+                "normalize": True,
+                "score_scale": 20.0,
+            },
+        },
+        "retrieval": {"k": 4, "exclude": "neighbours"},
+        "warmup": {"steps": 500, "batch_size": 16, "lr": 1e-4, "k": 2, "own_chunk": 0.8},
+        "realm": {"steps": 250, "batch_size": 8, "lr": 5e-5, "lr_retriever": 2e-5},
+        "refresh": {"every": 100},
+        "qa": {"steps": 500, "batch_size": 8, "lr": 5e-5, "lr_retriever": 1e-5, "beam": 500},
+        "loop": {"probe_every": 125, "checkpoint_every": 125},
+    },
+    "tiny": {
+        "start": "scratch",
+        "stages": ["mlm", "ict", "warmup", "realm"],
+        "corpus": {"tokenizer": "train", "vocab_size": 8192, "chunking": {"chunk_tokens": 64}},
+        "model": {
+            "query_tokens": 40,
+            "bert": {
+                "layers": 4,
+                "hidden": 128,
+                "heads": 4,
+                "intermediate": 512,
+                "max_positions": 128,
+                "dropout": 0.0,
+            },
+            "embedder": {"dim": 128},
+            "span_head": {"hidden": 64},
+        },
+        "retrieval": {"k": 4},
+        "mlm": {"steps": 300, "batch_size": 64, "lr": 1e-3},
+        "ict": {"steps": 150, "batch_size": 64, "lr": 5e-4},
+        "warmup": {"steps": 400, "batch_size": 64, "lr": 1e-3, "k": 2, "own_chunk": 0.7},
+        "realm": {"steps": 300, "batch_size": 32, "lr": 5e-4, "lr_retriever": 2e-4},
+        "refresh": {"every": 50},
+        "qa": {"steps": 200, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},
+        "optim": {"bias_correction": True},
+        "loop": {"probe_every": 50, "checkpoint_every": 200},
+    },
+}
+
+
+def resolve(
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    base: Settings | None = None,
+) -> Settings:
+    """Settings out of a preset, a TOML file and dotted assignments, the later over the earlier.
+
+    Args:
+        preset: Name of a preset; ``adapt`` where nothing else is given.
+        config: A TOML file.
+        assignments: Such as ``realm.steps=200``.
+        base: Settings to begin from instead of a preset.
+
+    Raises:
+        ConfigError: An unknown preset, key, or value.
+    """
+    if base is None or preset is not None:
+        base = preset_settings(preset or "adapt")
+    if config is not None:
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration {config}: {error}") from error
+        base = merge(base, parse_toml(text, name=str(config)))
+    return checked(override(base, assignments))
+
+
+def preset_settings(name: str) -> Settings:
+    """A preset by name.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset '{name}'; there are: {', '.join(PRESETS)}")
+    return from_dict(Settings, PRESETS[name])
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings as a run has stored them.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+    """
+    return resolve(base=Settings(), config=path)
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings, after checks that involve several sections.
+
+    Raises:
+        ConfigError: An unknown stage, or inputs longer than the model's positions.
+    """
+    for stage in settings.stages:
+        if stage not in STAGES:
+            raise ConfigError(f"stages holds '{stage}', which is not one of: {', '.join(STAGES)}")
+    joint = settings.model.query_tokens + settings.corpus.chunking.chunk_tokens - 1
+    if joint > settings.model.bert.max_positions:
+        raise ConfigError(
+            f"a query of {settings.model.query_tokens} and a chunk of "
+            f"{settings.corpus.chunking.chunk_tokens} tokens make {joint}, more than "
+            f"model.bert.max_positions = {settings.model.bert.max_positions}; lower one of them"
+        )
+    return settings
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as commented TOML."""
+    return to_toml(settings)

@@ -1,0 +1,318 @@
+"""Fine-tuning for open-domain question answering with the chunk embeddings fixed; knows nothing of
+the loop around it.
+
+ORQA's two losses (orqa/models/orqa_model.py): the retriever's, over a large beam of chunks, where
+chunks that hold an answer are right; and the reader's, one softmax over the spans of the few
+chunks read, each span's score plus its chunk's relevance. Gradients reach the query tower and the
+reader; the chunk tower is not in the graph. Which chunk holds an answer is distant supervision,
+except where a question brings its own context, which then is read beside what was retrieved.
+
+Beyond the original, the null chunk stands for "no answer among the chunks read": its one span, at
+``[CLS]``, is the right one where no other is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from openrealm.batching import read_batch
+from openrealm.config import option
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.matching import covering_tokens, find_answer_spans, find_regex_spans
+from openrealm.data.qa import Question
+from openrealm.errors import InputError
+from openrealm.models import likelihood
+from openrealm.models.reader import CandidateSpans
+from openrealm.training.objectives import Ingredients, StepResult
+from openrealm.training.refresh import LiveIndex
+
+Ids = npt.NDArray[np.int32]
+_EMPTY = np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QaConfig:
+    """Fine-tuning on questions and answers."""
+
+    steps: int = option(68_340, "Steps.", minimum=1, source="20 epochs of WebQuestions")
+    batch_size: int = option(1, "Questions per step.", minimum=1, source="orqa_model.py")
+    lr: float = option(1e-5, "Peak learning rate of the reader.", source="orqa/README.md")
+    lr_retriever: float = option(
+        1e-5, "Peak learning rate of the query tower.", source="orqa/README.md"
+    )
+    beam: int = option(
+        5000, "Chunks in the retriever's loss.", minimum=1, source="retriever_beam_size"
+    )
+    read: int = option(5, "Chunks read per question.", minimum=1, source="reader_beam_size")
+    raw_match: bool = option(
+        False,
+        "Take any substring, case-sensitive, for an answer held by a chunk, as the original does; "
+        "otherwise whole words, case and accents ignored.",
+        source="orqa/ops/orqa_ops.cc",
+    )
+    no_answer: bool = option(
+        True, "Learn the probability that no chunk read holds an answer (not in the original)."
+    )
+
+
+class QaStage:
+    """Questions to the losses of retriever and reader."""
+
+    name = "qa"
+    uses_index = True
+    moves_retriever = False
+
+    def __init__(self, parts: Ingredients, config: QaConfig, questions: Sequence[Question]) -> None:
+        """Takes the questions to learn from.
+
+        Raises:
+            InputError: There are none.
+        """
+        if not questions:
+            raise InputError("there is no question with an answer to fine-tune on")
+        self._parts, self._config, self._questions = parts, config, questions
+        self.steps = config.steps
+        tokenizer = parts.corpus.tokenizer
+        texts = [question.text for question in questions]
+        self._ids = [np.asarray(ids, dtype=np.int32) for ids in tokenizer.encode_ids(texts)]
+        self._answers = [
+            [] if q.is_regex else [a for a in tokenizer.encode_ids(list(q.answers)) if a]
+            for q in questions
+        ]
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """The reader and the query tower; a shared tower would move the chunks' too."""
+        model = self._parts.model
+        return [
+            (model.reader, self._config.lr),
+            (model.embedder.query_tower, self._config.lr_retriever),
+        ]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Both losses of one batch of questions."""
+        assert live is not None
+        parts, config = self._parts, self._config
+        chosen = self._chosen(step)
+        queries = parts.templates.query([self._ids[n] for n in chosen]).to(parts.device)
+        with parts.precision():
+            query_emb = parts.model.embedder.embed_queries(queries).float()
+        started = time.perf_counter()
+        hits = live.index.search(query_emb.detach(), max(config.beam, config.read))
+        rows = hits.rows.cpu().numpy()
+        held = np.array([self._holding(n, r) for n, r in zip(chosen, rows, strict=True)])
+        retrieval_s = time.perf_counter() - started
+        vectors = live.index.chunk_emb[hits.rows].to(query_emb)
+        beam_scores = likelihood.relevance_scores(query_emb, vectors)
+        holding = torch.from_numpy(held).to(parts.device)
+        everything = torch.ones_like(holding)
+        retriever_loss = -likelihood.log_marginal_of_correct(beam_scores, everything, holding)
+        reader_loss, found, tokens = self._read(chosen, rows, beam_scores, query_emb)
+        loss = (retriever_loss + reader_loss).mean()
+        metrics = {
+            "qa/retriever_loss": float(retriever_loss.detach().mean()),
+            "qa/reader_loss": float(reader_loss.detach().mean()),
+            "qa/beam_holds_answer": float(held.any(axis=1).mean()),
+            "qa/read_holds_answer": found,
+        }
+        return StepResult(
+            loss=loss,
+            metrics=metrics,
+            num_tokens=int(queries.lengths.sum()) + tokens,
+            num_examples=len(chosen),
+            retrieval_s=retrieval_s,
+        )
+
+    def _chosen(self, step: int) -> list[int]:
+        size, batch = len(self._questions), self._config.batch_size
+        chosen = []
+        for number in range(step * batch, (step + 1) * batch):
+            epoch, place = divmod(number, size)
+            order = np.random.default_rng((self._parts.seed, 6, epoch)).permutation(size)
+            chosen.append(int(order[place]))
+        return chosen
+
+    def _holding(self, number: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of the chunks hold an answer of the question."""
+        corpus, question = self._parts.corpus, self._questions[number]
+        if question.is_regex:
+            texts = (corpus.chunk(int(row)).text for row in rows)
+            return np.array([bool(find_regex_spans(t, question.answers)) for t in texts])
+        if self._config.raw_match:
+            texts = (corpus.chunk(int(row)).text for row in rows)
+            return np.array([any(a in text for a in question.answers) for text in texts])
+        return holding_rows(corpus, rows, self._answers[number])
+
+    def _read(
+        self,
+        chosen: Sequence[int],
+        rows: npt.NDArray[np.int64],
+        beam_scores: Float[Tensor, "batch beam"],
+        query_emb: Float[Tensor, "batch dim"],
+    ) -> tuple[Float[Tensor, " batch"], float, int]:
+        parts, config = self._parts, self._config
+        read = min(config.read, rows.shape[1])
+        bodies = [[parts.corpus.body_ids(int(r)) for r in line[:read]] for line in rows]
+        correct = [
+            [self._correct_spans(n, int(r)) for r in line[:read]]
+            for n, line in zip(chosen, rows, strict=True)
+        ]
+        relevance = beam_scores[:, :read]
+        relevance = self._with_contexts(chosen, bodies, correct, relevance, query_emb)
+        batch = read_batch(
+            parts.model.embedder,
+            parts.templates,
+            [self._ids[n] for n in chosen],
+            bodies,
+            relevance,
+            query_emb,
+        )
+        spans = CandidateSpans.of(
+            seq=batch.joint.token_ids.shape[1],
+            max_width=parts.model.reader.span_head.max_width,
+            device=parts.device,
+        )
+        with parts.precision():
+            scores, valid = parts.model.reader.span_table(
+                batch.joint, batch.relevance, batch.filled, spans
+            )
+        scores = scores.float()
+        lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
+        right = correct_items(correct, lengths, spans, slots=read + 1).to(parts.device) & valid
+        found = float(right.any(dim=1).float().mean())
+        if config.no_answer:
+            right[:, 0] |= ~right.any(dim=1)
+        else:
+            valid[:, 0] = False
+        loss = -likelihood.log_marginal_of_correct(scores, valid, right)
+        return loss, found, int(batch.joint.lengths.sum())
+
+    def _correct_spans(self, number: int, row: int) -> npt.NDArray[np.int32]:
+        """Token spans (start, stop) of a chunk's body that are an answer."""
+        corpus, question = self._parts.corpus, self._questions[number]
+        if question.is_regex:
+            return regex_token_spans(corpus, corpus.chunk(row).text, question.answers)
+        return find_answer_spans(
+            corpus.body_ids(row),
+            self._answers[number],
+            is_continuation=corpus.tokenizer.is_continuation,
+        )
+
+    def _with_contexts(
+        self,
+        chosen: Sequence[int],
+        bodies: list[list[Ids]],
+        correct: list[list[npt.NDArray[np.int32]]],
+        relevance: Float[Tensor, "batch read"],
+        query_emb: Float[Tensor, "batch dim"],
+    ) -> Float[Tensor, "batch read"]:
+        """The last chunk replaced by the question's own context, where it has one."""
+        given = [n for n, q in enumerate(chosen) if self._questions[q].context is not None]
+        if not given:
+            return relevance
+        parts = self._parts
+        windows = [self._context_window(chosen[n]) for n in given]
+        titles = [
+            np.asarray(ids, dtype=np.int32)
+            for ids in parts.corpus.tokenizer.encode_ids(
+                [self._questions[chosen[n]].title or "" for n in given]
+            )
+        ]
+        with torch.no_grad(), parts.precision():
+            inputs = parts.templates.chunk(titles, [ids for ids, _ in windows]).to(parts.device)
+            vectors = parts.model.embedder.embed_chunks(inputs).float()
+        relevance = relevance.clone()
+        for place, (n, (ids, spans)) in enumerate(zip(given, windows, strict=True)):
+            bodies[n][-1] = ids
+            correct[n][-1] = spans
+            relevance[n, -1] = query_emb[n] @ vectors[place]
+        return relevance
+
+    def _context_window(self, number: int) -> tuple[Ids, npt.NDArray[np.int32]]:
+        """The part of a context around its marked answer that fits, and the answer's spans."""
+        parts, question = self._parts, self._questions[number]
+        assert question.context is not None
+        tokens = parts.corpus.tokenizer.encode(question.context)
+        spans = [
+            covering_tokens(tokens.offsets, start, start + len(answer))
+            for start, answer in zip(question.answer_starts or (), question.answers, strict=False)
+        ]
+        room = parts.templates.chunk_tokens - 3
+        first = min((start for start, _ in spans), default=0)
+        begin = max(0, min(first - room // 4, len(tokens.ids) - room))
+        inside = [(a - begin, b - begin) for a, b in spans if a >= begin and b <= begin + room]
+        kept = np.asarray(inside, dtype=np.int32).reshape(-1, 2)
+        return tokens.ids[begin : begin + room], kept
+
+
+def holding_rows(
+    corpus: ChunkStore, rows: npt.NDArray[np.int64], answers: Sequence[Sequence[int]]
+) -> npt.NDArray[np.bool_]:
+    """Which chunks hold any of the answers as whole words.
+
+    The bodies are laid end to end and searched at once; a match across two of them does not
+    count.
+    """
+    bodies = [corpus.body_ids(int(row)) for row in rows]
+    together = np.concatenate([*bodies, _EMPTY])
+    ends = np.cumsum([len(body) for body in bodies])
+    continues = corpus.tokenizer.is_continuation
+    held = np.zeros(len(rows), dtype=np.bool_)
+    for start, stop in find_answer_spans(together, answers, is_continuation=continues):
+        place = int(np.searchsorted(ends, start, side="right"))
+        if stop <= ends[place]:
+            held[place] = True
+    return held
+
+
+def regex_token_spans(
+    corpus: ChunkStore, text: str, patterns: Sequence[str]
+) -> npt.NDArray[np.int32]:
+    """Token spans (start, stop) of the matches of any pattern in a chunk's text."""
+    matches = find_regex_spans(text, patterns)
+    if not matches:
+        return np.empty((0, 2), dtype=np.int32)
+    offsets = corpus.tokenizer.encode(text).offsets
+    spans = [covering_tokens(offsets, start, stop) for start, stop in matches]
+    return np.asarray([s for s in spans if s[0] < s[1]], dtype=np.int32).reshape(-1, 2)
+
+
+def correct_items(
+    correct: Sequence[Sequence[npt.NDArray[np.int32]]],
+    query_lengths: Sequence[int],
+    spans: CandidateSpans,
+    *,
+    slots: int,
+) -> Bool[Tensor, "batch items"]:
+    """Which items of `Reader.span_table` are answers.
+
+    Args:
+        correct: For each question and chunk read, token spans (start, stop) in the body.
+        query_lengths: Tokens of each question in its joint inputs.
+        spans: The order of spans.
+        slots: Slots per question, the null chunk included.
+    """
+    per_slot = len(spans.starts)
+    place = {
+        (int(start), int(end)): number
+        for number, (start, end) in enumerate(
+            zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)
+        )
+    }
+    table = torch.zeros((len(correct), slots * per_slot), dtype=torch.bool)
+    for query, line in enumerate(correct):
+        # [CLS] x [SEP] stand before the body.
+        shift = query_lengths[query] + 2
+        for slot, found in enumerate(line, start=1):
+            for start, stop in found:
+                number = place.get((int(start) + shift, int(stop) - 1 + shift))
+                if number is not None:
+                    table[query, slot * per_slot + number] = True
+    return table

@@ -1,0 +1,183 @@
+"""Where everything is kept: one folder per workspace, one per run; knows paths and small JSON
+files, not what is in the corpus or the checkpoints.
+
+::
+
+    WS/corpus/                  chunk store
+    WS/cache/                   what can be computed again (span tables)
+    WS/runs/run-001/
+      settings.toml             resolved configuration
+      run.json                  what made it: start, versions, fingerprints, stage reports
+      metrics.jsonl             one record per line
+      checkpoints/ snapshots/ texts/ plots/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrealm.errors import CheckpointError, CorpusError, InputError
+from openrealm.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """Its name, which is the folder's."""
+        return self.directory.name
+
+    @property
+    def settings_file(self) -> Path:
+        """Resolved configuration."""
+        return self.directory / "settings.toml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """Metrics as JSON lines."""
+        return self.directory / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the snapshots."""
+        return self.directory / "snapshots"
+
+    @property
+    def texts(self) -> Path:
+        """Store of the training texts where they are not the corpus."""
+        return self.directory / "texts"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the pictures."""
+        return self.directory / "plots"
+
+    def read_record(self) -> dict[str, Any]:
+        """The contents of ``run.json``.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        try:
+            record: dict[str, Any] = json.loads(
+                (self.directory / "run.json").read_text(encoding="utf-8")
+            )
+            return record
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.directory} is not a whole run ({error}); start a new one"
+            ) from error
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Replaces ``run.json``."""
+        write_atomic(self.directory / "run.json", json.dumps(record, indent=1).encode())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second process from training in this run.
+
+        Raises:
+            CheckpointError: Another process is at it.
+        """
+        with open(self.directory / ".lock", "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise CheckpointError(
+                    f"another process is training in run '{self.name}'; wait or name another run"
+                ) from error
+            yield
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One workspace's folder."""
+
+    directory: Path
+
+    @property
+    def corpus(self) -> Path:
+        """Folder of the chunk store."""
+        return self.directory / "corpus"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be computed again."""
+        return self.directory / "cache"
+
+    def require_corpus(self) -> None:
+        """Checks that something was ingested.
+
+        Raises:
+            CorpusError: Nothing was.
+        """
+        if not self.corpus.is_dir():
+            raise CorpusError(
+                f"'{self.directory}' holds no corpus; make one: "
+                f"openrealm ingest YOUR_DOCUMENTS --to {self.directory}"
+            )
+
+    def runs(self) -> list[Run]:
+        """The runs, oldest first."""
+        folder = self.directory / "runs"
+        if not folder.is_dir():
+            return []
+        found = [Run(path) for path in folder.iterdir() if (path / "run.json").is_file()]
+        return sorted(found, key=lambda run: (run.read_record().get("created", 0.0), run.name))
+
+    def run(self, name: str | None = None) -> Run:
+        """A run by name, or the newest.
+
+        Raises:
+            InputError: There is no such run.
+        """
+        runs = self.runs()
+        if not runs:
+            raise InputError(
+                f"'{self.directory}' has no run yet; train one: openrealm pretrain {self.directory}"
+            )
+        if name is None:
+            return runs[-1]
+        for run in runs:
+            if run.name == name:
+                return run
+        known = ", ".join(run.name for run in runs)
+        raise InputError(f"'{self.directory}' has no run '{name}'; it has: {known}")
+
+    def new_run(self, name: str | None = None) -> Run:
+        """A folder for a new run; the next free number where no name is given.
+
+        Raises:
+            InputError: The name is taken or no file name.
+        """
+        folder = self.directory / "runs"
+        if name is not None:
+            if not name or name != Path(name).name or name.startswith("."):
+                raise InputError(f"'{name}' cannot name a run; use letters, digits, '-' and '_'")
+            if (folder / name).exists():
+                raise InputError(
+                    f"run '{name}' exists already; go on with --resume or choose another name"
+                )
+        number = 1
+        while name is None:
+            if not (folder / f"run-{number:03d}").exists():
+                name = f"run-{number:03d}"
+            number += 1
+        run = Run(folder / name)
+        run.directory.mkdir(parents=True)
+        return run

@@ -1,0 +1,83 @@
+"""Tests of what importing the package brings in: nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Each takes from a tenth of a second to several seconds to import.
+HEAVY = {
+    "bm25s",
+    "huggingface_hub",
+    "ir_measures",
+    "jaxtyping",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pypdf",
+    "scipy",
+    "sentence_transformers",
+    "sklearn",
+    "spacy",
+    "tensorboard",
+    "tokenizers",
+    "torch",
+    "trafilatura",
+    "transformers",
+}
+
+needs_cli = pytest.mark.skipif(
+    importlib.util.find_spec("openrealm.cli") is None, reason="there is no command line yet"
+)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def _heavy_after(statement: str) -> set[str]:
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    loaded = json.loads(_run("-c", program).stdout.splitlines()[-1])
+    return HEAVY & {name.partition(".")[0] for name in loaded}
+
+
+def test_a_heavy_import_would_be_noticed() -> None:
+    assert _heavy_after("import numpy") == {"numpy"}
+
+
+@pytest.mark.parametrize("module", ["openrealm", "openrealm.errors", "openrealm.config"])
+def test_importing_the_ground_modules_loads_nothing_heavy(module: str) -> None:
+    assert _heavy_after(f"import {module}") == set()
+
+
+@needs_cli
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    assert _heavy_after("import openrealm.cli") == set()
+
+
+@needs_cli
+def test_help_loads_nothing_heavy() -> None:
+    statement = (
+        "import contextlib, io, sys; sys.argv = ['openrealm', '--help']; import openrealm.cli\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    openrealm.cli.main()"
+    )
+    assert _heavy_after(statement) == set()
+
+
+@needs_cli
+def test_the_package_runs_as_a_module() -> None:
+    assert "ingest" in _run("-m", "openrealm", "--help").stdout

@@ -1,0 +1,204 @@
+"""A world small enough for tests: forty documents, a vocabulary, a model of two layers.
+
+Facts are told twice, in two documents of other words, so that a masked fact can be found elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from openrealm.corpus.chunking import ChunkingConfig
+from openrealm.corpus.documents import Document
+from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.data.pretraining import MaskedQueries, SpanTable
+from openrealm.data.spans import Span
+from openrealm.index.mips import ExactIndex
+from openrealm.models.embedder import EmbedderConfig
+from openrealm.models.inputs import Templates
+from openrealm.models.pretrained import BertShape, ModelConfig, build_model
+from openrealm.models.reader import SpanHeadConfig
+from openrealm.models.realm import Realm
+from openrealm.progress import Silent
+from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.retriever import RetrievalConfig, Retriever
+from openrealm.tokenizer import WordPiece
+from openrealm.training.objectives import Ingredients
+from openrealm.training.refresh import LiveIndex
+
+CITIES = {
+    "Aldera": ("Norland", "Tamsin", "1204"),
+    "Bresk": ("Ostmark", "Velle", "1377"),
+    "Cazimir": ("Palvia", "Orin", "1490"),
+    "Dunmore": ("Quenta", "Sable", "1512"),
+    "Elvast": ("Rhodia", "Mirn", "1633"),
+    "Farholm": ("Sundra", "Kesh", "1701"),
+    "Gildan": ("Tarvos", "Lune", "1745"),
+    "Hathor": ("Ustria", "Pell", "1788"),
+    "Ilmar": ("Vandia", "Ravel", "1802"),
+    "Jorvik": ("Wessany", "Noor", "1819"),
+    "Kestrel": ("Xandria", "Toma", "1850"),
+    "Lorient": ("Yvaine", "Brand", "1866"),
+}
+QUERY_TOKENS, CHUNK_TOKENS = 24, 32
+
+
+def documents() -> list[Document]:
+    """Three documents for each city."""
+    found = []
+    for city, (country, river, year) in CITIES.items():
+        found += [
+            Document(
+                id=f"city-{city}",
+                title=city,
+                text=f"{city} is the capital of {country}. The old town lies on the river "
+                f"{river}. It was founded in {year} by a king of {country}. Many people visit "
+                f"{city} in summer, when the river {river} is warm.",
+                source="tiny",
+            ),
+            Document(
+                id=f"country-{country}",
+                title=country,
+                text=f"The country of {country} is governed from {city}. Its longest river is "
+                f"called {river}. Ships sail on the {river} as far as {city}.",
+                source="tiny",
+            ),
+            Document(
+                id=f"year-{year}",
+                title=f"The year {year}",
+                text=f"In {year} a king built the town of {city}. The people of {country} still "
+                f"remember the year {year}.",
+                source="tiny",
+            ),
+        ]
+    return found
+
+
+def tokenizer_of(texts: Sequence[str]) -> WordPiece:
+    """A vocabulary in which every word of the world is one token."""
+    return WordPiece.train(texts, vocab_size=400)
+
+
+def make_store(
+    directory: Path,
+    found: Sequence[Document],
+    tokenizer: WordPiece,
+    *,
+    chunk_tokens: int = CHUNK_TOKENS,
+    min_chunk_tokens: int = 4,
+) -> ChunkStore:
+    """A chunk store of the documents."""
+    chunking = ChunkingConfig(chunk_tokens=chunk_tokens, min_chunk_tokens=min_chunk_tokens)
+    update_store(directory, add=found, tokenizer=tokenizer, chunking=chunking)
+    return ChunkStore.open(directory)
+
+
+class NameTagger:
+    """Tags the names and years of the world: every place where one stands."""
+
+    name = "names"
+    fingerprint = "names-1"
+
+    def __init__(self) -> None:
+        self.num_tagged = 0
+        self._names = sorted({n for c, rest in CITIES.items() for n in (c, *rest)})
+
+    def tag(self, texts: Sequence[str]) -> list[list[Span]]:
+        self.num_tagged += len(texts)
+        return [self._spans(text) for text in texts]
+
+    def _spans(self, text: str) -> list[Span]:
+        found = []
+        for name in self._names:
+            at = text.find(name)
+            while at >= 0:
+                found.append(Span(at, at + len(name), "entity"))
+                at = text.find(name, at + 1)
+        return sorted(found, key=lambda span: span.start)
+
+
+def model_config(*, dropout: float = 0.0, shared: bool = True, **embedder: object) -> ModelConfig:
+    """A shape that computes in a millisecond."""
+    return ModelConfig(
+        query_tokens=QUERY_TOKENS,
+        bert=BertShape(
+            layers=1, hidden=16, heads=2, intermediate=32, max_positions=64, dropout=dropout
+        ),
+        embedder=EmbedderConfig(dim=8, shared=shared, **embedder),  # type: ignore[arg-type]
+        span_head=SpanHeadConfig(hidden=8, max_width=4),
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """The store with what belongs to it."""
+
+    store: ChunkStore
+    templates: Templates
+    table: SpanTable
+
+    @property
+    def tokenizer(self) -> WordPiece:
+        return self.store.tokenizer
+
+    def model(self, *, seed: int = 0, dropout: float = 0.0, shared: bool = True) -> Realm:
+        """A model with random weights, its dropout off."""
+        config = model_config(dropout=dropout, shared=shared)
+        tokenizer = self.tokenizer
+        model = build_model(
+            config, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, seed=seed
+        )
+        model.eval()
+        return model
+
+    def parts(self, model: Realm, *, seed: int = 0, groups: int = 2) -> Ingredients:
+        return Ingredients(
+            model=model,
+            corpus=self.store,
+            texts=self.store,
+            templates=self.templates,
+            seed=seed,
+            groups=groups,
+            autocast=None,
+        )
+
+    def queries(self, *, seed: int = 0, num_probe: int = 4) -> MaskedQueries:
+        return MaskedQueries(
+            self.store,
+            self.table,
+            seed=seed,
+            query_tokens=QUERY_TOKENS,
+            num_probe=num_probe,
+        )
+
+    def live(self, model: Realm, config: RetrievalConfig | None = None) -> LiveIndex:
+        """An index of the model's present embeddings."""
+        vectors = embed_rows(
+            self.store, np.arange(len(self.store)), model.embedder, self.templates
+        )
+        index = ExactIndex(torch.from_numpy(vectors))
+        retriever = Retriever(self.store, index, config or RetrievalConfig())
+        return LiveIndex(retriever=retriever, index=index, generation=1, step=0)
+
+    def ids(self, text: str) -> np.ndarray:
+        return self.tokenizer.encode(text).ids
+
+    def row_of(self, words: str) -> int:
+        """The first chunk whose text holds the words."""
+        return next(r for r in range(len(self.store)) if words in self.store.chunk(r).text)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The tiny world; nothing in it may be changed."""
+    found = documents()
+    tokenizer = tokenizer_of([f"{d.title} {d.text}" for d in found])
+    store = make_store(tmp_path_factory.mktemp("world") / "corpus", found, tokenizer)
+    table = SpanTable.build(store, NameTagger(), max_masks=4, progress=Silent())
+    templates = Templates.of(tokenizer, query_tokens=QUERY_TOKENS, chunk_tokens=CHUNK_TOKENS)
+    return World(store=store, templates=templates, table=table)
