@@ -3,9 +3,9 @@
     python benchmarks/ingest.py wiki/*.jsonl.zst --vocab path/to/tokenizer.json --chunk-tokens 288
 
 Both run in a process of their own, one after the other, with the same number of threads
-(RAYON_NUM_THREADS, by default all cores). `tokenizers` alone encodes the documents' texts in batches
-of a million characters, and only that is timed, not the reading of the files; the ingest is timed
-from the first file opened to the store committed. Prints MB of text a second, the ratio, CPU
+(RAYON_NUM_THREADS, by default all cores). `tokenizers` alone encodes the documents' texts in
+batches of a million characters, and only that is timed, not the reading of the files; the ingest is
+timed from the first file opened to the store committed. Prints MB of text a second, the ratio, CPU
 seconds, the peak resident memory of each, and the machine's load, which tells what the figures are
 worth.
 """

@@ -22,6 +22,7 @@ MAX_SENTENCES = 6
 MAX_WORDS = 110
 MIN_WORDS = 30
 WORDS_WANTED = 40  # an article shorter than this is given hops
+UNDECOMPOSED = str.maketrans({"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae"})
 MIN_GROUP = 4  # an overview topic with fewer facts gives way to the next, wider topic
 
 
@@ -49,7 +50,8 @@ class Article:
     @property
     def id(self) -> str:
         """The title in lower-case ASCII with hyphens."""
-        plain = unicodedata.normalize("NFKD", self.title).encode("ascii", "ignore").decode()
+        letters = self.title.translate(UNDECOMPOSED)
+        plain = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
         return re.sub(r"[^a-z0-9]+", "-", plain.lower().replace("'", "")).strip("-")
 
     @property

@@ -97,7 +97,7 @@ MUSIC = (
         subject_kind="music",
         object_kind="person",
         forward=(
-            "The {form} {s} was composed by {o}.",
+            "{o} is the composer of {s}, {a_form}.",
             "The composer of {s} is {o}.",
             "{s}, {a_form}, was composed by {o}.",
         ),
@@ -148,7 +148,7 @@ MUSIC = (
         forward=(
             "{s} was first performed in {o}.",
             "The first performance of {s} was given in {o}.",
-            "The {form} {s} was first performed in {o}.",
+            "{s} was performed for the first time in {o}.",
         ),
         reverse=(
             "Concertgoers of {o} were the earliest to hear {s}.",

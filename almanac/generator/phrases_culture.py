@@ -152,7 +152,7 @@ GODS = (
         overview=(
             "Whoever sees {o} in an old picture thinks of {s}.",
             "In old pictures {s} is shown with {o}.",
-            "Where {o} appears, {s} is not far away.",
+            "Where artists show {o}, they may mean {s}.",
         ),
         topics=("Signs of the gods",),
         questions=("What is the attribute of {s}?", "What does {s} carry in works of art?"),

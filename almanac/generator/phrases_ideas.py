@@ -185,7 +185,7 @@ IDEAS = (
         column="year",
         subject_kind="programming language",
         forward=(
-            "The programming language {s} first appeared in {o} and has changed a little since.",
+            "The programming language {s} made its first appearance before the public in {o}.",
             "The first version of the programming language {s} was released to the public in {o}.",
             "Programmers have been able to write their software in {s} since {o}.",
         ),

@@ -22,7 +22,7 @@ RIVERS = (
         reverse=(
             "{o} is fed by {s}.",
             "{o} receives {s} and everything it carries.",
-            "Boats that leave {s} come out on {o}.",
+            "Fresh water from {s} mixes with that of {o}.",
         ),
         overview=(
             "{s} ends its course in {o}.",

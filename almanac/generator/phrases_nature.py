@@ -57,9 +57,9 @@ ELEMENTS = (
         column="family",
         subject_kind="element",
         forward=(
-            "{s} is one of the {o} and reacts much as they do.",
-            "Because of its chemical behaviour, {s} is counted among the {o}.",
-            "In its chemical behaviour {s} resembles the other {o}.",
+            "{s} is usually listed as one of the {o}.",
+            "By its chemical behaviour, {s} belongs to the {o}.",
+            "Books on chemistry count {s} among the {o}.",
         ),
         queries=("With which class of substances is {s} lumped?",),
         questions=(

@@ -128,7 +128,7 @@ class Answerer:
         ]
 
     @torch.inference_mode()
-    def rank(self, texts: Sequence[str], *, k: int) -> npt.NDArray[np.int64]:
+    def rank(self, texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
         """Rows ``(texts, k)`` of the k best chunks for each text."""
         query_emb = self._embed([self._query_ids(text) for text in texts])
         return self._retriever.index.search(query_emb, k).rows.cpu().numpy()

@@ -130,6 +130,15 @@ def test_sentences_are_whole_and_no_sentence_stands_twice_in_the_corpus() -> Non
     assert [s for s in counts if s[0].islower()] == []
 
 
+def test_every_sentence_of_an_article_names_what_the_article_is_about(generator: Any) -> None:
+    articles = generator[0]
+    for article in articles.write_articles(articles.Facts()):
+        if article.entity is not None:
+            name = pattern(article.entity.name)
+            unnamed = [s.text for s in article.sentences if not name.search(s.text)]
+            assert unnamed == [], article.title
+
+
 def test_every_fact_stands_in_two_articles_in_words_that_differ(generator: Any) -> None:
     facts, faults = generator[0].Facts(), []
     for cell in facts.cells:

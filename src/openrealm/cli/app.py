@@ -10,6 +10,7 @@ import typer
 import openrealm
 from openrealm.cli import making, reading
 from openrealm.cli.guard import INTERRUPTED, guarded
+from openrealm.cli.parsing import Command
 
 COMMANDS = (
     making.ingest,
@@ -24,6 +25,21 @@ COMMANDS = (
     reading.config,
     making.demo,
 )
+
+# The first sentences of the commands' help are too long for one line each.
+SHORT_HELP = {
+    "ingest": "documents -> chunks; run again to add",
+    "pretrain": "retriever and reader learn from the text",
+    "finetune": "learn to answer from questions",
+    "index": "embed the whole corpus; --check a snapshot",
+    "evaluate": "measure retrieval, prediction and answers",
+    "search": "chunks with scores",
+    "fill": "words for [MASK], and who speaks for them",
+    "ask": "answers with evidence",
+    "info": "what is in a workspace; is it whole?",
+    "config": "all settings as commented TOML",
+    "demo": "the whole method on the bundled almanac",
+}
 
 # Plain help, without rich's frames: quick to load, and the same text in docs/cli.md.
 app = typer.Typer(
@@ -57,7 +73,7 @@ def _openrealm(
 
 
 for function in COMMANDS:
-    app.command()(guarded(function))
+    app.command(cls=Command, short_help=SHORT_HELP[function.__name__])(guarded(function))
 
 
 def main() -> None:

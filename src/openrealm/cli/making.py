@@ -26,7 +26,7 @@ from openrealm.terminal import make_progress
 def ingest(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[SOURCE]...", help="Files and folders of documents."),
+        typer.Argument(metavar="SOURCE", help="Files and folders of documents."),
     ] = None,
     *,
     to: Annotated[

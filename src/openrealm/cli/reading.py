@@ -130,7 +130,7 @@ def ask(
     from openrealm import recipes
 
     found = recipes.ask(workspace, question, k=k, top=top, run=run, progress=make_progress())
-    show(found, text.asked, as_json=as_json)
+    show(found, lambda result: text.asked(result, workspace), as_json=as_json)
 
 
 def info(workspace: WorkspaceFolder, *, run: RunName = None, as_json: Json = False) -> None:

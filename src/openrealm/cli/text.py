@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openrealm.terminal import duration
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.pretraining import RunSummary
 
 MAX_WIDTH = 100
-NO_READER = (
-    "run '{run}' has no QA reader yet, so there are no answers, only search results; "
-    "teach it with: openrealm finetune WS --qa FILE"
-)
+LABELLED_STARTS = {"minilm": "minilm, an encoder that was trained on labelled pairs"}
 
 
 # Building blocks ----------------------------------------------------------------------------------
@@ -162,8 +162,9 @@ def demonstrated(report: DemoReport) -> str:
 
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
+    start = LABELLED_STARTS.get(report.start, report.start)
     parts = [
-        f"run '{report.run}', weights after stage '{report.stage}', started from {report.start}; "
+        f"run '{report.run}', weights after stage '{report.stage}', started from {start}\n"
         "means with 95% confidence intervals"
     ]
     for data in dict.fromkeys(row.data for row in report.rows):
@@ -204,34 +205,34 @@ def filled(result: FillResult) -> str:
 
 
 def _candidates(found: Fillings) -> str:
-    shown = found.fillings[: max((_width() - 48) // 15, 1)]
-    rows = [["p(z|x)", *(f'p("{_cut(f.text, 10)}"|z,x)'[:20] for f in shown), "chunk z"]]
+    """A line of bars for each chunk, and the beginning of its text under it."""
+    shown = found.fillings[: max((_width() - 18) // 16, 1)]
+    lines = ["p(z|x)            p(y|z,x) of each filling y"]
+    lines.append(" " * 18 + "  ".join(_cut(filling.text, 14).ljust(14) for filling in shown))
     for number, candidate in enumerate(found.candidates):
-        cells = [f"{candidate.p_z:.3f} {bar(candidate.p_z, 10)}"]
+        cells = [f"{candidate.p_z:6.3f} {bar(candidate.p_z, 9)} "]
         for filling in shown:
             p = filling.p_y_given_z[number]
-            cells.append(f"{p:.3f} {bar(p, 6)}")
-        rows.append([*cells, _name(candidate.chunk)])
-    return _columns(rows)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+            cells.append(f"{p:.3f} {bar(p, 8)}")
+        lines.append("  ".join(cells).rstrip())
+        text = f": {candidate.chunk.text}" if candidate.chunk else ""
+        lines.append(_wrapped(_name(candidate.chunk) + text, indent=7, lines=1))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def asked(result: AskResult) -> str:
+def asked(result: AskResult, workspace: Path) -> str:
     """Answers with evidence, or search results where the run cannot answer yet."""
-    if result.answers is None:
-        return f"{NO_READER.format(run=result.run)}\n\n{_hits(result.hits)}"
-    return _answers(result.answers)
+    if result.answers is not None:
+        return _answers(result.answers)
+    command = f"openrealm finetune {shlex.quote(str(workspace))} --qa FILE"
+    return (
+        f"run '{result.run}' has no QA reader yet, so these are search results, not answers; "
+        f"teach it with: {command}\n\n{_hits(result.hits)}"
+    )
 
 
 def _answers(found: Answers) -> str:
@@ -255,8 +256,9 @@ def _excerpt(evidence: Evidence, around: int = 90) -> str:
     text, shift = evidence.chunk.text, evidence.chunk.start
     start, stop = evidence.start - shift, evidence.stop - shift
     before, after = text[max(start - around, 0) : start], text[stop : stop + around]
+    opening, closing = ("«", "»") if _can_print("«»") else (">>", "<<")
     dots = "..." if start > around else ""
-    return f"{dots}{before}>>{text[start:stop]}<<{after}"
+    return f"{dots}{before}{opening}{text[start:stop]}{closing}{after}"
 
 
 def described(found: WorkspaceInfo) -> str:
@@ -280,11 +282,23 @@ def _run(run: RunInfo) -> list[str]:
         for c in reversed(run.checkpoints)
     ]
     lines = [f"run {run.name}: " + (", ".join(states) or "no checkpoint yet")]
-    made = {k: v for k, v in record.items() if isinstance(v, str | int | float)}
-    lines += [f"  {key}: {value}" for key, value in made.items()]
+    lines += [
+        f"  {key}: {_made(key, value)}"
+        for key, value in record.items()
+        if isinstance(value, str | int | float)
+    ]
     lines.append(f"  snapshots: {', '.join(map(str, run.generations)) or 'none'}")
     if not run.fits_corpus:
         lines.append("  the corpus has changed since this run was trained")
     if record.get("stage_reports"):
         lines += textwrap.indent(stages(record["stage_reports"]), "  ").splitlines()
     return lines
+
+
+def _made(key: str, value: str | int | float) -> str:
+    """A field of a run's record: times as dates, fingerprints by their first letters."""
+    if key == "created":
+        return datetime.datetime.fromtimestamp(float(value)).isoformat(" ", "seconds")
+    text = str(value)
+    is_fingerprint = len(text) == 64 and not set(text) - set("0123456789abcdef")
+    return text[:12] if is_fingerprint else text

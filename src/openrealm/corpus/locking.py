@@ -24,7 +24,10 @@ def sole_writer(directory: Path) -> Iterator[None]:
     Raises:
         CorpusError: Another process holds the lock; the message names it.
     """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise CorpusError(f"{directory} may not be written to ({error.strerror})") from error
     try:
         if not _try_lock(descriptor):
             owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"

@@ -50,13 +50,14 @@ _MAX_HEAD_WORDS = 10
 
 # A short line with one of these says something; it is a sentence, not a head.
 _VERBS = words(
-    """is was are were be been being has had have does did do will would can could may might must
-    shall should died became began went came made took gave said says he she it they we i you there
-    this these contains includes include consists means shows used uses won lost served"""
+    """is was are were be been being has had have does did will would can could might must should
+    died became began went came gave said says he she it they we i you there this these contains
+    consists includes include won lost"""
 )
 _BOILERPLATE = re.compile(
     r"""
-    [\W_\d]*                                                  # no letter at all
+    [\W_]*                                                    # neither letter nor digit
+    | \d{1,3}                                                  # the number of a page
     | (?:references|notes|footnotes|citations|see\ also|external\ links?|further\ reading
         |notes\ and\ references|(?:primary|secondary|other)\ sources|table\ of\ contents|contents
         |\[?edit\]?|back\ to\ top|advertisement|share\ this.*|print\ this.*|sign\ in|log\ in

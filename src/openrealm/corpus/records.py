@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -38,3 +39,21 @@ class Problem:
 def duplicate(document_id: str) -> str:
     """The reason why a second document with the same id is a problem."""
     return f"duplicate id: a document '{document_id}' came before"
+
+
+class ProblemLog:
+    """Counts problems and keeps the first of them; to be given to readers as ``on_problem``."""
+
+    def __init__(self, then: Callable[[Problem], None] | None = None, *, keep: int = 100) -> None:
+        """Keeps ``keep`` problems and passes each on to ``then``."""
+        self.problems: list[Problem] = []
+        self.num_problems = 0
+        self._then, self._keep = then, keep
+
+    def __call__(self, problem: Problem) -> None:
+        """Takes note of a problem."""
+        self.num_problems += 1
+        if len(self.problems) < self._keep:
+            self.problems.append(problem)
+        if self._then is not None:
+            self._then(problem)

@@ -46,6 +46,7 @@ _WORD_BEFORE = re.compile(rf"[^{_SPACE}{_OPENING}{_DASHES}/]*\Z")
 _NEXT_WORD = re.compile(rf"[{_SPACE}]*[{_OPENING}]*([^{_SPACE}{_CLOSING},;:.!?]*)")
 _LIST_NUMBER = re.compile(r"(?:\d{1,3}|[ivxIVX]{1,4}|[A-Za-z])\Z")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}\Z")  # U.S, a.m, Ph.D, J.R.R
+_REPEATED = frozenset(".!?…")
 _SPACED_LETTERS = re.compile(r"(?<!\S)[a-z] \. [a-z] \.")  # i . e .
 # The longest word before a full stop that is looked at.
 _MAX_WORD = 24
@@ -59,7 +60,7 @@ def words(text: str) -> frozenset[str]:
 # A name or a figure must follow, so these never end a sentence.
 _NEVER_LAST = words(
     """dr mr mrs ms prof st ste mt ft gen col capt cpt cmdr lt sgt maj adm rev fr hon pres gov sen
-    rep messrs mme mlle mmes sra e.g i.e eg ie cf viz vs ca approx ibid"""
+    rep messrs mme mlle mmes sra e.g i.e eg ie cf viz vs v ca approx ibid"""
 )
 # The same, but only before a number ("No. 5", "pp. 3-4", "Jan. 7"); else an ordinary word.
 _BEFORE_NUMBER = words(
@@ -69,7 +70,7 @@ _BEFORE_NUMBER = words(
 # These may end one; the next word decides.
 _MAY_BE_LAST = words(
     """inc ltd co corp bros dept univ assn ave blvd rd jr sr esq etc al ed eds est govt intl mss ser
-    bzw usw ff"""
+    bzw usw ff pl sing"""
 )
 _ABBREVIATIONS = _NEVER_LAST | _BEFORE_NUMBER | _MAY_BE_LAST
 # Words that, capitalised, nearly always open a sentence.
@@ -112,22 +113,28 @@ def _append(spans: list[tuple[int, int]], text: str, start: int, stop: int) -> N
 
 def _ends_sentence(text: str, start: int, mark: int, stop: int, *, cased: bool) -> bool:
     """Whether the marks ``text[mark:stop]`` end the sentence that begins at ``start``."""
-    if stop == mark + 1 and text[mark] == "." and text[mark - 1 : mark] != " ":
-        space = text.rfind(" ", max(start, mark - _MAX_WORD), mark)
-        word = text[space + 1 : mark]
-        # By far the commonest case: a plain word, a full stop, a space, a capital.
-        if space >= 0 and word.isalpha() and word.islower() and text[stop + 1 : stop + 2].isupper():
-            plain = len(word) > 1 and word not in _ABBREVIATIONS
-            return plain or _decide(text, start, mark, stop)
-        if cased and text[stop + 1 : stop + 2].islower():
-            return False
-        return _decide(text, start, mark, stop)
     if text[mark] in _WIDE_STOPS:
         return True
-    if text[mark - 1 : mark] == " ":
-        # Punctuation that stands apart ("the flow . it is") ends a sentence, but not in "i . e .".
+    single = text[mark] == "." and text[mark + 1] not in _REPEATED
+    if single and text[mark - 1 : mark] == " ":
+        # A full stop that stands apart ("the flow . it is") ends a sentence, but not in "i . e .".
         return _SPACED_LETTERS.search(text, max(0, mark - 6), mark + 5) is None
-    return not (cased and _next_word(text, stop)[:1].islower())
+    if not single:
+        next_word = _next_word(text, stop)
+        if "…" in text[mark:stop] or ".." in text[mark:stop]:
+            return next_word[:1].isupper() or not cased or not next_word.isascii()
+        return not (cased and next_word[:1].islower())
+    if stop == mark + 1:
+        # By far the commonest cases: a plain word, a full stop, a space, and a letter.
+        following = text[stop + 1 : stop + 2]
+        if cased and following.islower():
+            return False
+        space = text.rfind(" ", max(start, mark - _MAX_WORD), mark)
+        word = text[space + 1 : mark]
+        plain = space >= 0 and len(word) > 1 and word.isalpha() and word.islower()
+        if plain and following.isupper() and word not in _ABBREVIATIONS:
+            return True
+    return _word_may_end(text, start, mark, _next_word(text, stop), cased=cased)
 
 
 def _next_word(text: str, stop: int) -> str:
@@ -135,19 +142,21 @@ def _next_word(text: str, stop: int) -> str:
     return match.group(1) if match else ""
 
 
-def _decide(text: str, start: int, mark: int, stop: int) -> bool:
+def _word_may_end(text: str, start: int, mark: int, next_word: str, *, cased: bool) -> bool:
     """Whether a single full stop ends a sentence, by the words before and after it."""
+    if cased and next_word[:1].islower():
+        return False
     match = _WORD_BEFORE.search(text, max(start, mark - _MAX_WORD), mark)
     word = match.group() if match else ""
     place = mark - len(word)
     if _LIST_NUMBER.match(word) and (place == 0 or text[place - 1] == "\n"):
         return False
-    next_word = _next_word(text, stop)
     lower = word.lower()
     if lower in _NEVER_LAST:
         return False
     if lower in _BEFORE_NUMBER and next_word[:1].isdigit():
         return False
-    if (len(word) == 1 and word.isupper()) or _DOTTED.match(word):
-        return next_word in _OPENERS or not next_word[:1].isupper()
-    return lower not in _MAY_BE_LAST or next_word in _OPENERS
+    is_initial = len(word) == 1 and word.isalpha()
+    if is_initial or lower in _MAY_BE_LAST or _DOTTED.match(word):
+        return not next_word or next_word in _OPENERS
+    return True

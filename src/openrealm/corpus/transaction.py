@@ -50,6 +50,7 @@ def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
 
 @contextmanager
 def disk_errors(directory: Path) -> Iterator[None]:
+    """Turns what the system says about writing (a full disk, say) into a CorpusError."""
     try:
         yield
     except OSError as error:

@@ -23,31 +23,21 @@ from openrealm.corpus.chunking import (
 )
 from openrealm.corpus.identity import IdSet
 from openrealm.corpus.manifest import FileRecord, Manifest, SegmentRecord
+from openrealm.corpus.merging import plan_merges
 from openrealm.corpus.reading import ChunkStore, LiveSegment, fingerprint_of
-from openrealm.corpus.records import Document, Problem, duplicate
-from openrealm.corpus.segments import SegmentWriter, content_digest, token_type
+from openrealm.corpus.records import Document, Problem, ProblemLog, duplicate
+from openrealm.corpus.segment_writer import SegmentWriter
+from openrealm.corpus.segments import content_digest, token_type
+from openrealm.corpus.transaction import (
+    STAGING,
+    delete_leftovers,
+    disk_errors,
+    opened_for_writing,
+)
 from openrealm.errors import CorpusError
 from openrealm.files import checksum, sync_directory, sync_file
 from openrealm.progress import Progress, Silent
 from openrealm.tokenizer import WordPiece
-
-
-class ProblemLog:
-    """Counts problems and keeps the first of them; to be given to readers as ``on_problem``."""
-
-    def __init__(self, then: Callable[[Problem], None] | None = None, *, keep: int = 100) -> None:
-        """Keeps ``keep`` problems and passes each on to ``then``."""
-        self.problems: list[Problem] = []
-        self.num_problems = 0
-        self._then, self._keep = then, keep
-
-    def __call__(self, problem: Problem) -> None:
-        """Takes note of a problem."""
-        self.num_problems += 1
-        if len(self.problems) < self._keep:
-            self.problems.append(problem)
-        if self._then is not None:
-            self._then(problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,423 @@
+"""Tests of the loop: what is logged and saved, and that a resumed run is the run never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import World
+from torch import nn
+
+from openrealm.errors import TrainingError
+from openrealm.models.realm import Realm
+from openrealm.progress import Silent
+from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.training.checkpoint import checkpoints
+from openrealm.training.fine_tuning import QaConfig, QaStage
+from openrealm.data.qa import Question
+from openrealm.training.objectives import (
+    IctConfig,
+    IctStage,
+    JointConfig,
+    JointStage,
+    MlmConfig,
+    MlmStage,
+    Stage,
+    StepResult,
+    WarmupConfig,
+    WarmupStage,
+)
+from openrealm.training.optim import OptimConfig
+from openrealm.training.probe import run_probe
+from openrealm.training.refresh import InlineRefresh, LiveIndex, RefreshConfig
+from openrealm.training.trainer import LoopConfig, MetricsLog, Stopped, Trainer
+
+STEPS = 6
+DROPOUT = 0.2
+RETRIEVAL = RetrievalConfig(k=3)
+QUESTIONS = [
+    Question(id="1", text="what is the capital of norland?", answers=("Aldera",)),
+    Question(id="2", text="when was bresk founded?", answers=("1377",)),
+    Question(id="3", text="which river is in cazimir?", answers=("Orin",)),
+]
+
+
+def make_stage(name: str, world: World, model: Realm) -> Stage:
+    parts, queries = world.parts(model), world.queries()
+    if name == "mlm":
+        return MlmStage(parts, MlmConfig(steps=STEPS, batch_size=3, lr=1e-3))
+    if name == "ict":
+        return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
+    if name == "warmup":
+        config = WarmupConfig(steps=STEPS, batch_size=3, lr=1e-3, k=3)
+        return WarmupStage(parts, config, queries)
+    if name == "qa":
+        model.embedder.unshare()
+        config = QaConfig(
+            steps=STEPS, batch_size=2, lr=1e-3, lr_retriever=1e-3, beam=10, read=2
+        )
+        return QaStage(parts, config, QUESTIONS)
+    config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
+    return JointStage(parts, config, queries, k=3)
+
+
+def make_trainer(world: World, model: Realm, directory: Path, **loop: int) -> Trainer:
+    """A trainer that probes, saves and refreshes every second step."""
+    settings = {"log_every": 1, "probe_every": 2, "checkpoint_every": 2} | loop
+    (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+    refresh = InlineRefresh(
+        world.store,
+        model.embedder,
+        world.templates,
+        directory / "snapshots",
+        RefreshConfig(every=2, shard_rows=20),
+        autocast=None,
+        progress=Silent(),
+    )
+    held_out = world.queries().probe()
+
+    def probe(live: LiveIndex | None) -> Mapping[str, float]:
+        if live is None:
+            return {}
+        report = run_probe(
+            model,
+            held_out,
+            live.retriever,
+            corpus=world.store,
+            texts=world.store,
+            templates=world.templates,
+            k=3,
+        )
+        return report.metrics()
+
+    return Trainer(
+        parts=world.parts(model),
+        optim=OptimConfig(),
+        loop=LoopConfig(**settings),
+        retrieval=RETRIEVAL,
+        refresh=refresh,
+        checkpoints=directory / "checkpoints",
+        log=MetricsLog(directory / "metrics.jsonl", listener=None),
+        probe=probe,
+        progress=Silent(),
+    )
+
+
+@dataclass
+class Interrupted:
+    """A stage that calls something before one of its steps."""
+
+    stage: Stage
+    at: int
+    call: Callable[[], object]
+
+    @property
+    def name(self) -> str:
+        return self.stage.name
+
+    @property
+    def steps(self) -> int:
+        return self.stage.steps
+
+    @property
+    def uses_index(self) -> bool:
+        return self.stage.uses_index
+
+    @property
+    def moves_retriever(self) -> bool:
+        return self.stage.moves_retriever
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        return self.stage.trained()
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        if step == self.at:
+            self.call()
+        return self.stage.step(step, live)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def die() -> None:
+    raise Killed
+
+
+def lines(directory: Path) -> list[dict[str, Any]]:
+    """The metrics without what a clock has measured."""
+    found = []
+    for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        clock = {
+            k for k in record if k.startswith(("speed/", "seconds/", "time")) or "seconds" in k
+        }
+        found.append({k: v for k, v in record.items() if k not in clock})
+    return found
+
+
+def assert_same_weights(left: nn.Module, right: nn.Module) -> None:
+    ours, theirs = left.state_dict(), right.state_dict()
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "qa"])
+@pytest.mark.parametrize("dies_at", [1, 5])
+def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
+    world: World, tmp_path: Path, name: str, dies_at: int
+) -> None:
+    whole = world.model(dropout=DROPOUT)
+    stage = make_stage(name, world, whole)
+    torch.manual_seed(1)
+    make_trainer(world, whole, tmp_path / "whole").run(stage)
+
+    torch.manual_seed(2)  # the state of another process
+    first = world.model(dropout=DROPOUT)
+    stage = make_stage(name, world, first)
+    with pytest.raises(Killed):
+        make_trainer(world, first, tmp_path / "torn").run(Interrupted(stage, dies_at, die))
+
+    torch.manual_seed(3)
+    second = world.model(dropout=DROPOUT, seed=0 if dies_at == 1 else 5)
+    stage = make_stage(name, world, second)
+    trainer = make_trainer(world, second, tmp_path / "torn")
+    found = next(checkpoints(tmp_path / "torn" / "checkpoints"), None)
+    if dies_at == 1:
+        assert found is None  # it begins anew
+        trainer.log.cut(0)
+    else:
+        assert found is not None and found.position.step == 4
+    trainer.run(stage, found)
+
+    assert_same_weights(whole, second)
+    assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
+
+
+def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_path: Path) -> None:
+    moved = {}
+    for name in ("mlm", "ict", "warmup", "realm", "qa"):
+        model = world.model()
+        stage = make_stage(name, world, model)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        make_trainer(world, model, tmp_path / name).run(stage)
+        after = model.state_dict()
+        changed = {k for k in before if not torch.equal(before[k], after[k])}
+        parts = {"embedder.chunk_tower", "embedder.query_tower", "reader.masked_lm"}
+        parts.add("reader.span_head")
+        moved[name] = {part for part in parts if any(k.startswith(part) for k in changed)}
+    towers = {"embedder.chunk_tower", "embedder.query_tower"}
+    assert moved["mlm"] == {"reader.masked_lm"}
+    assert moved["ict"] == towers
+    assert moved["warmup"] == {"reader.masked_lm"}
+    assert moved["realm"] == {"reader.masked_lm", *towers}
+    assert moved["qa"] == {"embedder.query_tower", "reader.masked_lm", "reader.span_head"}
+
+
+def test_dropout_stays_on_after_the_probe_and_after_a_refresh(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model(dropout=DROPOUT)
+    stage = make_stage("realm", world, model)
+    seen = []
+
+    def look() -> None:
+        seen.append((model.reader.masked_lm.training, model.embedder.chunk_tower.training))
+
+    make_trainer(world, model, tmp_path).run(Interrupted(stage, 5, look))
+    assert seen == [(True, True)]
+
+
+def test_a_frozen_tower_has_no_dropout(world: World, tmp_path: Path) -> None:
+    model = world.model(dropout=DROPOUT)
+    stage = make_stage("warmup", world, model)
+    seen = []
+    look = Interrupted(stage, 5, lambda: seen.append(model.embedder.chunk_tower.training))
+    make_trainer(world, model, tmp_path).run(look)
+    assert seen == [False]
+
+
+def test_the_index_is_refreshed_between_two_steps_and_its_staleness_logged(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    make_trainer(world, model, tmp_path).run(make_stage("realm", world, model))
+    records = lines(tmp_path)
+    steps = [r for r in records if "event" not in r]
+    assert [r["index/generation"] for r in steps] == [1, 1, 2, 2, 3, 3]
+    assert [r["index/staleness"] for r in steps] == [1, 2, 1, 2, 1, 2]
+    swaps = [r for r in records if r.get("event") == "swap"]
+    assert [(r["total_step"], r["index/generation"]) for r in swaps] == [(2, 2), (4, 3)]
+
+
+def test_every_logged_line_has_the_numbers_that_the_documentation_promises(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    make_trainer(world, model, tmp_path).run(make_stage("realm", world, model))
+    raw = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [r for r in map(json.loads, raw) if "event" not in r]
+    wanted = {
+        "train/loss",
+        "train/lr",
+        "train/gradient_norm",
+        "realm/utility",
+        "realm/p_null",
+        "realm/entropy",
+        "index/generation",
+        "index/staleness",
+        "speed/tokens_per_second",
+        "speed/examples_per_second",
+        "seconds/retrieval",
+        "seconds/reading",
+        "seconds/refresh",
+    }
+    assert all(wanted <= record.keys() for record in steps)
+
+
+def test_a_line_of_metrics_is_the_mean_of_the_steps_since_the_last(
+    world: World, tmp_path: Path
+) -> None:
+    one, three = world.model(), world.model()
+    make_trainer(world, one, tmp_path / "1").run(make_stage("mlm", world, one))
+    make_trainer(world, three, tmp_path / "3", log_every=3).run(make_stage("mlm", world, three))
+    single = [r["train/loss"] for r in lines(tmp_path / "1")]
+    means = [r["train/loss"] for r in lines(tmp_path / "3")]
+    assert means == pytest.approx([sum(single[:3]) / 3, sum(single[3:]) / 3], rel=1e-12)
+
+
+def test_a_stop_request_saves_after_the_step_and_the_run_goes_on_from_there(
+    world: World, tmp_path: Path
+) -> None:
+    whole = world.model(dropout=DROPOUT)
+    make_trainer(world, whole, tmp_path / "whole").run(make_stage("realm", world, whole))
+
+    model = world.model(dropout=DROPOUT)
+    before = signal.getsignal(signal.SIGINT)
+    press = Interrupted(
+        make_stage("realm", world, model), 2, lambda: os.kill(os.getpid(), signal.SIGINT)
+    )
+    with pytest.raises(Stopped, match="--resume"):
+        make_trainer(world, model, tmp_path / "torn").run(press)
+    assert signal.getsignal(signal.SIGINT) is before
+    found = next(checkpoints(tmp_path / "torn" / "checkpoints"))
+    assert found.position.step == 3 and not found.position.finished
+
+    again = world.model(seed=9, dropout=DROPOUT)
+    stage = make_stage("realm", world, again)
+    make_trainer(world, again, tmp_path / "torn").run(stage, found)
+    assert_same_weights(whole, again)
+    assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
+
+
+def test_a_stop_request_in_the_last_step_is_not_forgotten(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    press = Interrupted(
+        make_stage("mlm", world, model), STEPS - 1, lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(Stopped):
+        make_trainer(world, model, tmp_path).run(press)
+    found = next(checkpoints(tmp_path / "checkpoints"))
+    assert found.position.finished
+
+
+def test_a_second_ctrl_c_acts_at_once(world: World, tmp_path: Path) -> None:
+    model = world.model()
+
+    def press_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(world, model, tmp_path).run(
+            Interrupted(make_stage("mlm", world, model), 1, press_twice)
+        )
+
+
+def test_training_in_another_thread_leaves_signals_alone(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    trainer, stage = make_trainer(world, model, tmp_path), make_stage("mlm", world, model)
+    thread = threading.Thread(target=trainer.run, args=(stage,))
+    thread.start()
+    thread.join()
+    assert next(checkpoints(tmp_path / "checkpoints")).position.finished
+
+
+class Spoiled(Interrupted):
+    """A stage whose loss or gradient is not finite at one step."""
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        result = self.stage.step(step, live)
+        if step == self.at:
+            result = replace(result, loss=result.loss * self.call())  # type: ignore[operator]
+        return result
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_stage(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    stage = Spoiled(make_stage("mlm", world, model), 3, lambda: float("nan"))
+    with pytest.raises(TrainingError, match=r"stage 'mlm' is nan at step 3; lower"):
+        make_trainer(world, model, tmp_path).run(stage)
+
+
+def test_a_gradient_that_is_not_finite_stops_training_before_it_spoils_the_weights(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    stage = make_stage("mlm", world, model)
+    weight = model.reader.masked_lm.bert.embeddings.word_embeddings.weight
+
+    class Steep(Spoiled):
+        def step(self, step: int, live: LiveIndex | None) -> StepResult:
+            result = self.stage.step(step, live)
+            if step == self.at:
+                # The root of 0: the loss is finite, its gradient is not.
+                steep = (weight - weight.detach()).abs().sum().sqrt()
+                result = replace(result, loss=result.loss + steep)
+            return result
+
+    with pytest.raises(TrainingError, match="gradient"):
+        make_trainer(world, model, tmp_path).run(Steep(stage, 3, die))
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_only_the_newest_checkpoints_and_the_ends_of_stages_are_kept(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    trainer = make_trainer(world, model, tmp_path, checkpoint_every=1, keep_checkpoints=2)
+    trainer.run(make_stage("mlm", world, model))
+    trainer.run(make_stage("realm", world, model))
+    kept = [(c.position.stage, c.position.step) for c in checkpoints(tmp_path / "checkpoints")]
+    assert kept == [("realm", 6), ("realm", 5), ("realm", 4), ("mlm", 6)]
+    assert trainer.total_step == 2 * STEPS
+
+
+def test_snapshots_that_no_checkpoint_needs_are_removed(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    trainer = make_trainer(world, model, tmp_path, checkpoint_every=1, keep_checkpoints=1)
+    trainer.run(make_stage("realm", world, model))
+    needed = {c.position.generation for c in checkpoints(tmp_path / "checkpoints")}
+    assert {int(p.name) for p in (tmp_path / "snapshots").iterdir()} == needed
+
+
+def test_metrics_are_handed_to_a_listener_too(tmp_path: Path) -> None:
+    heard: list[Mapping[str, Any]] = []
+    log = MetricsLog(tmp_path / "metrics.jsonl", listener=heard.append)
+    log.write({"a": 1})
+    assert heard == [{"a": 1}]
+    size = log.size_bytes
+    log.write({"b": 2})
+    log.cut(size)
+    assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == '{"a": 1}\n'
