@@ -7,9 +7,10 @@ user may pass his own, and the default says nothing.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 
+@runtime_checkable
 class Task(Protocol):
     """One piece of long work, used as a context manager."""
 
@@ -26,6 +27,7 @@ class Task(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Opens tasks; tasks may be open inside one another."""
 

@@ -100,9 +100,7 @@ class Lines:
         self._last_line = clock()
         self._depth = 0
 
-    def task(
-        self, label: str, *, total: int | None, unit: str = "", done: int = 0
-    ) -> LinesTask:
+    def task(self, label: str, *, total: int | None, unit: str = "", done: int = 0) -> LinesTask:
         """A task that writes through this object."""
         return LinesTask(self, label, total=total, unit=unit, done=done)
 
@@ -227,9 +225,7 @@ class Bars:
 class BarTask:
     """One task of `Bars`."""
 
-    def __init__(
-        self, bars: Bars, label: str, *, total: int | None, unit: str, done: int
-    ) -> None:
+    def __init__(self, bars: Bars, label: str, *, total: int | None, unit: str, done: int) -> None:
         self._bars, self._label, self._total, self._unit = bars, label, total, unit
         self._done = self._first = done
         self._began = 0.0

@@ -34,7 +34,9 @@ def ingest(
     ],
     remove: Annotated[
         list[str] | None,
-        typer.Option("--remove", metavar="ID", help="Remove the document with this id; repeatable."),
+        typer.Option(
+            "--remove", metavar="ID", help="Remove the document with this id; repeatable."
+        ),
     ] = None,
     preset: Preset = None,
     config: ConfigFile = None,

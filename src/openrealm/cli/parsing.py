@@ -23,8 +23,12 @@ class Command(TyperCommand):
             args = spread(
                 args,
                 num_arguments=len(arguments),
-                repeatable={name for o in valued if getattr(o, "multiple", False) for name in o.opts},
-                single={name for o in valued if not getattr(o, "multiple", False) for name in o.opts},
+                repeatable={
+                    name for o in valued if getattr(o, "multiple", False) for name in o.opts
+                },
+                single={
+                    name for o in valued if not getattr(o, "multiple", False) for name in o.opts
+                },
             )
         return super().parse_args(ctx, args)
 

@@ -32,7 +32,9 @@ def evaluate(
     ] = None,
     beir: Annotated[
         list[Path] | None,
-        typer.Option("--beir", metavar="DIR...", help="BEIR directories: nDCG@10, recall@100, MRR."),
+        typer.Option(
+            "--beir", metavar="DIR...", help="BEIR directories: nDCG@10, recall@100, MRR."
+        ),
     ] = None,
     queries: Annotated[
         list[Path] | None,
@@ -44,7 +46,9 @@ def evaluate(
     ] = False,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="bm25", help="BM25, and both fused, beside each ranking."),
+        typer.Option(
+            "--baseline", metavar="bm25", help="BM25, and both fused, beside each ranking."
+        ),
     ] = None,
     stage: Annotated[
         str | None,
@@ -98,9 +102,7 @@ def search(
 
 def fill(
     workspace: WorkspaceFolder,
-    masked: Annotated[
-        str, typer.Argument(metavar="TEXT", help="A text with one or more [MASK]s.")
-    ],
+    masked: Annotated[str, typer.Argument(metavar="TEXT", help="A text with one or more [MASK]s.")],
     *,
     k: Annotated[
         int | None,

@@ -238,7 +238,9 @@ def asked(result: AskResult, workspace: Path) -> str:
 def _answers(found: Answers) -> str:
     lines = [found.question]
     for rank, answer in enumerate(found.answers, start=1):
-        lines.append(f"{rank:3d}. {answer.probability:.3f} {bar(answer.probability, 10)} {answer.text}")
+        lines.append(
+            f"{rank:3d}. {answer.probability:.3f} {bar(answer.probability, 10)} {answer.text}"
+        )
         lines += _evidence(answer)
     lines.append(f"     {found.no_answer:.3f} {bar(found.no_answer, 10)} (no answer)")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,7 +103,7 @@ class SpanTable:
             try:
                 with np.load(path, allow_pickle=False) as kept:
                     return cls(rows=kept["rows"], sentences=kept["sentences"], spans=kept["spans"])
-            except (OSError, ValueError, KeyError):
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
                 path.unlink()  # a torn cache is rebuilt
         table = cls.build(store, tagger, max_masks=max_masks, progress=progress)
         directory.mkdir(parents=True, exist_ok=True)

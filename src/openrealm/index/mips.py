@@ -7,7 +7,7 @@ precision, so no approximation is needed where every vector changes every few hu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ class Hits:
     rows: Int[Tensor, "batch hits"]
 
 
+@runtime_checkable
 class Index(Protocol):
     """What answers maximum inner-product search over a snapshot."""
 

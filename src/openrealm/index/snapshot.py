@@ -136,7 +136,8 @@ class SnapshotWriter:
                 f"shard {shard} of snapshot {self._plan.generation} has shape {vectors.shape}, "
                 f"not ({len(rows or ())}, {self._plan.dim})"
             )
-        stored = vectors.astype(self._plan.dtype)
+        with np.errstate(over="ignore"):  # found and named below
+            stored = vectors.astype(self._plan.dtype)
         if not np.isfinite(stored).all():
             raise SnapshotError(
                 f"the embeddings of snapshot {self._plan.generation} are not finite in "
@@ -239,19 +240,22 @@ class Snapshot:
         Raises:
             SnapshotError: A shard is missing or has another shape than the manifest says.
         """
-        rows = 0
-        for shard in range(len(self.manifest.checksums)):
+        plan = self.manifest
+        if len(plan.checksums) != -(-plan.chunks // plan.shard_rows):
+            raise SnapshotError(f"{self.directory} lists too few shards; embed again")
+        for shard in range(len(plan.checksums)):
             path = self.directory / f"shard-{shard:05d}.npy"
             try:
                 vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, EOFError, ValueError) as error:
                 raise SnapshotError(f"{path} is damaged ({error}); embed again") from error
-            rows += len(vectors)
+            rows = min(plan.shard_rows, plan.chunks - shard * plan.shard_rows)
+            if vectors.shape != (rows, plan.dim) or vectors.dtype != plan.dtype:
+                raise SnapshotError(
+                    f"{path} holds {vectors.dtype} of shape {vectors.shape}, not {plan.dtype} of "
+                    f"({rows}, {plan.dim}); embed again"
+                )
             yield vectors
-        if rows != self.manifest.chunks:
-            raise SnapshotError(
-                f"{self.directory} holds {rows} vectors, not {self.manifest.chunks}; embed again"
-            )
 
     def read(self) -> npt.NDArray[np.floating]:
         """All vectors ``(chunks, dim)`` in memory, in the dtype of the files."""
@@ -275,3 +279,6 @@ def prune(directory: Path, *, keep: set[int]) -> None:
     for generation in generations(directory):
         if generation not in keep:
             shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
+    for leftover in directory.glob(f"{_STAGING}*"):
+        if int(leftover.name.removeprefix(_STAGING)) <= max(keep, default=0):
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -6,6 +6,8 @@ parameters, so an index that proposed the candidates may be stale without a grad
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +88,11 @@ class Realm(nn.Module):
         query_emb = self.embedder.embed_queries(batch.query)
         if chunk_emb is None:
             chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
-        scores = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
+        # In full precision: 8 bits of mantissa would round a score of 100 by up to 0.25 nats.
+        with torch.autocast(query_emb.device.type, enabled=False):
+            scores = likelihood.relevance_scores(
+                query_emb.float(), chunk_emb.float()[batch.chunk_slots]
+            )
         log_p_z = likelihood.log_p_z_given_x(scores, batch.candidate_mask)
 
         # Read: the masked tokens beside each candidate.
@@ -123,6 +129,21 @@ def freeze(module: nn.Module, *, frozen: bool) -> None:
     """Stops or restarts gradients of all parameters of a module."""
     for parameter in module.parameters():
         parameter.requires_grad_(not frozen)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Dropout off for the duration, and on again in those submodules that had it on.
+
+    A plain ``module.train(was_training)`` would set them all alike, where a stage trains some.
+    """
+    with_dropout = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in with_dropout:
+            part.training = True
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -18,7 +18,7 @@ from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import fingerprint
-from openrealm.models.realm import device_of
+from openrealm.models.realm import device_of, evaluating
 from openrealm.progress import Progress, Silent
 
 
@@ -44,17 +44,12 @@ def embed_rows(
     rows = np.asarray(rows, dtype=np.int64)
     out = np.empty((len(rows), embedder.dim), dtype=np.float32)
     device = device_of(embedder)
-    was_training = embedder.training
-    embedder.eval()
-    try:
-        with torch.inference_mode(), _autocast(device, autocast):
-            for batch in batches_by_length(store.lengths[rows], batch_tokens=batch_tokens):
-                titles = [store.title_ids(int(row)) for row in rows[batch]]
-                bodies = [store.body_ids(int(row)) for row in rows[batch]]
-                inputs = templates.chunk(titles, bodies).to(device)
-                out[batch] = embedder.embed_chunks(inputs).float().cpu().numpy()
-    finally:
-        embedder.train(was_training)
+    with evaluating(embedder), torch.inference_mode(), _autocast(device, autocast):
+        for batch in batches_by_length(store.lengths[rows], batch_tokens=batch_tokens):
+            titles = [store.title_ids(int(row)) for row in rows[batch]]
+            bodies = [store.body_ids(int(row)) for row in rows[batch]]
+            inputs = templates.chunk(titles, bodies).to(device)
+            out[batch] = embedder.embed_chunks(inputs).float().cpu().numpy()
     return out
 
 

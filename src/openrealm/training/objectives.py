@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedQuery, MaskedTexts
 from openrealm.models import likelihood
 from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of
+from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
 from openrealm.training.refresh import LiveIndex
 
 Metrics = Mapping[str, float]
@@ -142,6 +142,7 @@ class StepResult:
     retrieval_s: float = 0.0
 
 
+@runtime_checkable
 class Stage(Protocol):
     """One objective with its data."""
 
@@ -349,10 +350,9 @@ def _retrieve(
 ) -> npt.NDArray[np.int64]:
     """Candidates by the present query tower, without its dropout."""
     embedder = parts.model.embedder
-    was_training = embedder.training
-    embedder.eval()
-    query_emb = embedder.embed_queries(query_inputs(queries, parts.templates).to(parts.device))
-    embedder.train(was_training)
+    inputs = query_inputs(queries, parts.templates).to(parts.device)
+    with evaluating(embedder):
+        query_emb = embedder.embed_queries(inputs)
     where = origins(queries, parts.texts, texts_are_corpus=parts.texts is parts.corpus)
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
 
@@ -370,10 +370,12 @@ def _joint_result(
     with torch.no_grad():
         utility = likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z)
         metrics = {
-            f"{prefix}/utility": float(utility[batch.mask_mask].mean()),
             f"{prefix}/p_null": float(output.log_p_z[:, 0].exp().mean()),
             f"{prefix}/entropy": float(likelihood.entropy(output.log_p_z).mean()),
         }
+        # Without the null chunk (an ablation) there is nothing that retrieval could be better than.
+        if bool(batch.candidate_mask[:, 0].all()):
+            metrics[f"{prefix}/utility"] = float(utility[batch.mask_mask].mean())
     tokens = batch.query.lengths.sum() + batch.chunks.lengths.sum() + batch.joint.lengths.sum()
     return StepResult(
         loss=loss, metrics=metrics, num_tokens=int(tokens), num_examples=len(batch.query)

@@ -21,7 +21,7 @@ from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.models import likelihood
 from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, Realm, device_of
+from openrealm.models.realm import MaskedBatch, Realm, device_of, evaluating
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
 
 RECALL_AT = (1, 5, 20)
@@ -82,16 +82,11 @@ def run_probe(
         k: Candidates read, the null chunk included.
         batch_size: Queries per forward pass.
     """
-    was_training = model.training
-    model.eval()
     parts: list[dict[str, npt.NDArray[np.float64]]] = []
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(queries), batch_size):
-                batch = queries[start : start + batch_size]
-                parts.append(_probe_batch(model, batch, retriever, corpus, texts, templates, k))
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(queries), batch_size):
+            batch = queries[start : start + batch_size]
+            parts.append(_probe_batch(model, batch, retriever, corpus, texts, templates, k))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     means = {name: float(value.mean()) for name, value in values.items()}
     return ProbeReport(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -52,6 +52,7 @@ class LiveIndex:
     step: int
 
 
+@runtime_checkable
 class Refresh(Protocol):
     """Where newer snapshots come from."""
 

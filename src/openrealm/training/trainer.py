@@ -14,11 +14,12 @@ import os
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -92,6 +93,7 @@ class MetricsLog:
             os.truncate(self._path, size_bytes)
 
 
+@runtime_checkable
 class Probe(Protocol):
     """Asked now and then whether retrieval is being learned."""
 
@@ -142,8 +144,11 @@ class Trainer:
         first = 0
         if resume is not None:
             first = self._take_up(optimizer, resume)
-        elif stage.uses_index:
-            self._go_live(self.refresh.now(self.total_step))
+        else:
+            # Dropout is a function of seed and stage, whatever this process did before.
+            torch.manual_seed(zlib.crc32(f"{self.parts.seed} {stage.name}".encode()))
+            if stage.uses_index:
+                self._go_live(self.refresh.now(self.total_step))
         work = self.progress.task(
             f"stage {stage.name}", total=stage.steps, unit="steps", done=first
         )
@@ -156,7 +161,13 @@ class Trainer:
                 self.total_step += 1
                 task.advance(1, note=window.note())
                 self._between_steps(stage, step + 1, optimizer, window, stop)
-        return self._save(stage, stage.steps, None, finished=True)
+            saved = self._save(stage, stage.steps, None, finished=True)
+            if stop.is_set():
+                raise Stopped(
+                    f"stopped at the end of stage '{stage.name}'; everything is saved: "
+                    "go on with --resume"
+                )
+        return saved
 
     def _between_steps(
         self,
@@ -239,6 +250,11 @@ class Trainer:
         result.loss.backward()  # type: ignore[no-untyped-call]
         params = [p for group in optimizer.param_groups for p in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(params, self.optim.clip_norm or math.inf)
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"the gradient of stage '{stage.name}' is not finite at step {step}; lower its "
+                "learning rate and resume from the last checkpoint"
+            )
         set_learning_rate(optimizer, learning_rate_factor(step, stage.steps, self.optim))
         optimizer.step()
         metrics = {**result.metrics, "train/gradient_norm": float(norm)}
