@@ -99,14 +99,15 @@ def make_store(
 
 
 class NameTagger:
-    """Tags the names and years of the world: every place where one stands."""
+    """Tags the names and years of the world, and two phrases of two words."""
 
     name = "names"
     fingerprint = "names-1"
 
     def __init__(self) -> None:
         self.num_tagged = 0
-        self._names = sorted({n for c, rest in CITIES.items() for n in (c, *rest)})
+        names = {n for city, rest in CITIES.items() for n in (city, *rest)}
+        self._names = sorted(names | {"old town", "longest river"})
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
         self.num_tagged += len(texts)
@@ -146,13 +147,25 @@ class World:
     def tokenizer(self) -> WordPiece:
         return self.store.tokenizer
 
-    def model(self, *, seed: int = 0, dropout: float = 0.0, shared: bool = True) -> Realm:
-        """A model with random weights, its dropout off."""
+    def model(
+        self, *, seed: int = 0, dropout: float = 0.0, shared: bool = True, lively: bool = False
+    ) -> Realm:
+        """A model with random weights, its dropout off.
+
+        Small weights, as training begins with, make all chunks alike; those of a ``lively`` model
+        are so large that scores and predictions differ clearly from chunk to chunk.
+        """
         config = model_config(dropout=dropout, shared=shared)
         tokenizer = self.tokenizer
         model = build_model(
             config, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, seed=seed
         )
+        if lively:
+            draw = torch.Generator().manual_seed(seed)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    if parameter.dim() > 1:
+                        parameter.normal_(std=0.5, generator=draw)
         model.eval()
         return model
 

@@ -23,6 +23,7 @@ from openrealm.workspace import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ _STAGE_COLOURS = {
     "qa": _PURPLE,
 }
 _GREY = "#666666"
+_ZERO = "zero"  # marks a line that is no figure
 _AT = (1, 5, 20)
 _AT_COLOURS = (_BLUE, _GREEN, _ORANGE)
 
@@ -164,69 +166,86 @@ def _loss(axes: Axes, history: History) -> None:
         if smooth != y:
             axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.8)
         axes.plot(x, smooth, color=colour)  # the bands name the stages
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * _highest(axes) or 1.0)
 
 
 def _recall(axes: Axes, history: History) -> None:
     axes.set_title("recall: probe (lines), held-out queries after each stage (dots)", fontsize=10)
     axes.set_ylabel("share of queries")
     for k, colour in zip(_AT, _AT_COLOURS, strict=True):
-        axes.plot(*_probe_points(history, f"probe/recall@{k}"), color=colour, label=f"at {k}")
+        _line(axes, _probe_points(history, f"probe/recall@{k}"), colour, f"at {k}")
         x, y = _points(history.reports, f"held_out/recall@{k}")
-        axes.plot(x, y, "o--", color=colour, linewidth=0.8, markersize=7, clip_on=False)
-    axes.set_ylim(0, _top(axes))
+        axes.plot(x, y, "o--", color=colour, linewidth=0.8, clip_on=False, in_layout=False)
+    axes.set_ylim(0, _top_of_shares(axes))
 
 
 def _utility(axes: Axes, history: History) -> None:
     axes.set_title("retrieval utility: log p(y|x) - log p(y|null chunk, x)", fontsize=10)
     axes.set_ylabel("nats per masked token")
-    axes.axhline(0, color=_GREY, linewidth=0.8)
-    for name in ("warmup", "realm"):
-        x, y = _points(history.steps, f"{name}/utility")
-        axes.plot(x, y, color=_STAGE_COLOURS[name], alpha=0.6, label=f"{name}, training batches")
-    axes.plot(*_probe_points(history, "probe/utility"), color=_RED, label="probe")
+    axes.axhline(0, color=_GREY, linewidth=0.8, gid=_ZERO)
+    _in_stages_and_probe(axes, history, "utility")
 
 
 def _accuracy(axes: Axes, history: History) -> None:
     axes.set_title("masked tokens of the probe predicted", fontsize=10)
     axes.set_ylabel("share of tokens")
-    axes.plot(*_probe_points(history, "probe/accuracy"), color=_BLUE, label="with retrieval")
-    axes.plot(
-        *_probe_points(history, "probe/accuracy_without"), color=_GREY, label="null chunk alone"
-    )
-    axes.set_ylim(0, _top(axes))
+    _line(axes, _probe_points(history, "probe/accuracy"), _BLUE, "with retrieval")
+    _line(axes, _probe_points(history, "probe/accuracy_without"), _GREY, "null chunk alone")
+    axes.set_ylim(0, _top_of_shares(axes))
 
 
 def _p_null(axes: Axes, history: History) -> None:
     axes.set_title("p(null chunk | x)", fontsize=10)
     axes.set_ylabel("probability")
-    for name in ("warmup", "realm"):
-        x, y = _points(history.steps, f"{name}/p_null")
-        axes.plot(x, y, color=_STAGE_COLOURS[name], alpha=0.6, label=f"{name}, training batches")
-    axes.plot(*_probe_points(history, "probe/p_null"), color=_RED, label="probe")
+    _in_stages_and_probe(axes, history, "p_null")
     axes.set_ylim(0, 1.02)
 
 
 def _staleness(axes: Axes, history: History) -> None:
     axes.set_title("staleness of the live index", fontsize=10)
     axes.set_ylabel("steps since its weights")
-    axes.plot(*staleness_points(history), color=_BLUE, label="staleness")
+    _line(axes, staleness_points(history), _BLUE, "staleness")
     swaps = [float(r["total_step"]) for r in history.swaps]  # in the course of a stage
-    axes.plot(swaps, [0.0] * len(swaps), "^", color=_RED, markersize=7, label="index swapped")
-    axes.set_ylim(bottom=0)
+    if swaps:
+        axes.plot(swaps, [0.0] * len(swaps), "^", color=_RED, markersize=7, label="index swapped")
+    axes.set_ylim(0, 1.1 * _highest(axes) or 1.0)
 
 
-def _top(axes: Axes) -> float:
+def _in_stages_and_probe(axes: Axes, history: History, name: str) -> None:
+    """A figure of the training batches of the reading stages, and of the probe."""
+    for stage in ("warmup", "realm"):
+        points = _points(history.steps, f"{stage}/{name}")
+        _line(axes, points, _STAGE_COLOURS[stage], f"{stage}, training batches", alpha=0.6)
+    _line(axes, _probe_points(history, f"probe/{name}"), _RED, "probe")
+
+
+def _line(axes: Axes, points: Points, colour: str, label: str, *, alpha: float = 1.0) -> None:
+    """A line with its place in the legend, if there is anything to draw."""
+    if points[0]:
+        axes.plot(*points, color=colour, label=label, alpha=alpha)
+
+
+def _is_drawn(line: Line2D) -> bool:
+    return line.get_gid() != _ZERO and len(np.asarray(line.get_xdata())) > 0
+
+
+def _highest(axes: Axes) -> float:
+    return max(
+        (float(y) for line in axes.get_lines() for y in np.asarray(line.get_ydata())), default=0.0
+    )
+
+
+def _top_of_shares(axes: Axes) -> float:
     """Upper end of an axis of shares: above what is drawn, at least 0.1, at most about 1."""
-    drawn = [float(y) for line in axes.get_lines() for y in np.asarray(line.get_ydata())]
-    return min(max(1.2 * max(drawn, default=0.0), 0.1), 1.02)
+    return min(max(1.2 * _highest(axes), 0.1), 1.02)
 
 
 def _finish(axes: Axes, history: History, *, names: bool) -> None:
     """Bands for the stages, their names above the first row, a legend where there is anything."""
     axes.grid(alpha=0.25)
-    axes.margins(x=0.01)
-    for number, (name, first, last) in enumerate(history.stages()):
+    stages = history.stages()
+    axes.set_xlim(stages[0][1], stages[-1][2])
+    for number, (name, first, last) in enumerate(stages):
         axes.axvspan(first, last, color=_GREY, alpha=0.12 if number % 2 else 0.04, linewidth=0)
         if names:
             axes.annotate(
@@ -239,32 +258,39 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
                 va="top",
                 fontsize=8,
                 color=_GREY,
+                in_layout=False,
             )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="best")
+    elif not any(_is_drawn(line) for line in axes.get_lines()):
+        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=_GREY)
 
 
 # Figures ------------------------------------------------------------------------------------------
 
 
 def staleness_points(history: History) -> Points:
-    """Staleness over total steps as the saw that it is: up by one a step, to zero at a new index.
+    """Staleness over total steps as the saw that it is: up by one a step, down at each new index.
 
-    It is logged every few steps only. From its value follows when the index was made; the tooth
-    before is drawn up to there.
+    It is logged every few steps only; between two lines that speak of different indexes, the
+    change is where a swap was logged, or else where the newer index was made (a stage's beginning).
     """
     x: list[float] = []
     y: list[float] = []
+    made_before = 0.0
     for record in history.steps:
         if "index/staleness" not in record:
             continue
-        step, staleness = float(record["total_step"]), float(record["index/staleness"])
-        made = step - staleness
-        if x and made > x[-1] - y[-1]:
-            x += [made, made]
-            y += [y[-1] + made - x[-3], 0.0]
+        step = float(record["total_step"])
+        made = step - float(record["index/staleness"])
+        if x and made != made_before:
+            between = [s for r in history.swaps if x[-1] <= (s := float(r["total_step"])) < step]
+            changed = max(between, default=max(made, x[-1]))
+            x += [changed, changed]
+            y += [changed - made_before, changed - made]
         x.append(step)
-        y.append(staleness)
+        y.append(step - made)
+        made_before = made
     return x, y
 
 

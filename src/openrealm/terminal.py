@@ -280,7 +280,7 @@ def _live_display(console: rich.console.Console) -> rich.progress.Progress:
     fixed = Column(no_wrap=True)
     return Progress(
         Described(lambda task: task.description, Column(no_wrap=True, max_width=28)),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=16 if console.width >= 100 else 10),
         Described(_bar_amount, fixed),
         Described(_bar_rate, fixed),
         Described(_bar_left, fixed),

@@ -59,7 +59,7 @@ def going_on(command: str) -> Iterator[None]:
         yield
     except OpenRealmError as error:
         if was_stopped(error):
-            sys.stderr.write(f"to go on: {command}\n")
+            error.add_note(f"to go on: {command}")
         raise
 
 
@@ -84,7 +84,8 @@ def _errors_told(*, debug: bool) -> Iterator[None]:
         _tell("interrupted", debug=debug)
         raise typer.Exit(INTERRUPTED) from error
     except OpenRealmError as error:
-        _tell(f"openrealm: {_sentence(error)}", debug=debug)
+        notes: list[str] = getattr(error, "__notes__", [])
+        _tell("\n".join([f"openrealm: {_sentence(error)}", *notes]), debug=debug)
         raise typer.Exit(INTERRUPTED if was_stopped(error) else USER_ERROR) from error
     except Exception as error:
         what = f"{type(error).__name__}: {_sentence(error)}".rstrip(": ")
@@ -97,10 +98,10 @@ def _sentence(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _tell(line: str, *, debug: bool) -> None:
+def _tell(text: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{text}\n")
 
 
 def _drop_output() -> None:

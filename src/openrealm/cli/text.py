@@ -30,6 +30,16 @@ if TYPE_CHECKING:
     from openrealm.recipes.pretraining import RunSummary
 
 MAX_WIDTH = 100
+# What shows whether retrieval is being learned, in the order in which it is read.
+MEASURES = {
+    "held_out/recall@1": "held-out queries: recall@1",
+    "held_out/recall@5": "held-out queries: recall@5",
+    "held_out/recall@20": "held-out queries: recall@20",
+    "probe/utility": "retrieval utility (nats per token)",
+    "probe/accuracy": "masked tokens right, with retrieval",
+    "probe/accuracy_without": "masked tokens right, without",
+    "qa/exact_match": "questions: exact match",
+}
 LABELLED_STARTS = {"minilm": "minilm, an encoder that was trained on labelled pairs"}
 
 
@@ -46,7 +56,7 @@ def bar(share: float, width: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns: the first to the left, the others to the right; the first row is the head."""
+    """Rows in columns, the first one flush left, the others flush right; the head comes first."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -128,11 +138,16 @@ def trained(summary: RunSummary) -> str:
     return f"{head}\n\n{stages(summary.stages)}" if summary.stages else head
 
 
-def stages(reports: Sequence[dict[str, Any]]) -> str:
-    """Measures line by line, stages side by side."""
-    names = list(dict.fromkeys(k for r in reports for k in r if k not in ("stage", "total_step")))
+def stages(reports: Sequence[dict[str, Any]], *, main_only: bool = False) -> str:
+    """Measures line by line, stages side by side; only the measures in ``MEASURES`` if asked."""
+    found = list(dict.fromkeys(k for r in reports for k in r if k not in ("stage", "total_step")))
+    names = [name for name in MEASURES if name in found]
+    names += [] if main_only else [name for name in found if name not in MEASURES]
     rows = [["after stage", *(str(report["stage"]) for report in reports)]]
-    rows += [[name, *(_number(report.get(name, "")) for report in reports)] for name in names]
+    rows += [
+        [MEASURES.get(name, name), *(_number(report.get(name, "")) for report in reports)]
+        for name in names
+    ]
     return table(rows)
 
 
@@ -147,7 +162,7 @@ def indexed(report: IndexReport) -> str:
 
 def demonstrated(report: DemoReport) -> str:
     """The demo's table, its answers, and where to look next."""
-    parts = [stages(report.stages)]
+    parts = [stages(report.stages, main_only=True)]
     parts += [_answers(found) for found in report.answers]
     parts.append(
         f"plot of the run: {report.plot}\n"

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from openrealm.config import option
 from openrealm.corpus.packing import Unit, pack, split_units
 from openrealm.corpus.records import Document
 from openrealm.corpus.sentences import SPACES, split_sentences
+from openrealm.errors import InputError
 from openrealm.tokenizer import WordPiece
 
 __all__ = ["ChunkedDocument", "ChunkingConfig", "chunk_documents", "split_sentences"]
@@ -173,6 +175,11 @@ class _MarkedEncoder:
     """
 
     def __init__(self, tokenizer: WordPiece) -> None:
+        """Copies a tokenizer.
+
+        Raises:
+            InputError: It does not set punctuation apart.
+        """
         self.tokenizer = tokenizer
         spec = json.loads(tokenizer.inner.to_str())
         vocabulary = spec["model"]["vocab"]
@@ -183,6 +190,12 @@ class _MarkedEncoder:
         self._inner.encode_special_tokens = True
         self._inner.no_padding()
         self._inner.no_truncation()
+        probe = self._inner.encode(f"a{self.mark}a", add_special_tokens=False).ids
+        if len(probe) != 3 or probe[1] != self.mark_id:
+            raise InputError(
+                "the tokenizer does not set punctuation apart from words; only vocabularies with"
+                " BERT's pre-tokenisation can be used"
+            )
 
     def encode(self, strings: Sequence[str]) -> list[Ids]:
         """Token ids ``(seq,)`` of each string, marks among them."""
@@ -285,42 +298,66 @@ def _cut_long_units(
 
 
 def _cut(text: str, unit: Unit, budget: int, tokenizer: WordPiece) -> Iterator[tuple[Unit, Ids]]:
+    """A unit in pieces of at most ``budget`` tokens, with the ids that each has by itself."""
     start, detached = unit.start, unit.detached
-    while True:
+    while start < unit.stop:
         rest = text[start : unit.stop]
         tokens = tokenizer.encode(rest)
-        if len(tokens.ids) <= budget:
-            yield Unit(start, unit.stop, unit.kind, detached), tokens.ids
-            return
-        stop, following = _cutting_place(rest, tokens.offsets, budget)
-        ids = tokenizer.encode(rest[:stop]).ids
-        # The beginning of a word has the tokens that it has in the word, unless the vocabulary
-        # lacks the letters that come later; then the beginning may have more.
-        limit = budget
-        while len(ids) > budget:
-            limit -= 1
-            stop, following = _cutting_place(rest, tokens.offsets, limit)
-            ids = tokenizer.encode(rest[:stop]).ids
-        yield Unit(start, start + stop, unit.kind, detached), ids
-        start, detached = start + following, stop == following
+        first = begin = 0  # the token and the character with which the next piece begins
+        while begin < len(rest):
+            place = _cutting_place(rest, tokens.offsets, first, budget)
+            ids = tokens.ids[first : place.token]
+            # At spaces the tokens are sure to stay what they are in the whole.
+            if (begin > 0 and detached) or place.stop == place.following:
+                alone = tokenizer.encode(rest[begin : place.stop]).ids
+                if not np.array_equal(alone, ids):
+                    if begin > 0:
+                        break
+                    place, ids = _shortened(rest, tokens.offsets, budget, tokenizer)
+            yield Unit(start + begin, start + place.stop, unit.kind, detached), ids
+            first, begin, detached = place.token, place.following, place.stop == place.following
+        start += begin
 
 
-def _cutting_place(text: str, offsets: Ids, budget: int) -> tuple[int, int]:
-    """Where a text of more than ``budget`` tokens is cut: the end of the piece, and of the gap.
+class _Place(NamedTuple):
+    """Where a text is cut: before a token; after a character; and where the text goes on."""
+
+    token: int
+    stop: int
+    following: int
+
+
+def _cutting_place(text: str, offsets: Ids, first: int, budget: int) -> _Place:
+    """The place for a cut at most ``budget`` tokens behind the token ``first``.
 
     Best is the last clause to end in the second half, then the last space; without either, the
-    text is cut inside a word or beside a mark, and both places are the same.
+    text is cut inside a word or beside a mark, and goes on at the place of the cut.
     """
-    gaps = [
-        (number, int(offsets[number - 1, 1]), int(offsets[number, 0]))
-        for number in range(budget, 0, -1)
-        if offsets[number, 0] >= offsets[number - 1, 1]  # two tokens may share a character
-    ]
-    spaced = [(n, a, b) for n, a, b in gaps if b > a and text[b - 1] in SPACES]
-    for number, stop, following in spaced:
-        if number >= budget // 2 and text[stop - 1] in _CLAUSE_ENDS:
-            return stop, following
-    if spaced:
-        return spaced[0][1:]
-    following = next((b for _, _, b in gaps if b > 0), 1)
-    return following, following
+    if len(offsets) - first <= budget:
+        return _Place(len(offsets), len(text), len(text) + 1)
+    at_space: _Place | None = None
+    inside: _Place | None = None
+    for number in range(first + budget, first, -1):
+        stop, following = int(offsets[number - 1, 1]), int(offsets[number, 0])
+        if following > stop and text[following - 1] in SPACES:
+            if text[stop - 1] in _CLAUSE_ENDS and number >= first + budget // 2:
+                return _Place(number, stop, following)
+            at_space = at_space or _Place(number, stop, following)
+        elif following >= stop > int(offsets[first, 0]):  # two tokens may share a character
+            inside = inside or _Place(number, following, following)
+    end = int(offsets[first, 1])
+    return at_space or inside or _Place(first + 1, end, end)
+
+
+def _shortened(text: str, offsets: Ids, budget: int, tokenizer: WordPiece) -> tuple[_Place, Ids]:
+    """A cut whose first piece, which has other tokens by itself than in the whole, is in budget.
+
+    The beginning of a word has the tokens that it has in the word, unless the vocabulary lacks
+    a letter that comes later: then the whole word is one unknown token, and its beginning many.
+    """
+    for limit in range(budget, 0, -1):
+        place = _cutting_place(text, offsets, 0, limit)
+        ids = tokenizer.encode(text[: place.stop]).ids
+        if len(ids) <= budget:
+            return place, ids
+    raise AssertionError(f"one token of {text[:100]!r} has more than {budget} by itself")

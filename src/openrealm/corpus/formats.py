@@ -38,6 +38,7 @@ _LINE_BREAKS = "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _TO_NEWLINE = str.maketrans(dict.fromkeys(_LINE_BREAKS, "\n"))
 _DOC_LINE = re.compile(r"<doc\s+(.*)>\s*\Z")
 _ATTRIBUTE = re.compile(r'(\w+)="(.*?)"(?=\s+\w+="|\s*\Z)')
+_MAX_DOC_LINE = 1 << 12
 _DPR_HEADER = ["id", "text", "title"]
 
 
@@ -155,7 +156,7 @@ def _whole_file(convert: Callable[[bytes, SourceFile], tuple[str, str]]) -> Read
         try:
             title, text = convert(data, file)
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1 if error.object is data else None
+            line = data.count(b"\n", 0, error.start) + 1 if error.object == data else None
             yield opened.problem(line, explain(error))
             return
         except ValueError as error:
@@ -279,7 +280,7 @@ def read_wiki_extractor(opened: Opened) -> Iterator[Found]:
         text = line.text
         if start is None and text is not None and not text.strip():
             continue
-        opening = _DOC_LINE.match(text) if text is not None else None
+        opening = _DOC_LINE.match(text) if text and len(text) < _MAX_DOC_LINE else None
         if opening:
             if start is not None:
                 yield opened.problem(start.number, "a <doc> without </doc>")

@@ -52,6 +52,11 @@ class LiveSegment:
         self._rows: npt.NDArray[np.int64] | None = None
         if record.removed is not None:
             self.removed = np.fromfile(directory / record.removed.path, dtype="<i4")
+            if (
+                len(self.removed)
+                and not 0 <= self.removed.min() <= self.removed.max() < record.documents
+            ):
+                raise CorpusError(f"{directory / record.removed.path} is damaged; ingest again")
             alive = np.ones(record.documents, dtype=np.bool_)
             alive[self.removed] = False
             self._documents = np.flatnonzero(alive)
@@ -147,6 +152,8 @@ class ChunkStore:
                     continue
                 if isinstance(error, CorpusError):
                     raise
+                for record in manifest.files():
+                    record.check_content(directory)
                 raise CorpusError(f"{directory} is damaged ({error}); ingest again") from error
 
     def verify(self) -> None:

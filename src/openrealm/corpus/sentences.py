@@ -28,13 +28,16 @@ _WIDE_STOPS = "。！？｡"
 _WIDE_CLOSING = "」』）】〉》”’\"'"
 _STOPS = ".!?…।॥؟۔"
 
+_NOTE = rf"\[\w{{1,3}}\] | :\d{{1,4}}(?:[{_DASHES}-]\d{{1,4}})?"  # "[12]", ":5-7"
+
 _CANDIDATE = re.compile(
     # The set in front is what makes the search fast: it skips to the next of these characters.
+    # Repetitions are bounded, so that a long row of dots takes no quadratic time.
     rf"""
     [{_STOPS}\n{_WIDE_STOPS}]
     (?: (?<=[{_STOPS}])
-        (?: [ ]? [.!?…] )*                                             # "?!", "...", ". . ."
-        (?: [{_CLOSING}]+ | \[\w{{1,3}}\] | :\d+(?:[{_DASHES}-]\d+)? )*  # and note marks
+        (?: [ ]? [.!?…] ){{0,40}}                                      # "?!", "...", ". . ."
+        (?: [{_CLOSING}] | {_NOTE} ){{0,20}}
         (?= [{_SPACE}] )
       | (?<=\n) \n*
       | (?<=[{_WIDE_STOPS}]) [{_WIDE_STOPS}]* [{_WIDE_CLOSING}]*       # no space need follow

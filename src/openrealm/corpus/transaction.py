@@ -36,7 +36,7 @@ def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
         with sole_writer(directory):
             base = ChunkStore.open(directory) if (directory / MANIFEST).exists() else None
             with disk_errors(directory):
-                delete_leftovers(directory, base.manifest if base else None)
+                delete_leftovers(directory, base.manifest if base is not None else None)
             try:
                 yield base
             finally:
@@ -73,7 +73,7 @@ def _refuse_other_folders(directory: Path) -> None:
 
 def delete_leftovers(directory: Path, manifest: Manifest | None) -> None:
     """Deletes what updates that died have left, and what the manifest no longer names."""
-    files = manifest.files() if manifest else ()
+    files = manifest.files() if manifest is not None else ()
     named = {Path(record.path).parts[0] for record in files}
     for path in directory.iterdir():
         if path.name in named or not _OURS.fullmatch(path.name):

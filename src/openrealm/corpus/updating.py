@@ -210,8 +210,10 @@ class _Update:
         self._directory, self._staging = directory, directory / STAGING
         self._base, self._settings, self._log = base, settings, log
         self._known = None if anew else base
-        self._revision = base.manifest.revision + 1 if base else 1
-        self._parts = [_Part(live) for live in base.segments] if base and not anew else []
+        self._revision = base.manifest.revision + 1 if base is not None else 1
+        self._parts = (
+            [_Part(live) for live in self._known.segments] if self._known is not None else []
+        )
         self._writer: SegmentWriter | None = None
         self._num_segments = 0
         self._tally = _Tally()
@@ -227,9 +229,13 @@ class _Update:
             self._gone.add(identity)
             self._tally.removed += 1
 
+    def _find(self, identity: str) -> int | None:
+        """The number of a document in the store, or None."""
+        return None if self._known is None else self._known.find_document(identity)
+
     def _lose(self, identity: str) -> bool:
-        number = self._known.find_document(identity) if self._known else None
-        if self._known is None or number is None:
+        number = self._find(identity)
+        if number is None or self._known is None:
             return False
         place, inner = self._known.place_of(number)
         self._parts[place].lost.add(inner)
@@ -270,11 +276,9 @@ class _Update:
             yield document
 
     def _is_known(self, identity: str, digest: bytes) -> bool:
-        number = self._known.find_document(identity) if self._known else None
+        number = self._find(identity)
         return (
-            self._known is not None
-            and number is not None
-            and (self._known.digest(number) == digest)
+            number is not None and self._known is not None and self._known.digest(number) == digest
         )
 
     def _stage(self, chunked: ChunkedDocument) -> None:

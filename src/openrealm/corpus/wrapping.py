@@ -15,7 +15,7 @@ _MIN_LINES = 3
 # wrapped prose; in verse, lists and tables it is far less.
 _LOWER_SHARE = 0.4
 _SENTENCE_END = re.compile(r"[.!?:;…。！？][\"'”’»)\]]*\Z")
-_HYPHEN_AT_END = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\n(?=[a-zß-öø-ÿ])")
+_HYPHEN_AT_END = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\n([a-zß-öø-ÿ]\S*) ?")
 
 
 def join_wrapped_lines(text: str) -> str:
@@ -41,7 +41,8 @@ def heal_hyphens(text: str) -> str:
     A hyphen before a lower-case letter is taken for a division, which is wrong for the few compound
     words that were divided at their own hyphen.
     """
-    return _HYPHEN_AT_END.sub("", text)
+    # The rest of the word moves up, so that the lines keep about the lengths that they had.
+    return _HYPHEN_AT_END.sub(r"\1\n", text)
 
 
 def _full_width(lines: Sequence[str]) -> float | None:

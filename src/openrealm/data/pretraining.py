@@ -101,7 +101,8 @@ class SpanTable:
         path = directory / f"spans-{hashlib.sha256(key).hexdigest()[:16]}.npz"
         if path.is_file():
             try:
-                with np.load(path, allow_pickle=False) as kept:
+                # Opened here: given a path, np.load leaves the file of a torn archive open.
+                with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
                     return cls(rows=kept["rows"], sentences=kept["sentences"], spans=kept["spans"])
             except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
                 path.unlink()  # a torn cache is rebuilt
@@ -136,8 +137,10 @@ class MaskedQueries:
         Raises:
             InputError: No chunk has a salient span.
         """
-        self._store, self._table, self._seed = store, table, seed
-        self._room = query_tokens - 2
+        self._store, self._seed, self._room = store, seed, query_tokens - 2
+        fits = np.diff(table.spans, axis=1)[:, 0] <= self._room
+        table = SpanTable(table.rows[fits], table.sentences[fits], table.spans[fits])
+        self._table = table
         rows, first = np.unique(table.rows, return_index=True)
         if not len(rows):
             raise InputError(

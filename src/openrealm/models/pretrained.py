@@ -179,12 +179,14 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         raise CheckpointError(f"{path} is of a model of another shape: {error}") from error
     own = module.state_dict()
-    given = {own[name].data_ptr() for name in weights if name in own}
+    given = {own[name].data_ptr(): name for name in weights if name in own}
     missing = [n for n in result.missing_keys if own[n].data_ptr() not in given]
-    if missing or result.unexpected_keys:
+    # Written twice, the model has one tensor where the file has two (a tower that is shared now).
+    twice = [n for n in weights if n in own and given[own[n].data_ptr()] != n]
+    if missing or result.unexpected_keys or twice:
         raise CheckpointError(
             f"{path} does not fit the model: missing {missing[:3]}, "
-            f"unknown {list(result.unexpected_keys)[:3]}"
+            f"unknown {[*result.unexpected_keys, *twice][:3]}"
         )
 
 

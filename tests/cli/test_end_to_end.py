@@ -1,0 +1,154 @@
+"""The whole command line on a world of thirty-six documents, with real recipes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import CITIES, documents
+from typer.testing import CliRunner, Result
+
+from openrealm.cli import app
+
+SETTINGS = [
+    "model.query_tokens=24",
+    "model.bert.layers=2",
+    "model.bert.hidden=32",
+    "model.bert.heads=2",
+    "model.bert.intermediate=64",
+    "model.bert.max_positions=64",
+    "model.embedder.dim=16",
+    "model.span_head.hidden=16",
+    "mlm.steps=3",
+    "ict.steps=3",
+    "warmup.steps=3",
+    "realm.steps=3",
+    "qa.steps=3",
+    "mlm.batch_size=4",
+    "ict.batch_size=4",
+    "warmup.batch_size=4",
+    "realm.batch_size=4",
+    "qa.batch_size=4",
+    "qa.beam=20",
+    "refresh.every=2",
+    "loop.log_every=1",
+    "loop.num_probe=4",
+]
+
+
+def run(*words: str, status: int = 0) -> Result:
+    result = CliRunner().invoke(app, list(words), prog_name="openrealm")
+    assert result.exit_code == status, result.output
+    return result
+
+
+def run_json(*words: str) -> Any:
+    return json.loads(run(*words, "--json").stdout)
+
+
+def settings(*values: str) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the documents, questions and held-out queries."""
+    folder = tmp_path_factory.mktemp("größe mit Abstand")
+    lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text}) + "\n" for d in documents()]
+    (folder / "docs.jsonl").write_text("".join(lines) + "{broken\n")
+    asked = [(f"What is the capital of {c[0]}?", city) for city, c in CITIES.items()]
+    (folder / "qa.jsonl").write_text(
+        "".join(json.dumps({"question": q, "answer": [a]}) + "\n" for q, a in asked)
+    )
+    (folder / "queries.jsonl").write_text(
+        "".join(json.dumps({"text": q, "answers": [a]}) + "\n" for q, a in asked)
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(folder: Path) -> str:
+    """A workspace with an untuned run, made through the command line."""
+    ws = str(folder / "my workspace")
+    chosen = settings("corpus.vocab_size=400", "corpus.chunking.chunk_tokens=32")
+    shown = run("ingest", str(folder / "docs.jsonl"), "--to", ws, "--preset", "tiny", *chosen)
+    assert "36 added" in shown.stdout
+    assert "docs.jsonl:37" in shown.stdout
+    trained = run(
+        "pretrain",
+        ws,
+        "--preset",
+        "tiny",
+        *chosen,
+        *settings(*SETTINGS),
+        "--queries",
+        str(folder / "queries.jsonl"),
+    )
+    assert "held-out queries: recall@1" in trained.stdout
+    assert "after realm" in trained.stderr
+    return ws
+
+
+def test_a_folder_of_text_becomes_answers_with_evidence(workspace: str, folder: Path) -> None:
+    found = run_json("search", workspace, "capital of Norland", "-k", "2")
+    assert len(found["hits"]) == 2
+    assert "score" in found["hits"][0]
+
+    filled = run_json("fill", workspace, "Aldera is the capital of [MASK] .", "-k", "3")["fillings"]
+    weights = [candidate["p_z"] for candidate in filled["candidates"]]
+    assert sum(weights) == pytest.approx(1.0, abs=1e-5)
+    for filling in filled["fillings"]:
+        marginal = sum(z * y for z, y in zip(weights, filling["p_y_given_z"], strict=True))
+        assert filling["p_y"] == pytest.approx(marginal, rel=1e-4)
+
+    assert "has no QA reader" in run("ask", workspace, "What is the capital of Norland?").stdout
+    assert run_json("ask", workspace, "What is it?")["has_reader"] is False
+    assert run_json("index", workspace, "--check")["verified"] is True
+    assert run_json("info", workspace)["problems"] == []
+    assert "everything is whole" in run("info", workspace).stdout
+
+    measured = run_json(
+        "evaluate", workspace, "--probe", "--baseline", "bm25", "--qa", str(folder / "qa.jsonl")
+    )
+    assert {row["system"] for row in measured["rows"]} == {"openrealm", "bm25", "openrealm + bm25"}
+
+    qa = str(folder / "qa.jsonl")
+    run("finetune", workspace, "--qa", qa, "--dev", qa)
+    asked = run_json("ask", workspace, "What is the capital of Norland?")
+    assert asked["has_reader"] is True
+    texts = {d.id: d.text for d in documents()}
+    for answer in asked["answers"]["answers"]:
+        place = answer["evidence"][0]
+        text = texts[place["chunk"]["document_id"]][place["start"] : place["stop"]]
+        assert text.split() == answer["text"].split()
+    assert "(no answer)" in run("ask", workspace, "What is the capital of Norland?").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["search", "{ws}", ""], "empty"),
+        (["fill", "{ws}", "no mask here"], "[MASK]"),
+        (["search", "{ws}", "x", "--run", "nope"], "no run 'nope'"),
+        (["evaluate", "{ws}"], "nothing to measure"),
+        (["evaluate", "{ws}", "--qa", "{ws}/missing.jsonl"], "missing.jsonl"),
+        (["finetune", "{ws}", "--qa", "{ws}/missing.jsonl"], "missing.jsonl"),
+        (["pretrain", "{ws}", "--set", "realm.stepps=1"], "did you mean 'steps'"),
+        (["pretrain", "{ws}", "--preset", "huge"], "no preset 'huge'"),
+        (["ingest", "{ws}/missing.txt", "--to", "{ws}"], "missing.txt"),
+        (["ingest", "--to", "{ws}"], "nothing to ingest"),
+        (["info", "{ws}/elsewhere"], "no corpus"),
+        (["search", "{ws}/elsewhere", "x"], "elsewhere"),
+        (["config", "--preset", "huge"], "no preset 'huge'"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_told_in_a_line(
+    workspace: str, words: list[str], told: str
+) -> None:
+    result = run(*(word.format(ws=workspace) for word in words), status=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("openrealm: ")
+    assert result.stderr.count("\n") == 1
+    assert told in result.stderr

@@ -1,0 +1,271 @@
+"""Tests of snapshots on disk: what is torn, changed or of another model is never searched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openrealm.errors import SnapshotError
+from openrealm.index.snapshot import (
+    Snapshot,
+    SnapshotKey,
+    SnapshotWriter,
+    generations,
+    prune,
+)
+
+KEY = SnapshotKey(embedder="e" * 64, corpus="c" * 64, tokenizer="t" * 64)
+CHUNKS, DIM, ROWS = 10, 4, 4
+VECTORS = np.random.default_rng(0).normal(size=(CHUNKS, DIM)).astype(np.float32)
+
+
+def writer(
+    directory: Path,
+    *,
+    generation: int = 1,
+    key: SnapshotKey = KEY,
+    dtype: str = "float32",
+    chunks: int = CHUNKS,
+) -> SnapshotWriter:
+    return SnapshotWriter(
+        directory,
+        generation=generation,
+        step=7,
+        chunks=chunks,
+        dim=DIM,
+        key=key,
+        dtype=dtype,
+        shard_rows=ROWS,
+    )
+
+
+def write_all(directory: Path, vectors: np.ndarray = VECTORS, **options: object) -> Snapshot:
+    opened = writer(directory, **options)  # type: ignore[arg-type]
+    for shard, rows in opened.missing_shards():
+        opened.write(shard, vectors[rows.start : rows.stop])
+    return opened.publish()
+
+
+def test_what_was_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
+    written = write_all(tmp_path)
+    opened = Snapshot.open(written.directory)
+    np.testing.assert_array_equal(opened.read(), VECTORS)
+    np.testing.assert_array_equal(np.concatenate(list(opened.shards())), VECTORS)
+    opened.verify()
+    manifest = opened.manifest
+    assert (manifest.generation, manifest.step, manifest.chunks, manifest.dim) == (1, 7, 10, 4)
+    assert manifest.key == KEY
+    assert [len(shard) for shard in opened.shards()] == [4, 4, 2]
+
+
+def test_half_precision_is_kept_as_half_precision(tmp_path: Path) -> None:
+    opened = write_all(tmp_path, dtype="float16")
+    assert opened.read().dtype == np.float16
+    np.testing.assert_array_equal(opened.read(), VECTORS.astype(np.float16))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2)])
+def test_the_size_on_disk_is_that_of_the_vectors_and_little_more(
+    tmp_path: Path, dtype: str, size: int
+) -> None:
+    chunks = 4000
+    big = np.zeros((chunks, DIM), dtype=np.float32)
+    opened = SnapshotWriter(
+        tmp_path, generation=1, step=0, chunks=chunks, dim=DIM, key=KEY, dtype=dtype
+    )
+    # A slice of a larger array: its parent must not be stored with it.
+    opened.write(0, np.concatenate([big, big, big])[:chunks])
+    directory = opened.publish().directory
+    on_disk = sum(path.stat().st_size for path in directory.iterdir())
+    assert chunks * DIM * size <= on_disk < chunks * DIM * size + 2048
+
+
+def test_nothing_is_visible_before_all_shards_are_there(tmp_path: Path) -> None:
+    opened = writer(tmp_path)
+    opened.write(0, VECTORS[:4])
+    assert generations(tmp_path) == []
+    with pytest.raises(SnapshotError, match="lacks 2 of 3 shards"):
+        opened.publish()
+    assert generations(tmp_path) == []
+
+
+def test_a_writer_that_died_is_taken_up_at_its_last_whole_shard(tmp_path: Path) -> None:
+    first = writer(tmp_path)
+    first.write(1, VECTORS[4:8])
+    # It dies in the middle of shard 0: half a file under a temporary name.
+    (tmp_path / ".staging-000001" / "shard-00000.tmp").write_bytes(b"\x93NUMPY half")
+    second = writer(tmp_path)
+    assert second.missing_shards() == [(0, range(0, 4)), (2, range(8, 10))]
+    for shard, rows in second.missing_shards():
+        second.write(shard, VECTORS[rows.start : rows.stop])
+    opened = second.publish()
+    np.testing.assert_array_equal(opened.read(), VECTORS)
+    assert sorted(p.name for p in opened.directory.iterdir()) == [
+        "manifest.json",
+        "shard-00000.npy",
+        "shard-00001.npy",
+        "shard-00002.npy",
+    ]
+
+
+def test_the_shards_of_another_embedder_are_not_taken_up(tmp_path: Path) -> None:
+    writer(tmp_path).write(0, VECTORS[:4])
+    moved = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    assert len(writer(tmp_path, key=moved).missing_shards()) == 3
+
+
+def test_a_writer_that_died_before_its_plan_was_whole_begins_anew(tmp_path: Path) -> None:
+    writer(tmp_path).write(0, VECTORS[:4])
+    (tmp_path / ".staging-000001" / "plan.json").write_text('{"chunks":', encoding="utf-8")
+    assert len(writer(tmp_path).missing_shards()) == 3
+
+
+def test_publishing_a_generation_again_replaces_it(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    np.testing.assert_array_equal(write_all(tmp_path, VECTORS + 1).read(), VECTORS + 1)
+    assert generations(tmp_path) == [1]
+
+
+def test_a_shard_of_another_shape_is_refused(tmp_path: Path) -> None:
+    opened = writer(tmp_path)
+    with pytest.raises(SnapshotError, match=r"shard 2 .* shape \(4, 4\), not \(2, 4\)"):
+        opened.write(2, VECTORS[:4])
+    with pytest.raises(SnapshotError, match="shard 9"):
+        opened.write(9, VECTORS[:4])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_vectors_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    spoiled = VECTORS[:4].copy()
+    spoiled[2, 1] = value
+    with pytest.raises(SnapshotError, match="not finite in float32"):
+        writer(tmp_path).write(0, spoiled)
+
+
+def test_vectors_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="not finite in float16"):
+        writer(tmp_path, dtype="float16").write(0, VECTORS[:4] * 1e6)
+
+
+@pytest.mark.parametrize("part", ["embedder", "corpus", "tokenizer"])
+def test_a_snapshot_of_another_model_or_corpus_is_refused_by_name(
+    tmp_path: Path, part: str
+) -> None:
+    opened = write_all(tmp_path)
+    parts = {"embedder": KEY.embedder, "corpus": KEY.corpus, "tokenizer": KEY.tokenizer}
+    other = SnapshotKey(**(parts | {part: "0" * 64}))
+    with pytest.raises(SnapshotError, match=f"another {part} .*000000000000"):
+        opened.require(other)
+    opened.require(KEY)
+
+
+def test_a_stale_index_may_be_of_another_embedder(tmp_path: Path) -> None:
+    newer = SnapshotKey(embedder="0" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    write_all(tmp_path).require(newer, parts=("tokenizer", "corpus"))
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    opened = write_all(tmp_path)
+    (opened.directory / "shard-00001.npy").unlink()
+    with pytest.raises(SnapshotError, match=r"shard-00001\.npy is missing"):
+        opened.verify()
+    with pytest.raises(SnapshotError, match=r"shard-00001\.npy"):
+        opened.read()
+
+
+def test_a_changed_byte_is_found(tmp_path: Path) -> None:
+    opened = write_all(tmp_path)
+    path = opened.directory / "shard-00002.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SnapshotError, match=r"shard-00002\.npy is missing or damaged"):
+        opened.verify()
+
+
+@pytest.mark.parametrize("size", [0, 20, 140])
+def test_a_torn_shard_is_found_by_reading_too(tmp_path: Path, size: int) -> None:
+    opened = write_all(tmp_path)
+    path = opened.directory / "shard-00000.npy"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(SnapshotError, match=r"shard-00000\.npy is damaged"):
+        opened.read()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((3, DIM), dtype=np.float32),
+        np.zeros((5, DIM), dtype=np.float32),
+        np.zeros((4, DIM + 1), dtype=np.float32),
+        np.zeros((4, DIM), dtype=np.float64),
+        np.zeros(4 * DIM, dtype=np.float32),
+    ],
+)
+def test_a_shard_of_another_shape_or_kind_is_found_by_reading(
+    tmp_path: Path, wrong: np.ndarray
+) -> None:
+    opened = write_all(tmp_path)
+    np.save(opened.directory / "shard-00001.npy", wrong)
+    with pytest.raises(SnapshotError, match=r"shard-00001\.npy holds"):
+        opened.read()
+
+
+def test_a_shard_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    opened = write_all(tmp_path)
+    np.save(opened.directory / "shard-00000.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(SnapshotError, match="damaged"):
+        opened.read()
+
+
+def test_a_manifest_that_lists_too_few_shards_is_refused(tmp_path: Path) -> None:
+    opened = write_all(tmp_path)
+    path = opened.directory / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["checksums"].pop()
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(SnapshotError, match="shards"):
+        Snapshot.open(opened.directory).read()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"format": 1}', '{"format": 1, "key": {}, "checksums": []}'],
+)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    opened = write_all(tmp_path)
+    (opened.directory / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(SnapshotError, match="no whole snapshot"):
+        Snapshot.open(opened.directory)
+
+
+def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
+    opened = write_all(tmp_path)
+    path = opened.directory / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8")) | {"format": 99}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(SnapshotError, match="format 99; this version reads 1"):
+        Snapshot.open(opened.directory)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="embed the corpus again"):
+        Snapshot.open(tmp_path / "000009")
+    assert generations(tmp_path / "nowhere") == []
+
+
+def test_pruning_keeps_what_is_asked_for_and_removes_what_dead_writers_left(
+    tmp_path: Path,
+) -> None:
+    for generation in (1, 2, 3):
+        write_all(tmp_path, generation=generation)
+    writer(tmp_path, generation=2).write(0, VECTORS[:4])
+    live = writer(tmp_path, generation=4)
+    live.write(0, VECTORS[:4])
+    prune(tmp_path, keep={1, 3})
+    assert generations(tmp_path) == [1, 3]
+    assert not (tmp_path / ".staging-000002").exists()
+    assert len(live.missing_shards()) == 2  # one that may still be written is left alone

@@ -1,0 +1,130 @@
+"""Tests of the two towers: pooling, projection, sharing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import World, model_config
+
+from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.inputs import Inputs
+from openrealm.models.pretrained import ModelConfig, build_model
+
+
+def embedder_of(config: ModelConfig, world: World) -> Embedder:
+    tokenizer = world.tokenizer
+    model = build_model(config, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, seed=0)
+    return model.eval().embedder
+
+
+@pytest.fixture()
+def chunks(world: World) -> Inputs:
+    rows = range(0, 12)
+    return world.templates.chunk(
+        [world.store.title_ids(r) for r in rows], [world.store.body_ids(r) for r in rows]
+    )
+
+
+def sentence_encoder(**changes: object) -> ModelConfig:
+    """Shape of a mean-pooled sentence encoder, as the preset `adapt` has it."""
+    options = {"pooling": "mean", "projection": "none", "normalize": True, "score_scale": 20.0}
+    return model_config(**(options | changes))
+
+
+def test_the_released_projection_is_a_dense_layer_with_bias_and_a_layer_norm(
+    world: World, chunks: Inputs
+) -> None:
+    embedder = embedder_of(model_config(), world)
+    tower = embedder.chunk_tower
+    bert = tower.bert(
+        input_ids=chunks.token_ids,
+        token_type_ids=chunks.segment_ids,
+        attention_mask=chunks.attention_mask,
+    )
+    pooled = bert.pooler_output.detach().double().numpy()
+    weight, bias = (p.detach().double().numpy() for p in tower.dense.parameters())
+    projected = pooled @ weight.T + bias
+    centred = projected - projected.mean(axis=1, keepdims=True)
+    by_hand = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
+    found = embedder.embed_chunks(chunks).detach().numpy()
+    np.testing.assert_allclose(found, by_hand, rtol=1e-3, atol=1e-4)
+    assert found.shape == (12, 8) and embedder.dim == 8
+
+
+def test_a_sentence_encoder_is_the_mean_of_the_real_tokens(world: World, chunks: Inputs) -> None:
+    embedder = embedder_of(sentence_encoder(normalize=False), world)
+    found = embedder.embed_chunks(chunks).detach().numpy()
+    states = embedder.chunk_tower.bert(
+        input_ids=chunks.token_ids,
+        token_type_ids=chunks.segment_ids,
+        attention_mask=chunks.attention_mask,
+    ).last_hidden_state.detach()
+    for row in range(len(chunks)):
+        length = int(chunks.lengths[row])
+        by_hand = states[row, :length].numpy().mean(axis=0)
+        np.testing.assert_allclose(found[row], by_hand, rtol=1e-4, atol=1e-6)
+    assert embedder.dim == 16
+
+
+def test_normalised_scores_are_scaled_cosines(world: World, chunks: Inputs) -> None:
+    plain = embedder_of(sentence_encoder(normalize=False, score_scale=1.0), world)
+    scaled = embedder_of(sentence_encoder(), world)
+    raw = plain.embed_chunks(chunks).detach()
+    cosines = torch.nn.functional.cosine_similarity(raw[:, None], raw[None], dim=-1)
+    scores = scaled.embed_queries(chunks) @ scaled.embed_chunks(chunks).T
+    torch.testing.assert_close(scores.detach(), 20.0 * cosines, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5, 40])
+def test_groups_of_similar_length_change_neither_values_nor_order(
+    world: World, chunks: Inputs, groups: int
+) -> None:
+    embedder = embedder_of(model_config(), world)
+    whole = embedder.chunk_tower(chunks)
+    torch.testing.assert_close(
+        embedder.embed_chunks(chunks, groups=groups), whole, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_padding_does_not_change_a_vector(world: World) -> None:
+    embedder = embedder_of(model_config(), world)
+    short, long = world.store.body_ids(1), world.store.body_ids(0)
+    alone = embedder.embed_queries(world.templates.query([short[:3]]))
+    padded = embedder.embed_queries(world.templates.query([short[:3], long]))
+    torch.testing.assert_close(alone[0], padded[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_tower_is_one_module_and_an_unshared_one_is_a_copy(
+    world: World, chunks: Inputs
+) -> None:
+    embedder = embedder_of(model_config(), world)
+    assert embedder.is_shared
+    before = embedder.embed_queries(chunks).detach()
+    embedder.unshare()
+    assert not embedder.is_shared
+    assert torch.equal(embedder.embed_queries(chunks), before)
+    with torch.no_grad():
+        embedder.query_tower.dense.bias.add_(torch.arange(8.0))
+    assert not torch.equal(embedder.embed_queries(chunks), before)
+    assert torch.equal(embedder.embed_chunks(chunks), before)  # the chunks' tower has not moved
+    tower = embedder.query_tower
+    embedder.unshare()
+    assert embedder.query_tower is tower
+
+
+def test_towers_that_are_not_shared_begin_apart(world: World, chunks: Inputs) -> None:
+    embedder = embedder_of(model_config(shared=False), world)
+    assert not embedder.is_shared
+    assert not torch.equal(embedder.embed_queries(chunks), embedder.embed_chunks(chunks))
+
+
+def test_the_papers_embedder_is_the_default() -> None:
+    config = EmbedderConfig()
+    assert (config.dim, config.pooling, config.projection, config.shared) == (
+        128,
+        "cls",
+        "linear",
+        True,
+    )
+    assert (config.normalize, config.score_scale) == (False, 1.0)

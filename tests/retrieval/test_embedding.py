@@ -1,0 +1,155 @@
+"""Tests of embedding a corpus: order, batches, taking up what a dead process left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import World
+
+from openrealm.errors import SnapshotError
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.models.realm import Realm
+from openrealm.retrieval import embedding
+from openrealm.retrieval.embedding import (
+    batches_by_length,
+    embed_rows,
+    snapshot_key,
+    write_snapshot,
+)
+
+
+@pytest.fixture()
+def model(world: World) -> Realm:
+    return world.model(lively=True)
+
+
+def one_by_one(world: World, model: Realm) -> np.ndarray:
+    found = []
+    for row in range(len(world.store)):
+        inputs = world.templates.chunk([world.store.title_ids(row)], [world.store.body_ids(row)])
+        found.append(model.embedder.embed_chunks(inputs)[0].detach().numpy())
+    return np.stack(found)
+
+
+def snapshot(world: World, model: Realm, directory: Path, **options: Any) -> Snapshot:
+    settings = {"generation": 1, "step": 3, "shard_rows": 10} | options
+    return write_snapshot(world.store, model.embedder, world.templates, directory, **settings)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
+def test_vectors_come_in_the_order_of_the_rows_whatever_the_batches(
+    world: World, model: Realm, batch_tokens: int
+) -> None:
+    rows = [30, 2, 2, 17, 0]
+    found = embed_rows(
+        world.store, rows, model.embedder, world.templates, batch_tokens=batch_tokens
+    )
+    np.testing.assert_allclose(found, one_by_one(world, model)[rows], rtol=1e-4, atol=1e-4)
+    assert found.dtype == np.float32
+
+
+def test_no_rows_give_no_vectors(world: World, model: Realm) -> None:
+    assert embed_rows(world.store, [], model.embedder, world.templates).shape == (0, 8)
+
+
+def test_dropout_is_off_while_chunks_are_embedded_and_then_as_it_was(world: World) -> None:
+    model = world.model(dropout=0.5)
+    model.embedder.query_tower.bert.encoder.train()
+    before = [part.training for part in model.modules()]
+    first = embed_rows(world.store, range(5), model.embedder, world.templates)
+    second = embed_rows(world.store, range(5), model.embedder, world.templates)
+    np.testing.assert_array_equal(first, second)
+    assert [part.training for part in model.modules()] == before
+
+
+def test_batches_hold_every_row_once_and_stay_within_their_tokens() -> None:
+    lengths = np.random.default_rng(0).integers(3, 60, size=200).astype(np.int32)
+    batches = list(batches_by_length(lengths, batch_tokens=128))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(200))
+    assert all(len(b) * lengths[b].max() <= 128 or len(b) == 1 for b in batches)
+    # Nearly full: the next row would not have fitted.
+    for batch, after in zip(batches, batches[1:], strict=False):
+        assert (len(batch) + 1) * lengths[after[0]] > 128
+
+
+def test_a_row_longer_than_a_batch_is_a_batch_of_its_own() -> None:
+    lengths = np.array([50, 60, 2], dtype=np.int32)
+    assert [b.tolist() for b in batches_by_length(lengths, batch_tokens=10)] == [[2], [0], [1]]
+
+
+def test_a_snapshot_holds_the_vectors_of_all_chunks_in_order(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    written = snapshot(world, model, tmp_path)
+    np.testing.assert_allclose(written.read(), one_by_one(world, model), rtol=1e-4, atol=1e-4)
+    written.require(snapshot_key(world.store, model.embedder))
+    assert (written.manifest.step, len(written.manifest.checksums)) == (3, 5)
+
+
+def test_half_precision_on_disk_is_the_rounding_of_the_same_vectors(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    full = snapshot(world, model, tmp_path).read()
+    half = snapshot(world, model, tmp_path, generation=2, dtype="float16").read()
+    np.testing.assert_array_equal(half, full.astype(np.float16))
+
+
+def test_an_embedding_that_was_killed_goes_on_after_its_last_whole_shard(
+    world: World, model: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = snapshot(world, model, tmp_path / "whole").read()
+    embedded: list[int] = []
+    original = embedding.embed_rows
+
+    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
+        if len(embedded) == 20:
+            raise KeyboardInterrupt
+        embedded.extend(int(row) for row in rows)
+        return original(store, rows, *rest, **options)
+
+    monkeypatch.setattr(embedding, "embed_rows", counting)
+    with pytest.raises(KeyboardInterrupt):
+        snapshot(world, model, tmp_path / "torn")
+    assert generations(tmp_path / "torn") == []
+    embedded.append(-1)  # alive again
+    found = snapshot(world, model, tmp_path / "torn").read()
+    assert embedded == [*range(20), -1, *range(20, 48)]
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_an_embedder_that_has_diverged_is_told_before_its_vectors_are_searched(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        model.embedder.chunk_tower.layer_norm.bias[0] = torch.nan
+    with pytest.raises(SnapshotError, match="diverged"):
+        snapshot(world, model, tmp_path)
+    assert generations(tmp_path) == []
+
+
+def test_the_key_of_a_snapshot_follows_the_chunk_tower_alone(world: World) -> None:
+    model = world.model(shared=False)
+    before = snapshot_key(world.store, model.embedder)
+    with torch.no_grad():
+        model.embedder.query_tower.dense.bias.add_(1.0)
+        model.reader.span_head.dense_output.bias.add_(1.0)
+    assert snapshot_key(world.store, model.embedder) == before
+    with torch.no_grad():
+        model.embedder.chunk_tower.dense.bias.add_(1.0)
+    after = snapshot_key(world.store, model.embedder)
+    assert after.embedder != before.embedder
+    assert (after.corpus, after.tokenizer) == (before.corpus, before.tokenizer)
+    assert before.corpus == world.store.fingerprint
+
+
+def test_lower_precision_gives_nearly_the_same_vectors(world: World, model: Realm) -> None:
+    full = embed_rows(world.store, range(8), model.embedder, world.templates)
+    low = embed_rows(
+        world.store, range(8), model.embedder, world.templates, autocast=torch.bfloat16
+    )
+    assert not np.array_equal(full, low)
+    np.testing.assert_allclose(full, low, atol=0.3)

@@ -1,0 +1,62 @@
+"""Tests of files that are whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from openrealm.files import checksum, sync_directory, sync_file, write_atomic
+
+
+def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"three rivers" * 100_000)
+    assert checksum(path) == hashlib.sha256(b"three rivers" * 100_000).hexdigest()
+
+
+def test_a_write_replaces_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_atomic(path, b"old")
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "state.json"
+    write_atomic(path, b"old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="disk is full"):
+            write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_bytes_are_synced_before_the_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
+    write_atomic(tmp_path / "a", b"x")
+    assert calls == ["sync", "rename", "sync"]  # the file, its name, the folder's entry
+
+
+def test_files_and_folders_can_be_synced(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    sync_file(tmp_path / "a")
+    sync_directory(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_file(tmp_path / "b")

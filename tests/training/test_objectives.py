@@ -1,0 +1,321 @@
+"""Tests of the stages: each step's loss against one computed by hand from the same examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import World, make_store
+
+from openrealm.corpus.documents import Document
+from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedTexts, SpanTable
+from openrealm.models.realm import Realm, freeze
+from openrealm.progress import Silent
+from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
+from openrealm.training import objectives
+from openrealm.training.objectives import (
+    IctConfig,
+    IctStage,
+    JointConfig,
+    JointStage,
+    MlmConfig,
+    MlmStage,
+    Stage,
+    WarmupConfig,
+    WarmupStage,
+)
+from tiny import NameTagger
+
+
+@pytest.fixture()
+def model(world: World) -> Realm:
+    return world.model(lively=True)
+
+
+def masked_logits(world: World, model: Realm, ids: np.ndarray, body: np.ndarray | None):  # type: ignore[no-untyped-def]
+    """Log-probabilities at every place of one input, alone and unpadded."""
+    if body is None:
+        inputs = replace(world.templates, query_tokens=world.templates.joint_tokens).query([ids])
+    else:
+        inputs = world.templates.joint([ids], [body])
+    logits = model.reader.masked_lm(
+        input_ids=inputs.token_ids,
+        token_type_ids=inputs.segment_ids,
+        attention_mask=inputs.attention_mask,
+    ).logits[0]
+    return logits.double().log_softmax(dim=-1).detach()
+
+
+def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(
+    world: World, model: Realm
+) -> None:
+    config = MlmConfig(steps=5, batch_size=4, mask_rate=0.3)
+    stage = MlmStage(world.parts(model, seed=7), config)
+    texts = MaskedTexts(
+        world.store,
+        seed=7,
+        mask_rate=0.3,
+        max_tokens=world.templates.joint_tokens - 2,
+        whole_words=True,
+    ).batch(2, 4)
+    losses, right = [], []
+    for text in texts:
+        log_p = masked_logits(world, model, text.masked_ids, None)
+        for place, target in zip(text.positions, text.targets, strict=True):
+            losses.append(-log_p[place + 1, target].item())
+            right.append(int(log_p[place + 1].argmax()) == target)
+    result = stage.step(2, None)
+    assert result.loss.item() == pytest.approx(float(np.mean(losses)), rel=1e-4)
+    assert result.metrics["mlm/accuracy"] == pytest.approx(float(np.mean(right)))
+    assert result.num_examples == 4
+    assert result.num_tokens == sum(len(t.masked_ids) + 2 for t in texts)
+
+
+def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(
+    world: World, model: Realm
+) -> None:
+    stage = IctStage(world.parts(model, seed=7), IctConfig(steps=5, batch_size=6))
+    pairs = ClozePairs(world.store, seed=7, removal=0.9).batch(1, 6)
+    queries, chunks = [], []
+    for pair in pairs:
+        title = world.store.title_ids(pair.row)
+        queries.append(
+            model.embedder.embed_queries(world.templates.query([pair.sentence_ids]))[0]
+        )
+        chunks.append(
+            model.embedder.embed_chunks(world.templates.chunk([title], [pair.body_ids]))[0]
+        )
+    scores = (torch.stack(queries) @ torch.stack(chunks).T).double().detach()
+    by_hand = -scores.log_softmax(dim=1).diagonal().mean().item()
+    result = stage.step(1, None)
+    assert result.loss.item() == pytest.approx(by_hand, rel=1e-4)
+    right = (scores.argmax(dim=1) == torch.arange(6)).double().mean().item()
+    assert result.metrics["ict/accuracy"] == pytest.approx(right)
+
+
+def test_a_chunk_that_is_twice_in_a_batch_is_no_negative_of_itself(
+    world: World, model: Realm
+) -> None:
+    # Two passes over the corpus in one batch: every chunk is there twice.
+    size = len(world.store)
+    stage = IctStage(world.parts(model), IctConfig(steps=1, batch_size=2 * size))
+    loss = stage.step(0, None).loss.item()
+    pairs = ClozePairs(world.store, seed=0, removal=0.9).batch(0, 2 * size)
+    queries = model.embedder.embed_queries(
+        world.templates.query([p.sentence_ids for p in pairs])
+    )
+    chunks = model.embedder.embed_chunks(
+        world.templates.chunk(
+            [world.store.title_ids(p.row) for p in pairs], [p.body_ids for p in pairs]
+        )
+    )
+    scores = (queries @ chunks.T).double().detach().numpy()
+    losses = []
+    for n, pair in enumerate(pairs):
+        kept = [m for m, other in enumerate(pairs) if m == n or other.row != pair.row]
+        top = max(scores[n, m] for m in kept)
+        total = top + math.log(sum(math.exp(scores[n, m] - top) for m in kept))
+        losses.append(total - scores[n, n])
+    assert loss == pytest.approx(float(np.mean(losses)), rel=1e-4)
+
+
+def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, span: bool):  # type: ignore[no-untyped-def]
+    """Loss, utility, p(null) and entropy of masked queries, candidate by candidate."""
+    empty = np.empty(0, dtype=np.int32)
+    total, masks = 0.0, 0
+    utility, p_null, entropy = [], [], []
+    for query, rows in zip(queries, found, strict=True):
+        x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))[0].double()
+        scores, tokens = [], []
+        for row in [NO_CHUNK, *(int(r) for r in rows if r != NO_CHUNK)]:
+            title = world.store.title_ids(row) if row != NO_CHUNK else empty
+            body = world.store.body_ids(row) if row != NO_CHUNK else empty
+            z = model.embedder.embed_chunks(world.templates.chunk([title], [body]))[0].double()
+            scores.append((x @ z).item())
+            log_p = masked_logits(world, model, query.masked_ids, body)
+            tokens.append(
+                [
+                    log_p[p + 1, t].exp().item()
+                    for p, t in zip(query.positions, query.targets, strict=True)
+                ]
+            )
+        p_z = np.exp(np.array(scores) - max(scores))
+        p_z /= p_z.sum()
+        table = np.array(tokens)  # (candidates, masks)
+        marginal = p_z @ table
+        total -= math.log(p_z @ table.prod(axis=1)) if span else float(np.log(marginal).sum())
+        masks += table.shape[1]
+        utility += list(np.log(marginal / table[0]))
+        p_null.append(p_z[0])
+        entropy.append(-(p_z * np.log(p_z)).sum())
+    return total / masks, float(np.mean(utility)), float(np.mean(p_null)), float(np.mean(entropy))
+
+
+@pytest.mark.parametrize("marginal", ["token", "span"])
+def test_the_joint_loss_is_the_marginal_over_null_and_retrieved_chunks(
+    world: World, model: Realm, marginal: str
+) -> None:
+    live = world.live(model)
+    queries = world.queries(seed=7)
+    config = JointConfig(steps=5, batch_size=5, marginal=marginal)
+    stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
+    result = stage.step(3, live)
+
+    batch = queries.batch(3, 5)
+    found = []
+    for query in batch:
+        x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))
+        ranked = (x @ live.index.chunk_emb.T)[0].argsort(descending=True).tolist()
+        found.append([row for row in ranked if row != query.row][:3])
+    loss, utility, p_null, entropy = joint_by_hand(
+        world, model, np.array(found), batch, span=marginal == "span"
+    )
+    assert result.loss.item() == pytest.approx(loss, rel=1e-3)
+    assert result.metrics["realm/utility"] == pytest.approx(utility, rel=1e-2, abs=1e-3)
+    assert result.metrics["realm/p_null"] == pytest.approx(p_null, rel=1e-3, abs=1e-6)
+    assert result.metrics["realm/entropy"] == pytest.approx(entropy, rel=1e-2, abs=1e-5)
+
+
+def test_candidates_are_embedded_again_so_a_stale_index_gives_no_wrong_gradient(
+    world: World,
+) -> None:
+    model, stale = world.model(lively=True), world.model(seed=5, lively=True)
+    stage = JointStage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
+    old = world.live(stale)
+    result = stage.step(0, old)
+    batch = world.queries().batch(0, 4)
+    found = []
+    for query in batch:
+        x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))
+        ranked = (x @ old.index.chunk_emb.T)[0].argsort(descending=True).tolist()
+        found.append([row for row in ranked if row != query.row][:3])
+    loss, *_ = joint_by_hand(world, model, np.array(found), batch, span=False)
+    assert result.loss.item() == pytest.approx(loss, rel=1e-3)
+    result.loss.backward()
+    gradient = model.embedder.chunk_tower.dense.weight.grad
+    assert gradient is not None and float(gradient.abs().sum()) > 0.0
+
+
+def test_without_the_null_chunk_no_utility_is_reported(world: World, model: Realm) -> None:
+    config = JointConfig(batch_size=4, null_chunk=False)
+    stage = JointStage(world.parts(model), config, world.queries(), k=4)
+    metrics = stage.step(0, world.live(model)).metrics
+    assert "realm/utility" not in metrics and metrics["realm/p_null"] == 0.0
+
+
+@pytest.mark.parametrize("own_chunk", [0.0, 1.0])
+def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
+    world: World, model: Realm, own_chunk: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = objectives.masked_batch
+
+    def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
+        seen.append(([q.row for q in queries], found.copy()))
+        return original(queries, found, *rest, **options)
+
+    monkeypatch.setattr(objectives, "masked_batch", spy)
+    config = WarmupConfig(batch_size=20, k=3, own_chunk=own_chunk)
+    WarmupStage(world.parts(model), config, world.queries()).step(0, world.live(model))
+    [(rows, found)] = seen
+    shown = [row in line for row, line in zip(rows, found.tolist(), strict=True)]
+    assert shown == [own_chunk == 1.0] * 20
+    assert all(len(set(line)) == 2 for line in found.tolist())
+
+
+def test_in_the_warm_up_only_the_reader_learns_and_known_vectors_are_as_good(
+    world: World, model: Realm
+) -> None:
+    live = world.live(model)
+    freeze(model.embedder, frozen=True)
+    config = WarmupConfig(batch_size=6, k=4, own_chunk=0.0)
+    result = WarmupStage(world.parts(model), config, world.queries()).step(0, live)
+    joint = JointStage(world.parts(model), JointConfig(batch_size=6), world.queries(), k=4)
+    assert result.loss.item() == pytest.approx(joint.step(0, live).loss.item(), rel=1e-5)
+    result.loss.backward()
+    assert all(p.grad is None for p in model.embedder.parameters())
+    assert model.reader.masked_lm.bert.embeddings.word_embeddings.weight.grad is not None
+
+
+def test_a_corpus_smaller_than_k_trains_on_what_there_is(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    documents = [
+        Document(id=str(n), title="", text=text, source="test")
+        for n, text in enumerate(
+            [
+                "Aldera is the capital of Norland.",
+                "The old town of Bresk lies on the river Velle.",
+            ]
+        )
+    ]
+    store = make_store(tmp_path_factory.mktemp("small") / "c", documents, world.tokenizer)
+    table = SpanTable.build(store, NameTagger(), max_masks=4, progress=Silent())
+    small = type(world)(store=store, templates=world.templates, table=table)
+    model = small.model(lively=True)
+    queries = MaskedQueries(store, table, seed=0, query_tokens=24, num_probe=5)
+    stage = JointStage(small.parts(model), JointConfig(batch_size=3), queries, k=8)
+    result = stage.step(0, small.live(model, RetrievalConfig(k=8)))
+    loss, *_ = joint_by_hand(
+        small,
+        model,
+        np.array([[1 - q.row] for q in queries.batch(0, 3)]),
+        queries.batch(0, 3),
+        span=False,
+    )
+    assert result.loss.item() == pytest.approx(loss, rel=1e-3)
+
+
+def test_training_texts_that_are_not_the_corpus_have_no_own_chunk_in_it(
+    world: World, model: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The corpus is the texts' exact copy under another object: near duplicates are passed over.
+    copy = type(world.store).open(world.store.directory)
+    parts = replace(world.parts(model), texts=copy)
+    seen = []
+    original = objectives.masked_batch
+
+    def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
+        seen.append(([q.row for q in queries], found.copy()))
+        return original(queries, found, *rest, **options)
+
+    monkeypatch.setattr(objectives, "masked_batch", spy)
+    config = WarmupConfig(batch_size=20, k=4, own_chunk=1.0)
+    WarmupStage(parts, config, world.queries()).step(0, world.live(model))
+    [(rows, found)] = seen
+    assert not any(row in line for row, line in zip(rows, found.tolist(), strict=True))
+
+
+def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
+    parts, queries = world.parts(model), world.queries()
+    stages: list[Stage] = [
+        MlmStage(parts, MlmConfig()),
+        IctStage(parts, IctConfig()),
+        WarmupStage(parts, WarmupConfig(), queries),
+        JointStage(parts, JointConfig(), queries, k=4),
+    ]
+    assert [s.name for s in stages] == ["mlm", "ict", "warmup", "realm"]
+    assert all(isinstance(stage, Stage) for stage in stages)
+    assert [s.uses_index for s in stages] == [False, False, True, True]
+    assert [s.moves_retriever for s in stages] == [False, True, False, True]
+    rates = dict(zip(["reader", "retriever"], [r for _, r in stages[3].trained()], strict=True))
+    assert rates == {"reader": 3e-5, "retriever": 3e-5}
+
+
+def test_lower_precision_gives_nearly_the_same_losses(world: World) -> None:
+    model = world.model()
+    live = world.live(model)
+    full, low = world.parts(model), replace(world.parts(model), autocast=torch.bfloat16)
+    for make in (
+        lambda parts: MlmStage(parts, MlmConfig(batch_size=4)),
+        lambda parts: IctStage(parts, IctConfig(batch_size=4)),
+        lambda parts: WarmupStage(parts, WarmupConfig(batch_size=4), world.queries()),
+        lambda parts: JointStage(parts, JointConfig(batch_size=4), world.queries(), k=4),
+    ):
+        wanted = make(full).step(0, live).loss.item()
+        result = make(low).step(0, live)
+        assert result.loss.dtype == torch.float32
+        assert result.loss.item() == pytest.approx(wanted, rel=0.02)

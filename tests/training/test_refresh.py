@@ -1,0 +1,144 @@
+"""Tests of the live index: when it is renewed, what it is made of, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import World, make_store
+
+from openrealm.corpus.documents import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.errors import SnapshotError
+from openrealm.index.snapshot import generations
+from openrealm.models.realm import Realm
+from openrealm.progress import Silent
+from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.training.refresh import InlineRefresh, LiveIndex, Refresh, RefreshConfig, go_live
+
+
+def refresh_of(
+    world: World, model: Realm, directory: Path, store: ChunkStore | None = None
+) -> InlineRefresh:
+    return InlineRefresh(
+        store or world.store,
+        model.embedder,
+        world.templates,
+        directory,
+        RefreshConfig(every=5, shard_rows=10),
+        autocast=None,
+        progress=Silent(),
+    )
+
+
+def move(model: Realm) -> None:
+    with torch.no_grad():
+        model.embedder.chunk_tower.dense.bias.add_(1.0)
+
+
+def live_at(world: World, refresh: InlineRefresh, step: int) -> LiveIndex:
+    snapshot = refresh.now(step)
+    return go_live(snapshot, world.store, RetrievalConfig(), device=torch.device("cpu"))
+
+
+def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    refresh = refresh_of(world, model, tmp_path)
+    assert isinstance(refresh, Refresh)
+    live = live_at(world, refresh, 10)
+    assert (live.generation, live.step) == (1, 10)
+    move(model)
+    assert refresh.before_step(14, live) is None
+    renewed = refresh.before_step(15, live)
+    assert renewed is not None
+    assert (renewed.manifest.generation, renewed.manifest.step) == (2, 15)
+    np.testing.assert_allclose(
+        renewed.read(),
+        embed_rows(world.store, range(48), model.embedder, world.templates),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_where_there_is_no_index_one_is_made(world: World, tmp_path: Path) -> None:
+    snapshot = refresh_of(world, world.model(), tmp_path).before_step(0, None)
+    assert snapshot is not None and snapshot.manifest.generation == 1
+
+
+def test_a_snapshot_of_the_same_weights_is_used_again(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    refresh = refresh_of(world, model, tmp_path)
+    first = refresh.now(3)
+    assert refresh.now(8).directory == first.directory
+    move(model)
+    assert refresh.now(8).directory != first.directory
+    assert generations(tmp_path) == [1, 2]
+
+
+def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    refresh_of(world, model, tmp_path / "snapshots").now(0)
+    document = Document(id="d", title="", text="Ships sail on the river.", source="test")
+    store = make_store(tmp_path / "corpus", [document], world.tokenizer)
+    other = refresh_of(world, model, tmp_path / "snapshots", store)
+    assert other.now(0).manifest.chunks == 1
+    with pytest.raises(SnapshotError, match="another corpus"):
+        other.open(1)
+
+
+def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    refresh = refresh_of(world, model, tmp_path)
+    vectors = refresh.now(0).read()
+    move(model)
+    refresh.now(5)
+    np.testing.assert_array_equal(refresh.open(1).read(), vectors)
+
+
+def test_a_damaged_snapshot_is_not_gone_on_with(world: World, tmp_path: Path) -> None:
+    refresh = refresh_of(world, world.model(), tmp_path)
+    refresh.now(0)
+    shard = tmp_path / "000001" / "shard-00002.npy"
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 16
+    shard.write_bytes(data)
+    with pytest.raises(SnapshotError, match="damaged"):
+        refresh.open(1)
+
+
+@pytest.mark.parametrize("spoil", ["manifest.json", "shard-00001.npy"])
+def test_a_damaged_newest_snapshot_is_made_again_rather_than_stopping_the_training(
+    world: World, tmp_path: Path, spoil: str
+) -> None:
+    model = world.model()
+    refresh = refresh_of(world, model, tmp_path)
+    vectors = refresh.now(0).read()
+    path = tmp_path / "000001" / spoil
+    path.write_bytes(path.read_bytes()[:30])
+    np.testing.assert_array_equal(refresh.now(0).read(), vectors)
+
+
+def test_pruning_keeps_what_checkpoints_need(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    refresh = refresh_of(world, model, tmp_path)
+    for step in range(3):
+        refresh.now(step)
+        move(model)
+    refresh.prune({1, 3})
+    assert generations(tmp_path) == [1, 3]
+
+
+def test_the_live_index_searches_the_vectors_of_its_snapshot(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model(lively=True)
+    refresh = refresh_of(world, model, tmp_path)
+    live = live_at(world, refresh, 4)
+    assert torch.equal(live.index.chunk_emb, torch.from_numpy(refresh.now(4).read()))
+    hits = live.index.search(live.index.chunk_emb[7:8] * 10, 1)
+    own = (live.index.chunk_emb @ live.index.chunk_emb[7]).argmax()
+    assert hits.rows.tolist() == [[int(own)]]
+    assert live.retriever.index is live.index
