@@ -55,9 +55,10 @@ def test_every_joint_input_is_a_query_with_the_body_of_its_slot(world: World) ->
 
 def test_masks_are_padded_and_found_one_place_on_for_cls(world: World) -> None:
     several = world.queries().batch(0, 40)
-    queries = sorted(several, key=lambda q: len(q.targets))[:1] + [
-        q for q in several if len(q.targets) == 2
-    ][:1]
+    queries = (
+        sorted(several, key=lambda q: len(q.targets))[:1]
+        + [q for q in several if len(q.targets) == 2][:1]
+    )
     batch = masked_batch(queries, np.array([[1], [2]]), world.store, world.templates)
     assert batch.mask_mask.tolist() == [[True, False], [True, True]]
     assert batch.mask_positions[1].tolist() == (queries[1].positions + 1).tolist()
@@ -136,6 +137,4 @@ def test_a_batch_keeps_its_values_on_its_way_to_a_device(world: World) -> None:
 
 def test_candidates_for_another_number_of_queries_are_refused(world: World) -> None:
     with pytest.raises(ValueError, match="dimension"):
-        masked_batch(
-            world.queries().batch(0, 3), np.array([[1]]), world.store, world.templates
-        )
+        masked_batch(world.queries().batch(0, 3), np.array([[1]]), world.store, world.templates)

@@ -191,9 +191,7 @@ class World:
 
     def live(self, model: Realm, config: RetrievalConfig | None = None) -> LiveIndex:
         """An index of the model's present embeddings."""
-        vectors = embed_rows(
-            self.store, np.arange(len(self.store)), model.embedder, self.templates
-        )
+        vectors = embed_rows(self.store, np.arange(len(self.store)), model.embedder, self.templates)
         index = ExactIndex(torch.from_numpy(vectors))
         retriever = Retriever(self.store, index, config or RetrievalConfig())
         return LiveIndex(retriever=retriever, index=index, generation=1, step=0)

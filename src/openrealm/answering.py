@@ -92,7 +92,7 @@ class Filling:
 
 @dataclass(frozen=True)
 class Fillings:
-    """What was found for one masked text: the sum over ``candidates`` of p_z * p_y_given_z is p_y."""
+    """What was found for one masked text: p_y is the sum over candidates of p_z * p_y_given_z."""
 
     masked: str
     fillings: tuple[Filling, ...]
@@ -204,7 +204,9 @@ class Answerer:
         relevance = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
         log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)[0]
         slots = batch.joint_slots[:, 1]
-        logits = self._model.reader.logits_at(batch.joint, batch.mask_positions[0].expand(len(slots), -1))
+        logits = self._model.reader.logits_at(
+            batch.joint, batch.mask_positions[0].expand(len(slots), -1)
+        )
         log_p = torch.log_softmax(logits.float(), dim=-1)
         fillings = self._best_fillings(log_p, log_p_z[slots], top)
         p_z = log_p_z.exp().cpu().numpy()

@@ -1,5 +1,6 @@
 """Queries and the chunks found for them to padded batches of the model; knows neither losses nor
-searching."""
+searching.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +104,7 @@ def cloze_inputs(
 def masked_text_inputs(
     texts: Sequence[MaskedText], templates: Templates
 ) -> tuple[Inputs, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """``[CLS] text [SEP]`` with positions, targets and which of them are real ``(batch, masks)``."""
+    """``[CLS] text [SEP]``, and positions, targets and which are real ``(batch, masks)``."""
     # The chunk template with an empty title would spend a token: a chunk is read here as a query.
     wide = Templates(
         cls_id=templates.cls_id,
@@ -172,7 +173,7 @@ def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:
 
 
 def _padded_masks(
-    queries: Sequence[MaskedQuery] | Sequence[MaskedText],
+    queries: Sequence[MaskedQuery | MaskedText],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     width = max(len(query.positions) for query in queries)
     positions = np.zeros((len(queries), width), dtype=np.int64)

@@ -7,6 +7,7 @@
     ├── SnapshotError            chunk embeddings are damaged or belong to another model or corpus
     ├── CheckpointError          saved weights or training state are damaged or do not fit
     ├── TrainingError            training cannot go on (a loss that is not finite, say)
+    ├── Stopped                  training was asked to stop and has saved everything
     └── MissingDependencyError   an optional library is not installed
 
 Every message is one sentence for the user: what is wrong, the value, and what would be right.
@@ -41,6 +42,10 @@ class CheckpointError(OpenRealmError):
 
 class TrainingError(OpenRealmError):
     """Training cannot go on, for a reason that the message names."""
+
+
+class Stopped(OpenRealmError):
+    """The user or the system asked for an end; everything has been saved."""
 
 
 class MissingDependencyError(OpenRealmError):

@@ -122,9 +122,7 @@ def relevance(
                 if row not in words:
                     words[row] = answer_words(corpus.chunk(row).text)
                 text = words[row]
-            judged[number, rank] = has_answer(
-                text, query.answers, raw=raw, is_regex=query.is_regex
-            )
+            judged[number, rank] = has_answer(text, query.answers, raw=raw, is_regex=query.is_regex)
     return judged
 
 

@@ -54,9 +54,9 @@ class WordPiece:
         # A document that quotes "[SEP]" or "[MASK]" is text like any other.
         inner.encode_special_tokens = True
         self.inner = inner
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            inner.token_to_id(token) for token in SPECIAL_TOKENS
-        )
+        vocab = inner.get_vocab()
+        ids = [vocab[token] for token in SPECIAL_TOKENS]
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids
 
     @classmethod
     def train(cls, texts: Iterable[str], *, vocab_size: int, lowercase: bool = True) -> WordPiece:

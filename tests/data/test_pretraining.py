@@ -218,7 +218,7 @@ def test_a_span_longer_than_the_window_is_never_asked_for(world: World, tmp_path
     queries = queries_of(store, tagger, query_tokens=8, max_masks=10)
     for query in queries.batch(0, 50):
         assert len(query.original_ids) == 6
-        assert 0 <= query.positions.min() and query.positions.max() < 6
+        assert query.positions.min() >= 0 and query.positions.max() < 6
         np.testing.assert_array_equal(query.original_ids[query.positions], query.targets)
 
 
@@ -277,7 +277,9 @@ def test_without_removal_the_chunk_stays_whole(world: World) -> None:
 def test_sentences_are_removed_with_the_probability_set(world: World) -> None:
     several = {r for r in range(len(world.store)) if len(sentence_ranges(world.store, r)) > 1}
     pairs = [
-        p for p in ClozePairs(world.store, seed=SEED, removal=0.9).batch(0, 1500) if p.row in several
+        p
+        for p in ClozePairs(world.store, seed=SEED, removal=0.9).batch(0, 1500)
+        if p.row in several
     ]
     removed = [len(p.body_ids) < len(world.store.body_ids(p.row)) for p in pairs]
     assert np.mean(removed) == pytest.approx(0.9, abs=0.03)

@@ -143,9 +143,7 @@ def test_a_batch_without_masks_has_no_loss_and_no_gradient() -> None:
     log_p_z = likelihood.log_p_z_given_x(scores, torch.ones(2, 3, dtype=torch.bool))
     log_p_y_given_z = torch.zeros(2, 3, 1, dtype=torch.float64)
     none = torch.zeros(2, 1, dtype=torch.bool)
-    token = likelihood.per_token_loss(
-        likelihood.marginal_per_token(log_p_z, log_p_y_given_z), none
-    )
+    token = likelihood.per_token_loss(likelihood.marginal_per_token(log_p_z, log_p_y_given_z), none)
     span = likelihood.per_span_loss(
         likelihood.marginal_per_span(log_p_z, log_p_y_given_z, none), none
     )

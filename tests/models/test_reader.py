@@ -97,7 +97,5 @@ def test_a_question_without_a_null_chunk_has_no_null_item(reader: Reader) -> Non
     templates = Templates(cls_id=2, sep_id=3, pad_id=0, query_tokens=6, chunk_tokens=8)
     joint = templates.joint([ids(10)] * 2, [ids(), ids(20)])
     spans = CandidateSpans.of(seq=joint.token_ids.shape[1], max_width=1)
-    _, valid = reader.span_table(
-        joint, torch.zeros(1, 2), torch.tensor([[False, True]]), spans
-    )
+    _, valid = reader.span_table(joint, torch.zeros(1, 2), torch.tensor([[False, True]]), spans)
     assert valid.sum().item() == 1

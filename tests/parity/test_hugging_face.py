@@ -286,9 +286,7 @@ class TestReader:
             torch.tensor([[False, True, True, True]]),
             self.spans(case),
         )
-        reader_loss = -likelihood.log_marginal_of_correct(
-            scores, valid, self.correct(case, prefix)
-        )
+        reader_loss = -likelihood.log_marginal_of_correct(scores, valid, self.correct(case, prefix))
         return retriever[0], reader_loss[0], scores.masked_fill(~valid, -torch.inf)
 
     def test_the_body_is_where_the_reference_looks_for_spans(self, case: Case) -> None:

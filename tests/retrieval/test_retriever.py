@@ -168,7 +168,9 @@ def test_a_document_is_kept_from_queries_of_its_namesake_in_other_texts(world: W
 
 
 def test_neighbouring_chunks_can_be_kept_from_a_query(world: World, tmp_path: Path) -> None:
-    text = " ".join(f"In {1200 + n} a king of Norland built the town number {n}." for n in range(20))
+    text = " ".join(
+        f"In {1200 + n} a king of Norland built the town number {n}." for n in range(20)
+    )
     other = "The country of Rhodia is governed from Elvast."
     store = make_store(
         tmp_path / "corpus",
@@ -182,9 +184,7 @@ def test_neighbouring_chunks_can_be_kept_from_a_query(world: World, tmp_path: Pa
     assert len(rows) > 5
     for row in rows:
         origin = origin_of(store, row)
-        found = ask(
-            store, rows, len(store), [origin], exclude="neighbours", near_duplicate=1.01
-        )[0]
+        found = ask(store, rows, len(store), [origin], exclude="neighbours", near_duplicate=1.01)[0]
         near = {n for n in (row - 1, row, row + 1) if n in rows}
         assert {n for n in found if n != NO_CHUNK} == set(range(len(store))) - near
 

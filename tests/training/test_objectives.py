@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import World, make_store
+from tiny import NameTagger, World, make_store
 
 from openrealm.corpus.documents import Document
 from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedTexts, SpanTable
@@ -27,7 +27,6 @@ from openrealm.training.objectives import (
     WarmupConfig,
     WarmupStage,
 )
-from tiny import NameTagger
 
 
 @pytest.fixture()
@@ -49,9 +48,7 @@ def masked_logits(world: World, model: Realm, ids: np.ndarray, body: np.ndarray 
     return logits.double().log_softmax(dim=-1).detach()
 
 
-def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(
-    world: World, model: Realm
-) -> None:
+def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, model: Realm) -> None:
     config = MlmConfig(steps=5, batch_size=4, mask_rate=0.3)
     stage = MlmStage(world.parts(model, seed=7), config)
     texts = MaskedTexts(
@@ -74,17 +71,13 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(
     assert result.num_tokens == sum(len(t.masked_ids) + 2 for t in texts)
 
 
-def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(
-    world: World, model: Realm
-) -> None:
+def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(world: World, model: Realm) -> None:
     stage = IctStage(world.parts(model, seed=7), IctConfig(steps=5, batch_size=6))
     pairs = ClozePairs(world.store, seed=7, removal=0.9).batch(1, 6)
     queries, chunks = [], []
     for pair in pairs:
         title = world.store.title_ids(pair.row)
-        queries.append(
-            model.embedder.embed_queries(world.templates.query([pair.sentence_ids]))[0]
-        )
+        queries.append(model.embedder.embed_queries(world.templates.query([pair.sentence_ids]))[0])
         chunks.append(
             model.embedder.embed_chunks(world.templates.chunk([title], [pair.body_ids]))[0]
         )
@@ -104,9 +97,7 @@ def test_a_chunk_that_is_twice_in_a_batch_is_no_negative_of_itself(
     stage = IctStage(world.parts(model), IctConfig(steps=1, batch_size=2 * size))
     loss = stage.step(0, None).loss.item()
     pairs = ClozePairs(world.store, seed=0, removal=0.9).batch(0, 2 * size)
-    queries = model.embedder.embed_queries(
-        world.templates.query([p.sentence_ids for p in pairs])
-    )
+    queries = model.embedder.embed_queries(world.templates.query([p.sentence_ids for p in pairs]))
     chunks = model.embedder.embed_chunks(
         world.templates.chunk(
             [world.store.title_ids(p.row) for p in pairs], [p.body_ids for p in pairs]

@@ -131,9 +131,7 @@ def test_pruning_keeps_what_checkpoints_need(world: World, tmp_path: Path) -> No
     assert generations(tmp_path) == [1, 3]
 
 
-def test_the_live_index_searches_the_vectors_of_its_snapshot(
-    world: World, tmp_path: Path
-) -> None:
+def test_the_live_index_searches_the_vectors_of_its_snapshot(world: World, tmp_path: Path) -> None:
     model = world.model(lively=True)
     refresh = refresh_of(world, model, tmp_path)
     live = live_at(world, refresh, 4)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +18,13 @@ import torch
 from tiny import World
 from torch import nn
 
+from openrealm.data.qa import Question
 from openrealm.errors import TrainingError
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.fine_tuning import QaConfig, QaStage
-from openrealm.data.qa import Question
 from openrealm.training.objectives import (
     IctConfig,
     IctStage,
@@ -61,9 +63,7 @@ def make_stage(name: str, world: World, model: Realm) -> Stage:
         return WarmupStage(parts, config, queries)
     if name == "qa":
         model.embedder.unshare()
-        config = QaConfig(
-            steps=STEPS, batch_size=2, lr=1e-3, lr_retriever=1e-3, beam=10, read=2
-        )
+        config = QaConfig(steps=STEPS, batch_size=2, lr=1e-3, lr_retriever=1e-3, beam=10, read=2)
         return QaStage(parts, config, QUESTIONS)
     config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
     return JointStage(parts, config, queries, k=3)
@@ -203,6 +203,60 @@ def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
 
 
+def run_to_death(world: World, directory: Path, death: int) -> None:
+    """Trains until SIGKILL, just before the so many-th file is synced or renamed."""
+    left = iter(range(death))
+
+    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **options: Any) -> Any:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return called
+
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    shutil.rmtree = deadly(shutil.rmtree)  # type: ignore[assignment]
+    model = world.model(dropout=DROPOUT)
+    make_trainer(world, model, directory, checkpoint_every=1, keep_checkpoints=1).run(
+        make_stage("realm", world, model)
+    )
+
+
+@pytest.fixture(scope="module")
+def never_killed(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Realm, Path]:
+    directory = tmp_path_factory.mktemp("whole")
+    model = world.model(dropout=DROPOUT)
+    make_trainer(world, model, directory, checkpoint_every=1, keep_checkpoints=1).run(
+        make_stage("realm", world, model)
+    )
+    return model, directory
+
+
+# In a step, writing weights, moments and state of a checkpoint, its folder's name, shards and
+# manifest of a snapshot, pruning either: 111 places in all.
+@pytest.mark.parametrize("death", [3, 9, 24, 31, 47, 58, 76, 95])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads
+def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stopped(
+    world: World, tmp_path: Path, never_killed: tuple[Realm, Path], death: int
+) -> None:
+    whole, directory = never_killed
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=run_to_death, args=(world, tmp_path, death))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+    model = world.model(dropout=DROPOUT)
+    trainer = make_trainer(world, model, tmp_path, checkpoint_every=1, keep_checkpoints=1)
+    found = next(checkpoints(tmp_path / "checkpoints"), None)
+    if found is None:
+        trainer.log.cut(0)
+    trainer.run(make_stage("realm", world, model), found)
+    assert_same_weights(whole, model)
+    assert lines(directory) == lines(tmp_path)
+
+
 def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_path: Path) -> None:
     moved = {}
     for name in ("mlm", "ict", "warmup", "realm", "qa"):
@@ -223,9 +277,7 @@ def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_p
     assert moved["qa"] == {"embedder.query_tower", "reader.masked_lm", "reader.span_head"}
 
 
-def test_dropout_stays_on_after_the_probe_and_after_a_refresh(
-    world: World, tmp_path: Path
-) -> None:
+def test_dropout_stays_on_after_the_probe_and_after_a_refresh(world: World, tmp_path: Path) -> None:
     model = world.model(dropout=DROPOUT)
     stage = make_stage("realm", world, model)
     seen = []

@@ -23,7 +23,7 @@ from typing import Any
 import typer
 
 from openrealm.cli.options import Debug, Verbose
-from openrealm.errors import OpenRealmError
+from openrealm.errors import OpenRealmError, Stopped
 
 INTERRUPTED = 130
 USER_ERROR = 2
@@ -58,17 +58,9 @@ def going_on(command: str) -> Iterator[None]:
     try:
         yield
     except OpenRealmError as error:
-        if was_stopped(error):
+        if isinstance(error, Stopped):
             error.add_note(f"to go on: {command}")
         raise
-
-
-def was_stopped(error: BaseException) -> bool:
-    """Whether the error says that training stopped because it was asked to."""
-    # The class lies beside the loop, which imports torch: an error of it can only exist where
-    # that module has been imported by somebody else.
-    module = sys.modules.get("openrealm.training.trainer")
-    return module is not None and isinstance(error, module.Stopped)
 
 
 @contextlib.contextmanager
@@ -86,7 +78,7 @@ def _errors_told(*, debug: bool) -> Iterator[None]:
     except OpenRealmError as error:
         notes: list[str] = getattr(error, "__notes__", [])
         _tell("\n".join([f"openrealm: {_sentence(error)}", *notes]), debug=debug)
-        raise typer.Exit(INTERRUPTED if was_stopped(error) else USER_ERROR) from error
+        raise typer.Exit(INTERRUPTED if isinstance(error, Stopped) else USER_ERROR) from error
     except Exception as error:
         what = f"{type(error).__name__}: {_sentence(error)}".rstrip(": ")
         hint = "" if debug else " (unexpected; run the same command with --debug to see where)"

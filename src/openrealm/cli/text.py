@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         SearchResult,
         WorkspaceInfo,
     )
-    from openrealm.recipes.demo import DemoReport
+    from openrealm.recipes.demonstrating import DemoReport
     from openrealm.recipes.evaluating import EvaluationReport
     from openrealm.recipes.pretraining import RunSummary
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 from array import array
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ class SegmentWriter:
     def abandon(self) -> None:
         """Closes the files without finishing them."""
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # what is still to be written finds the disk full, too
+                file.close()
 
 
 def _byte_spans(text: str, spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -109,8 +109,8 @@ class SpanTable:
         table = cls.build(store, tagger, max_masks=max_masks, progress=progress)
         directory.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            np.savez(file, rows=table.rows, sentences=table.sentences, spans=table.spans)
+        with open(temporary, "wb") as target:
+            np.savez(target, rows=table.rows, sentences=table.sentences, spans=table.spans)
         os.replace(temporary, path)
         return table
 

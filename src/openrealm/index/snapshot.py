@@ -193,7 +193,8 @@ class Snapshot:
             raw = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise SnapshotError(
-                    f"{directory} is of snapshot format {raw['format']}; this version reads {FORMAT}"
+                    f"{directory} is of snapshot format {raw['format']}; "
+                    f"this version reads {FORMAT}"
                 )
             raw["key"] = SnapshotKey(**raw["key"])
             raw["checksums"] = tuple(raw["checksums"])

@@ -13,6 +13,7 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -223,8 +224,8 @@ def _bert_config(shape: BertShape, *, vocab_size: int, pad_id: int) -> BertConfi
 
 def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | None, BertShape]:
     try:
-        full, info = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
-        missing = set(info["missing_keys"])
+        loaded: Any = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
+        full, missing = loaded[0], set(loaded[1]["missing_keys"])
         # The pooler is not part of the masked-LM class: loaded with the plain one.
         body = BertModel.from_pretrained(source)
     except Exception as error:  # transformers raises many kinds, some of them plain Exception

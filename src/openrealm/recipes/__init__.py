@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openrealm.recipes.asking import ask, build_index, config_text, fill, info, search
-    from openrealm.recipes.demo import demo
+    from openrealm.recipes.demonstrating import demo
     from openrealm.recipes.evaluating import evaluate
     from openrealm.recipes.finetuning import finetune
     from openrealm.recipes.ingesting import ingest
@@ -34,7 +34,7 @@ _HOMES = {
     "ask": "asking",
     "build_index": "asking",
     "config_text": "asking",
-    "demo": "demo",
+    "demo": "demonstrating",
     "evaluate": "evaluating",
     "fill": "asking",
     "finetune": "finetuning",

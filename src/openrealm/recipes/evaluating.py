@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.data.qa import read_questions
 from openrealm.errors import ConfigError, InputError
@@ -29,7 +30,6 @@ from openrealm.recipes.loading import LoadedRun, load_run, require_files, span_t
 from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
 from openrealm.training.probe import run_probe
 from openrealm.workspace import Workspace
-from openrealm.corpus.store import ChunkStore
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def evaluate(
     for path in beir:
         rows.extend(_beir(loaded.corpus, path, rankers))
     for path in queries:
-        rows.extend(_recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match))
+        rows.extend(
+            _recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match)
+        )
     for path in (*qa, *squad):
         rows.extend(_questions(loaded, path, rankers, raw_match, limit, progress))
     return EvaluationReport(

@@ -13,8 +13,10 @@ from openrealm.evaluation import qa_values, summarise
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     LoadedRun,
+    draw,
     load_run,
     make_refresh,
+    metrics_log,
     pick_precision,
     require_files,
 )
@@ -23,7 +25,7 @@ from openrealm.settings import resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.objectives import Ingredients
-from openrealm.training.trainer import MetricsLog, Trainer
+from openrealm.training.trainer import Trainer
 from openrealm.workspace import Workspace
 
 _STARTS = ("realm", "warmup", "ict", "mlm")
@@ -80,15 +82,17 @@ def finetune(
         if middle is None or not middle.position.finished:
             _train(loaded, questions, middle, progress)
         measured = _measure(place, folder.name, dev, progress)
+    total_step = next(checkpoints(folder.checkpoints)).position.total_step
     record = folder.read_record()
     kept = [r for r in record["stage_reports"] if r["stage"] != "qa"]
-    record["stage_reports"] = [*kept, {"stage": "qa", **measured}]
+    record["stage_reports"] = [*kept, {"stage": "qa", "total_step": total_step, **measured}]
     folder.write_record(record)
     return RunSummary(
         workspace=str(workspace),
         run=folder.name,
         stages=tuple(record["stage_reports"]),
         seconds=time.perf_counter() - began,
+        plot=draw(folder, progress),
     )
 
 
@@ -120,7 +124,7 @@ def _train(
         retrieval=settings.retrieval,
         refresh=refresh,
         checkpoints=run.checkpoints,
-        log=MetricsLog(run.metrics_file, listener=None),
+        log=metrics_log(run, settings),
         probe=lambda live: {},
         progress=progress,
         total_step=loaded.checkpoint.position.total_step,
@@ -135,9 +139,5 @@ def _measure(
         return {}
     loaded = load_run(place, name=name, stages=("qa",), progress=progress)
     questions = [q for path in dev for q in read_questions(path) if q.answers]
-    found = qa_values(
-        loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress
-    )
+    found = qa_values(loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress)
     return {f"qa/{k}": interval.mean for k, interval in summarise(found.values).items()}
-
-

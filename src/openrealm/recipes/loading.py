@@ -11,17 +11,19 @@ import torch
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import SpanTagger, make_tagger
-from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputError
+from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import MINILM, build_model, minilm_directory
 from openrealm.models.realm import Realm
+from openrealm.plots import plot_run
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
+from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
 
 
@@ -128,6 +130,22 @@ def make_refresh(
     )
 
 
+def metrics_log(run: Run, settings: Settings) -> MetricsLog:
+    """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
+    wanted = settings.loop.tensorboard
+    listener = tensorboard_listener(run.directory / "tensorboard") if wanted else None
+    return MetricsLog(run.metrics_file, listener=listener)
+
+
+def draw(run: Run, progress: Progress) -> str | None:
+    """The picture of a run; None where matplotlib is not installed."""
+    try:
+        return str(plot_run(run))
+    except MissingDependencyError as error:
+        progress.say(f"no picture was drawn: {error}")
+        return None
+
+
 def load_run(
     workspace: Workspace,
     *,
@@ -143,8 +161,8 @@ def load_run(
         InputError: There is no such run, or it has no checkpoint of these stages.
         CorpusError: The corpus was ingested with another tokenizer since.
     """
-    run = workspace.run(name)
     corpus = open_corpus(workspace)
+    run = workspace.run(name)
     settings = read_settings(run.settings_file)
     record = run.read_record()
     if record["tokenizer"] != corpus.tokenizer.fingerprint:
@@ -219,21 +237,3 @@ def require_files(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise InputError(f"there is no file or folder '{path}'")
-
-
-__all__ = [
-    "CheckpointError",
-    "LoadedRun",
-    "empty_model",
-    "load_run",
-    "load_tokenizer",
-    "make_refresh",
-    "make_templates",
-    "matching_snapshot",
-    "newest_checkpoint",
-    "open_corpus",
-    "pick_device",
-    "pick_precision",
-    "require_files",
-    "span_tagger",
-]

@@ -6,25 +6,27 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import openrealm
+from openrealm.answering import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.answering import Answerer
-from openrealm.models.pretrained import SCRATCH, build_model, copy_encoder, start_model
+from openrealm.models.pretrained import build_model, copy_encoder, start_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
+    draw,
     make_refresh,
     make_templates,
+    metrics_log,
     open_corpus,
     pick_device,
     pick_precision,
@@ -43,7 +45,7 @@ from openrealm.training.objectives import (
 )
 from openrealm.training.probe import ProbeReport, run_probe
 from openrealm.training.refresh import LiveIndex, go_live
-from openrealm.training.trainer import MetricsLog, Trainer
+from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace
 
 
@@ -56,12 +58,14 @@ class RunSummary:
         run: Name of the run.
         stages: For each stage that was measured, its name and numbers, in order.
         seconds: Time that this call took.
+        plot: Picture of the run; None without matplotlib.
     """
 
     workspace: str
     run: str
     stages: tuple[dict[str, Any], ...]
     seconds: float
+    plot: str | None = None
 
 
 def pretrain(
@@ -119,6 +123,7 @@ def pretrain(
         run=folder.name,
         stages=tuple(record["stage_reports"]),
         seconds=time.perf_counter() - began,
+        plot=draw(folder, progress),
     )
 
 
@@ -172,9 +177,7 @@ def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> di
     }
 
 
-def _ingest_texts(
-    run: Run, texts: Sequence[Path], corpus: ChunkStore, progress: Progress
-) -> None:
+def _ingest_texts(run: Run, texts: Sequence[Path], corpus: ChunkStore, progress: Progress) -> None:
     documents = read_documents(texts, on_problem=lambda problem: progress.say(str(problem)))
     update_store(
         run.texts,
@@ -259,9 +262,7 @@ class _Session:
         position = next(checkpoints(self._run.checkpoints), None)
         total_step = position.position.total_step if position is not None else 0
         snapshot = self._refresh.now(total_step)
-        live = go_live(
-            snapshot, self._corpus, self._settings.retrieval, device=self._parts.device
-        )
+        live = go_live(snapshot, self._corpus, self._settings.retrieval, device=self._parts.device)
         report = self._ask(live)
         numbers = report.metrics() if report is not None else {}
         if not reads:
@@ -303,7 +304,7 @@ class _Session:
             retrieval=self._settings.retrieval,
             refresh=self._refresh,
             checkpoints=self._run.checkpoints,
-            log=MetricsLog(self._run.metrics_file, listener=None),
+            log=metrics_log(self._run, self._settings),
             probe=probe,
             progress=self._progress,
         )
@@ -321,11 +322,12 @@ class _Session:
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
         tokenizer = self._corpus.tokenizer
-        arguments = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id}
+        vocab_size, pad_id, seed = tokenizer.vocab_size, tokenizer.pad_id, self._settings.seed
+        shape = self._settings.model
         if any(True for _ in checkpoints(self._run.checkpoints)):
-            return build_model(self._settings.model, seed=self._settings.seed, **arguments)
+            return build_model(shape, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
         started = start_model(
-            self._settings.start, self._settings.model, seed=self._settings.seed, **arguments
+            self._settings.start, shape, vocab_size=vocab_size, pad_id=pad_id, seed=seed
         )
         return started.model
 
@@ -352,6 +354,3 @@ class _Session:
 
 def _is_middle(checkpoint: Checkpoint, stage: str) -> bool:
     return checkpoint.position.stage == stage and not checkpoint.position.finished
-
-
-__all__ = ["SCRATCH", "RunSummary", "asdict", "pretrain"]

@@ -97,7 +97,7 @@ class Retriever:
             wide = min(wide, len(self.index))
             ranked = self.index.search(query_emb[waiting], wide).rows.cpu().numpy()
             still = []
-            for place, query in enumerate(waiting):
+            for place, query in enumerate(waiting.tolist()):
                 origin = origins[query] if origins is not None else None
                 kept = self._not_trivial(ranked[place], origin, num_chunks)
                 found[query, : len(kept)] = kept

@@ -306,7 +306,7 @@ class WarmupStage:
 
 
 class JointStage:
-    """REALM's objective: -log sum_z p(y|z,x) p(z|x) over the null chunk and the top of the index."""
+    """REALM: -log sum_z p(y|z,x) p(z|x) over the null chunk and the top of the index."""
 
     name = "realm"
     uses_index = True
@@ -327,7 +327,7 @@ class JointStage:
         ]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Retrieve with the current query vectors, embed the candidates again, read, marginalise."""
+        """Retrieve by the present query tower, embed the candidates again, read, marginalise."""
         assert live is not None
         parts, config = self._parts, self._config
         queries = self._queries.batch(step, config.batch_size)

@@ -64,11 +64,11 @@ class AdamWeightDecay(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params: list[torch.Tensor] = [p for p in group["params"] if p.grad is not None]
             if params:
                 self._update(params, lr=group["lr"], weight_decay=group["weight_decay"])
 
-    def _update(self, params: list[nn.Parameter], *, lr: float, weight_decay: float) -> None:
+    def _update(self, params: list[torch.Tensor], *, lr: float, weight_decay: float) -> None:
         config = self._config
         for p in params:
             if p not in self.state:

@@ -8,7 +8,7 @@ holds the masked words; and does reading help to predict them?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,9 @@ def run_probe(
         for start in range(0, len(queries), batch_size):
             batch = queries[start : start + batch_size]
             parts.append(_probe_batch(model, batch, retriever, corpus, texts, templates, k))
-    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    values: dict[str, npt.NDArray[np.float64]] = {
+        name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+    }
     means = {name: float(value.mean()) for name, value in values.items()}
     return ProbeReport(
         recall={n: means.pop(f"recall@{n}") for n in RECALL_AT}, values=values, **means
@@ -141,13 +143,10 @@ def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.f
         "accuracy": _correct(model, batch, output.log_p_z),
         "accuracy_without": _correct(model, batch, _null_only(output.log_p_z)),
     }
-    values = {
-        name: (value.masked_fill(~real, 0.0).sum(dim=1) / num).double().cpu().numpy()
-        for name, value in per_query.items()
-    }
-    values["p_null"] = output.log_p_z[:, 0].exp().double().cpu().numpy()
-    values["entropy"] = likelihood.entropy(output.log_p_z).double().cpu().numpy()
-    return values
+    means = {n: v.masked_fill(~real, 0.0).sum(dim=1) / num for n, v in per_query.items()}
+    means["p_null"] = output.log_p_z[:, 0].exp()
+    means["entropy"] = likelihood.entropy(output.log_p_z)
+    return {name: value.double().cpu().numpy() for name, value in means.items()}
 
 
 def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
@@ -167,3 +166,32 @@ def _correct(model: Realm, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.T
     mixture = weighted.new_zeros((len(log_p_z), *weighted.shape[1:]))
     mixture.index_add_(0, query, weighted)
     return (mixture.argmax(dim=-1) == batch.targets).float()
+
+
+@dataclass
+class CollapseWatch:
+    """Notices when joint training drives the answer out of what is retrieved.
+
+    The first report of a stage is the measure: recall at 5 below half of it, with at least ten
+    queries lost, is taken for a collapse and told once.
+    """
+
+    first: float | None = None
+    told: bool = False
+
+    def __call__(self, numbers: Mapping[str, float], *, num_queries: int) -> str | None:
+        """A sentence for the user where retrieval has collapsed, else None."""
+        recall = numbers.get("probe/recall@5")
+        if recall is None:
+            return None
+        if self.first is None:
+            self.first = recall
+        lost = (self.first - recall) * num_queries
+        if self.told or recall >= self.first / 2 or lost < 10:
+            return None
+        self.told = True
+        return (
+            f"retrieval is collapsing: recall@5 of the probe fell from {self.first:.3f} to "
+            f"{recall:.3f}; the falling loss is the reader's alone. Stop, and start again with "
+            "more warmup.steps, a lower realm.lr_retriever, or a smaller refresh.every"
+        )

@@ -17,14 +17,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from openrealm.config import option
-from openrealm.errors import OpenRealmError, TrainingError
+from openrealm.errors import MissingDependencyError, Stopped, TrainingError
 from openrealm.index.snapshot import Snapshot
 from openrealm.models.realm import freeze
 from openrealm.progress import Progress
@@ -44,6 +44,7 @@ from openrealm.training.optim import (
     parameter_groups,
     set_learning_rate,
 )
+from openrealm.training.probe import CollapseWatch
 from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
 
 logger = logging.getLogger(__name__)
@@ -59,13 +60,10 @@ class LoopConfig:
     keep_checkpoints: int = option(
         2, "Newest checkpoints kept within a stage; the end of every stage is kept.", minimum=1
     )
+    tensorboard: bool = option(False, "Write TensorBoard files as well (extra `track`).")
     num_probe: int = option(
         200, "Chunks held out for the probe, at most a tenth of those with spans.", minimum=1
     )
-
-
-class Stopped(OpenRealmError):
-    """The user or the system asked for an end; a checkpoint has been saved."""
 
 
 class MetricsLog:
@@ -91,6 +89,29 @@ class MetricsLog:
         """Forgets what was written after a checkpoint, which will be written again."""
         if self.size_bytes > size_bytes:
             os.truncate(self._path, size_bytes)
+
+
+def tensorboard_listener(directory: Path) -> Callable[[Mapping[str, Any]], None]:
+    """What writes every number of a record as a TensorBoard scalar.
+
+    Raises:
+        MissingDependencyError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingDependencyError(
+            "loop.tensorboard needs TensorBoard; install it with: pip install 'openrealm[track]'"
+        ) from error
+    writer = SummaryWriter(str(directory))
+
+    def listen(record: Mapping[str, Any]) -> None:
+        for name, value in record.items():
+            if "/" in name and isinstance(value, int | float):
+                writer.add_scalar(name, value, record["total_step"])
+        writer.flush()
+
+    return listen
 
 
 @runtime_checkable
@@ -128,6 +149,7 @@ class Trainer:
     progress: Progress
     live: LiveIndex | None = None
     total_step: int = 0
+    collapse: CollapseWatch = field(default_factory=CollapseWatch)
 
     def run(self, stage: Stage, resume: Checkpoint | None = None) -> Checkpoint:
         """Trains one stage to its end.
@@ -277,9 +299,15 @@ class Trainer:
     def _ask_probe(self, stage: Stage, step: int) -> None:
         live = self.live if stage.uses_index else None
         numbers = self.probe(live)
-        if numbers:
-            position = {"stage": stage.name, "step": step, "total_step": self.total_step}
-            self.log.write({"event": "probe", **position, **numbers})
+        if not numbers:
+            return
+        position = {"stage": stage.name, "step": step, "total_step": self.total_step}
+        self.log.write({"event": "probe", **position, **numbers})
+        if stage.uses_index and stage.moves_retriever:
+            warning = self.collapse(numbers, num_queries=self.loop.num_probe)
+            if warning:
+                self.progress.say(f"WARNING: {warning}")
+                self.log.write({"event": "warning", **position, "text": warning})
 
     def _save(
         self, stage: Stage, step: int, optimizer: AdamWeightDecay | None, *, finished: bool

@@ -11,7 +11,6 @@ from typing import Any
 from openrealm import almanac
 from openrealm.answering import Answers
 from openrealm.errors import InputError
-from openrealm.plots import plot_run
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.finetuning import finetune
 from openrealm.recipes.ingesting import ingest
@@ -44,7 +43,7 @@ class DemoReport:
     run: str
     stages: tuple[dict[str, Any], ...]
     answers: tuple[Answers, ...]
-    plot: str
+    plot: str | None
     seconds: float
 
 
@@ -73,9 +72,7 @@ def demo(
     _require_own(directory)
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
-        ingest(
-            directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress
-        )
+        ingest(directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress)
     pretrained = pretrain(
         directory,
         preset=PRESET,
@@ -98,7 +95,7 @@ def demo(
         run=done.run,
         stages=done.stages,
         answers=tuple(answers),
-        plot=str(plot_run(place.run(done.run))),
+        plot=done.plot,
         seconds=time.perf_counter() - began,
     )
 
