@@ -120,7 +120,7 @@ def fill_the_disk(folder: Path, tokenizer: WordPiece) -> None:
     for limit in (500, 5_000, 50_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
-            update_store(base, add=documents(4, 3000))
+            update_store(base, add=documents(4, 800))
         except CorpusError as error:
             assert "could not be written" in str(error), error
             assert "as it was before" in str(error), error
@@ -129,7 +129,7 @@ def fill_the_disk(folder: Path, tokenizer: WordPiece) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         after = sorted((str(p), p.read_bytes()) for p in base.rglob("*") if p.is_file())
         assert after == before
-    update_store(base, add=documents(4, 3000))
+    update_store(base, add=documents(4, 800))
     state(base)
 
 

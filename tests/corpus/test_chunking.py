@@ -148,6 +148,18 @@ def test_a_word_of_too_many_tokens_is_cut_inside_and_nothing_is_lost(tokenizer: 
     assert all(len(ids) <= 13 for ids in body_ids(result))
 
 
+def test_pieces_of_a_word_have_the_tokens_that_they_have_by_themselves(
+    tokenizer: WordPiece,
+) -> None:
+    # Words beyond a hundred letters are one unknown token; these are just below.
+    text = "湖" + "thenileflowsnorththroughsudanandegypt" * 2 + "." + "qxzj" * 24 + "(" + "湖é" * 40
+    result = chunked(text, tokenizer, chunk_tokens=16)
+    assert "".join(bodies(result)) == text
+    for body, ids in zip(bodies(result), body_ids(result), strict=True):
+        assert list(ids) == list(tokenizer.encode(body).ids)
+        assert len(ids) <= 13
+
+
 def test_a_sentence_of_a_megabyte_is_cut_and_nothing_is_lost(tokenizer: WordPiece) -> None:
     text = "the nile flows " * 20_000
     result = chunked(text, tokenizer, chunk_tokens=64)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrealm.corpus import chunking, merging, segment_writer, segments
+from openrealm.corpus import chunking, manifest, merging, reading, segment_writer, segments
 from openrealm.corpus.chunking import ChunkingConfig, chunk_documents
 from openrealm.corpus.documents import Document, Problem
 from openrealm.corpus.locking import sole_writer
@@ -397,6 +397,13 @@ def test_cutting_anew_needs_a_store(tmp_path: Path) -> None:
 # Damage and strangers
 
 
+def test_a_store_exists_once_its_manifest_does(folder: Path, tmp_path: Path) -> None:
+    assert ChunkStore.exists(folder)
+    (tmp_path / "begun" / "staging").mkdir(parents=True)
+    assert not ChunkStore.exists(tmp_path / "begun")
+    assert not ChunkStore.exists(tmp_path / "nowhere")
+
+
 def test_a_missing_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="there is no chunk store in"):
         ChunkStore.open(tmp_path / "nowhere")
@@ -474,10 +481,10 @@ def test_a_tokenizer_that_is_not_the_stores_is_noticed(folder: Path) -> None:
     (path,) = folder.glob("tokenizer-*/tokenizer.json")
     text = path.read_text()
     path.write_text(text.replace('"lowercase":true', '"lowercase":null'))
-    manifest = json.loads((folder / "store.json").read_text())
-    for record in manifest["tokenizer_files"]:
+    values = json.loads((folder / "store.json").read_text())
+    for record in values["tokenizer_files"]:
         record["bytes"] = (folder / record["path"]).stat().st_size
-    (folder / "store.json").write_text(json.dumps(manifest))
+    (folder / "store.json").write_text(json.dumps(values))
     with pytest.raises(CorpusError, match="tokenizer"):
         _ = ChunkStore.open(folder).tokenizer
 
@@ -501,6 +508,18 @@ def test_a_reader_keeps_what_it_opened_while_the_store_changes(
     texts = [store.chunk(row).text for row in range(len(store))]
     rechunk_store(folder, chunking=ChunkingConfig(chunk_tokens=64))
     assert [store.chunk(row).text for row in range(len(store))] == texts
+
+
+def test_opening_in_the_moment_of_an_update_finds_the_new_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = manifest.read_manifest(folder)
+    rechunk_store(folder, chunking=ChunkingConfig(chunk_tokens=64))
+    answers = [old]
+    monkeypatch.setattr(
+        reading, "read_manifest", lambda d: answers.pop() if answers else manifest.read_manifest(d)
+    )
+    assert ChunkStore.open(folder).chunking.chunk_tokens == 64
 
 
 def test_an_interruption_leaves_the_store_as_it_was_and_nothing_behind(folder: Path) -> None:

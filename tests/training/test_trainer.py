@@ -234,7 +234,7 @@ def never_killed(world: World, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 # In a step, writing weights, moments and state of a checkpoint, its folder's name, shards and
-# manifest of a snapshot, pruning either: 111 places in all.
+# manifest of a snapshot, pruning either: 104 places in all.
 @pytest.mark.parametrize("death", [3, 9, 24, 31, 47, 58, 76, 95])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads
 def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stopped(

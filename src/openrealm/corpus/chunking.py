@@ -307,13 +307,13 @@ def _cut(text: str, unit: Unit, budget: int, tokenizer: WordPiece) -> Iterator[t
         while begin < len(rest):
             place = _cutting_place(rest, tokens.offsets, first, budget)
             ids = tokens.ids[first : place.token]
-            # At spaces the tokens are sure to stay what they are in the whole.
-            if (begin > 0 and detached) or place.stop == place.following:
+            # After a cut inside a word the rest may have other tokens than it had in the whole:
+            # then it is encoded anew from here. (Its beginning has not: WordPiece takes the longest
+            # match from the left.)
+            if begin > 0 and detached:
                 alone = tokenizer.encode(rest[begin : place.stop]).ids
                 if not np.array_equal(alone, ids):
-                    if begin > 0:
-                        break
-                    place, ids = _shortened(rest, tokens.offsets, budget, tokenizer)
+                    break
             yield Unit(start + begin, start + place.stop, unit.kind, detached), ids
             first, begin, detached = place.token, place.following, place.stop == place.following
         start += begin
@@ -343,21 +343,8 @@ def _cutting_place(text: str, offsets: Ids, first: int, budget: int) -> _Place:
             if text[stop - 1] in _CLAUSE_ENDS and number >= first + budget // 2:
                 return _Place(number, stop, following)
             at_space = at_space or _Place(number, stop, following)
-        elif following >= stop > int(offsets[first, 0]):  # two tokens may share a character
-            inside = inside or _Place(number, following, following)
-    end = int(offsets[first, 1])
-    return at_space or inside or _Place(first + 1, end, end)
-
-
-def _shortened(text: str, offsets: Ids, budget: int, tokenizer: WordPiece) -> tuple[_Place, Ids]:
-    """A cut whose first piece, which has other tokens by itself than in the whole, is in budget.
-
-    The beginning of a word has the tokens that it has in the word, unless the vocabulary lacks
-    a letter that comes later: then the whole word is one unknown token, and its beginning many.
-    """
-    for limit in range(budget, 0, -1):
-        place = _cutting_place(text, offsets, 0, limit)
-        ids = tokenizer.encode(text[: place.stop]).ids
-        if len(ids) <= budget:
-            return place, ids
-    raise AssertionError(f"one token of {text[:100]!r} has more than {budget} by itself")
+        elif inside is None and following >= stop:  # or else they share a character
+            inside = _Place(number, following, following)
+    place = at_space or inside
+    assert place is not None, "one character has more tokens than a chunk"
+    return place

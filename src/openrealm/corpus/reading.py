@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from openrealm.config import to_dict
 from openrealm.corpus.chunking import ChunkingConfig, Ids
-from openrealm.corpus.manifest import Manifest, SegmentRecord, read_manifest
+from openrealm.corpus.manifest import MANIFEST, Manifest, SegmentRecord, read_manifest
 from openrealm.corpus.records import Document
 from openrealm.corpus.segments import Segment, id_hash
 from openrealm.errors import CorpusError, InputError
@@ -131,6 +131,11 @@ class ChunkStore:
         self.segments = [LiveSegment(directory, record) for record in manifest.segments]
         self._document_starts = _starts(s.num_documents for s in self.segments)
         self._row_starts = _starts(s.num_chunks for s in self.segments)
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether there is a store in the folder; one that never was finished is none."""
+        return (Path(directory) / MANIFEST).exists()
 
     @classmethod
     def open(cls, directory: Path) -> Self:

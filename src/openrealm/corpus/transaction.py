@@ -34,7 +34,7 @@ def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
         _refuse_other_folders(directory)
     try:
         with sole_writer(directory):
-            base = ChunkStore.open(directory) if (directory / MANIFEST).exists() else None
+            base = ChunkStore.open(directory) if ChunkStore.exists(directory) else None
             with disk_errors(directory):
                 delete_leftovers(directory, base.manifest if base is not None else None)
             try:

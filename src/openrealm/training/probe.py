@@ -129,7 +129,7 @@ def _probe_batch(
     )
     batch = to_device(masked_batch(queries, found[:, : k - 1], corpus, templates), device)
     values = _read_values(model, batch)
-    values |= {f"recall@{n}": hit[:, :n].any(axis=1).astype(np.float64) for n in RECALL_AT}
+    values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
     return values
 
 
@@ -146,7 +146,7 @@ def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.f
     means = {n: v.masked_fill(~real, 0.0).sum(dim=1) / num for n, v in per_query.items()}
     means["p_null"] = output.log_p_z[:, 0].exp()
     means["entropy"] = likelihood.entropy(output.log_p_z)
-    return {name: value.double().cpu().numpy() for name, value in means.items()}
+    return {name: np.asarray(value.double().cpu()) for name, value in means.items()}
 
 
 def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
