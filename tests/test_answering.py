@@ -131,8 +131,9 @@ def test_all_answers_and_no_answer_sum_to_one(answerer: Answerer) -> None:
 def test_probabilities_of_a_few_answers_are_not_those_of_a_few_places(
     answerer: Answerer,
 ) -> None:
-    few, many = answerer.ask(QUESTIONS[:1], read=3, top=1), answerer.ask(
-        QUESTIONS[:1], read=3, top=100_000
+    few, many = (
+        answerer.ask(QUESTIONS[:1], read=3, top=1),
+        answerer.ask(QUESTIONS[:1], read=3, top=100_000),
     )
     assert few[0].answers[0].probability == pytest.approx(many[0].answers[0].probability)
 
@@ -148,7 +149,7 @@ def check_places(world_text: dict[str, str], found: Answers) -> None:
 
 def test_offsets_point_at_the_answer_in_the_document(world: World, answerer: Answerer) -> None:
     texts = {d.id: d.text for d in world.store.documents()}
-    found = answerer.ask(QUESTIONS, read=8, top=50)
+    found = answerer.ask(QUESTIONS, read=48, top=200)
     for answers in found:
         check_places(texts, answers)
     # Some evidence is in a chunk that does not begin its document.

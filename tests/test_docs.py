@@ -8,7 +8,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ _LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _SHELL = ("sh", "bash", "console")
 _PYTHON = ("python", "py")
+_SUFFIXES = (".py", ".jsonl", ".safetensors")
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -189,6 +190,7 @@ def test_settings_shown_exist_and_take_the_value_shown() -> None:
                 shown.append(value)
     for page in PAGES:
         shown += re.findall(r"`--set ([\w.]+=[^`\s]+)`", _prose(page))
+    shown = [assignment for assignment in shown if assignment != "section.key=value"]
     assert shown
     for assignment in shown:
         override(preset_settings("adapt"), [assignment])
@@ -203,15 +205,15 @@ def _assigned(words: list[str]) -> Iterator[str]:
 
 
 def test_dotted_settings_named_in_a_sentence_exist() -> None:
-    sections = {"corpus", "salient", "model", "retrieval", "mlm", "ict", "warmup", "realm"}
-    sections |= {"refresh", "qa", "optim", "loop"}
+    defaults = Settings()
+    sections = {name for name, value in vars(defaults).items() if is_dataclass(value)}
     for page in PAGES:
         for span in _CODE_SPAN.findall(_prose(page)):
             path = re.match(_WORDS, span)
             parts = path[0].split(".") if path else []
-            if len(parts) < 2 or parts[0] not in sections or span.endswith(".py"):
+            if len(parts) < 2 or parts[0] not in sections or f".{parts[-1]}" in _SUFFIXES:
                 continue
-            value: object = Settings()
+            value: object = defaults
             for part in parts:
                 assert hasattr(value, part), f"{_name(page)}: `{span}`"
                 value = getattr(value, part)

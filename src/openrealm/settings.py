@@ -18,7 +18,13 @@ from openrealm.errors import ConfigError
 from openrealm.models.pretrained import ModelConfig
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig
-from openrealm.training.objectives import IctConfig, JointConfig, MlmConfig, WarmupConfig
+from openrealm.training.objectives import (
+    DrillConfig,
+    IctConfig,
+    JointConfig,
+    MlmConfig,
+    WarmupConfig,
+)
 from openrealm.training.optim import OptimConfig
 from openrealm.training.refresh import RefreshConfig
 from openrealm.training.trainer import LoopConfig
@@ -62,6 +68,7 @@ class Settings:
     model: ModelConfig = section(ModelConfig, "Shape of the model.")
     retrieval: RetrievalConfig = section(RetrievalConfig, "How candidates are chosen.")
     mlm: MlmConfig = section(MlmConfig, "Stage mlm: plain masked LM.")
+    drill: DrillConfig = section(DrillConfig, "Stage drill: the reader learns to copy.")
     ict: IctConfig = section(IctConfig, "Stage ict: inverse cloze.")
     warmup: WarmupConfig = section(WarmupConfig, "Stage warmup: the reader learns to use chunks.")
     realm: JointConfig = section(JointConfig, "Stage realm: joint training.")
@@ -71,7 +78,7 @@ class Settings:
     loop: LoopConfig = section(LoopConfig, "What happens beside the steps.")
 
 
-STAGES = ("mlm", "ict", "warmup", "realm")
+STAGES = ("mlm", "drill", "ict", "warmup", "realm")
 
 # Values over the defaults; the defaults are the paper's and the released code's.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -126,7 +126,7 @@ def test_a_start_of_another_vocabulary_is_refused(encoder: tuple[Path, BertModel
 
 
 def test_a_start_that_is_no_bert_is_refused_with_what_would_be_right(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="cannot be loaded as a BERT .* give scratch"):
+    with pytest.raises(CheckpointError, match=r"cannot be loaded as a BERT .* give scratch"):
         start(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be loaded as a BERT"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_batches_hold_every_row_once_and_stay_within_their_tokens() -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(200))
     assert all(len(b) * lengths[b].max() <= 128 or len(b) == 1 for b in batches)
     # Nearly full: the next row would not have fitted.
-    for batch, after in zip(batches, batches[1:], strict=False):
+    for batch, after in pairwise(batches):
         assert (len(batch) + 1) * lengths[after[0]] > 128
 
 

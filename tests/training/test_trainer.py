@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from tiny import World
 from torch import nn
 
 from openrealm.data.qa import Question
-from openrealm.errors import TrainingError
+from openrealm.errors import MissingDependencyError, Stopped, TrainingError
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import RetrievalConfig
@@ -40,7 +41,7 @@ from openrealm.training.objectives import (
 from openrealm.training.optim import OptimConfig
 from openrealm.training.probe import run_probe
 from openrealm.training.refresh import InlineRefresh, LiveIndex, RefreshConfig
-from openrealm.training.trainer import LoopConfig, MetricsLog, Stopped, Trainer
+from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer, tensorboard_listener
 
 STEPS = 6
 DROPOUT = 0.2
@@ -462,6 +463,67 @@ def test_snapshots_that_no_checkpoint_needs_are_removed(world: World, tmp_path: 
     trainer.run(make_stage("realm", world, model))
     needed = {c.position.generation for c in checkpoints(tmp_path / "checkpoints")}
     assert {int(p.name) for p in (tmp_path / "snapshots").iterdir()} == needed
+
+
+def falling(world: World, model: Realm, directory: Path, recalls: list[float]) -> Trainer:
+    """A trainer whose probe reports these recalls, by total step."""
+    trainer = make_trainer(world, model, directory, probe_every=1)
+
+    def probe(live: LiveIndex | None) -> Mapping[str, float]:
+        recall = recalls[trainer.total_step - 1]
+        return {"probe/recall@5": recall, "probe/queries": 100.0}
+
+    trainer.probe = probe
+    return trainer
+
+
+def test_a_collapse_of_retrieval_is_told_and_a_resumed_run_remembers_what_was_before(
+    world: World, tmp_path: Path
+) -> None:
+    recalls = [0.8, 0.7, 0.6, 0.5, 0.3, 0.1]
+    whole = world.model()
+    falling(world, whole, tmp_path / "whole", recalls).run(make_stage("realm", world, whole))
+    warnings = [r for r in lines(tmp_path / "whole") if r.get("event") == "warning"]
+    assert [(r["step"], "from 0.800 to 0.300" in r["text"]) for r in warnings] == [(5, True)]
+
+    model = world.model()
+    stage = make_stage("realm", world, model)
+    with pytest.raises(Killed):
+        falling(world, model, tmp_path / "torn", recalls).run(Interrupted(stage, 4, die))
+    model = world.model()
+    found = next(checkpoints(tmp_path / "torn" / "checkpoints"))
+    falling(world, model, tmp_path / "torn", recalls).run(make_stage("realm", world, model), found)
+    assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
+
+
+def test_a_stage_that_leaves_the_retriever_alone_is_not_watched(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model()
+    trainer = falling(world, model, tmp_path, [0.8, 0.1, 0.1, 0.1, 0.1, 0.1])
+    trainer.run(make_stage("warmup", world, model))
+    assert not [r for r in lines(tmp_path) if r.get("event") == "warning"]
+
+
+def test_metrics_go_to_tensorboard_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    listen = tensorboard_listener(tmp_path / "board")
+    log = MetricsLog(tmp_path / "metrics.jsonl", listener=listen)
+    log.write({"stage": "realm", "total_step": 7, "train/loss": 2.5, "event": "x/y"})
+    events = EventAccumulator(str(tmp_path / "board"))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["train/loss"]
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(7, 2.5)]
+
+
+def test_tensorboard_that_is_not_installed_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingDependencyError, match=r"openrealm\[track\]"):
+        tensorboard_listener(tmp_path)
 
 
 def test_metrics_are_handed_to_a_listener_too(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from openrealm.config import option, section
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
 from openrealm.files import checksum, sync_file
 from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.initialization import initialize_copying_head, initialize_matching
 from openrealm.models.reader import Reader, SpanHeadConfig
 from openrealm.models.realm import Realm
 
@@ -55,6 +56,12 @@ class BertShape:
     )
     layer_norm_eps: float = option(1e-12, "Epsilon of BERT's LayerNorms.", source="BERT-base")
     initializer_range: float = option(0.02, "Spread of random first weights.", source="BERT-base")
+    initialization: str = option(
+        "normal",
+        "First weights of a model from scratch: BERT's own, or such that attention begins by "
+        "matching and copying (for small models with little text).",
+        choices=("normal", "matching"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +126,11 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
         torch.manual_seed(seed)
         embedder = Embedder(bert_config, config.embedder)
         reader = Reader(bert_config, config.span_head)
+        if config.bert.initialization == "matching":
+            for tower in {embedder.chunk_tower, embedder.query_tower}:
+                initialize_matching(tower.bert)
+            initialize_matching(reader.masked_lm.bert)
+            initialize_copying_head(reader.masked_lm)
     return Realm(embedder, reader)
 
 

@@ -36,6 +36,7 @@ from openrealm.recipes.loading import (
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import (
+    DrillStage,
     IctStage,
     Ingredients,
     JointStage,
@@ -254,7 +255,7 @@ class _Session:
             copy_encoder(self._model.reader, self._model.embedder)
         if any(report["stage"] == stage for report in self._record["stage_reports"]):
             return
-        if stage != "mlm":
+        if stage not in ("mlm", "drill"):
             self._measure(stage, reads=stage != "ict")
 
     def _measure(self, stage: str, *, reads: bool) -> None:
@@ -313,6 +314,8 @@ class _Session:
         settings, parts = self._settings, self._parts
         if name == "mlm":
             return MlmStage(parts, settings.mlm)
+        if name == "drill":
+            return DrillStage(parts, settings.drill)
         if name == "ict":
             return IctStage(parts, settings.ict)
         if name == "warmup":

@@ -1,5 +1,5 @@
-"""The stages of pre-training, each a batch to a loss: plain masked LM, inverse cloze, reader
-warm-up, and REALM's joint objective; knows nothing of the loop around them.
+"""The stages of pre-training, each a batch to a loss: plain masked LM, copy drill, inverse cloze,
+reader warm-up, and REALM's joint objective; knows nothing of the loop around them.
 
 A stage says what it trains and at which rate, computes the loss of a step, and reports numbers.
 Its examples are a function of the step, so that nothing has to be fast-forwarded on resume.
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from openrealm.batching import (
     cloze_inputs,
+    drill_inputs,
     masked_batch,
     masked_text_inputs,
     origins,
@@ -27,9 +28,15 @@ from openrealm.batching import (
 )
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedQuery, MaskedTexts
+from openrealm.data.pretraining import (
+    ClozePairs,
+    CopyDrills,
+    MaskedQueries,
+    MaskedQuery,
+    MaskedTexts,
+)
 from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
+from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
 from openrealm.training.refresh import LiveIndex
 
@@ -62,6 +69,15 @@ class IctConfig:
         maximum=1.0,
         source="orqa/datasets/ict_dataset.py",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillConfig:
+    """Copy drill: the reader of a model from scratch learns to find a place and copy from it."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(32, "Sequences per step.", minimum=1)
+    lr: float = option(1e-3, "Peak learning rate.", minimum=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,21 +200,35 @@ class MlmStage:
         """Cross-entropy at the masked positions."""
         parts = self._parts
         texts = self._texts.batch(step, self._config.batch_size)
-        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
-        device = parts.device
-        with parts.precision():
-            logits = parts.model.reader.logits_at(
-                inputs.to(device), positions.to(device), groups=parts.groups
-            )
-        targets, real = targets.to(device), real.to(device)
-        log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
-        loss = likelihood.per_token_loss(log_p.view_as(targets), real)
-        right = (logits.argmax(dim=-1) == targets)[real].float().mean()
-        return StepResult(
-            loss=loss,
-            metrics={"mlm/accuracy": float(right)},
-            num_tokens=int(inputs.lengths.sum()),
-            num_examples=len(texts),
+        return _masked_lm_result(parts, masked_text_inputs(texts, parts.templates), prefix="mlm")
+
+
+class DrillStage:
+    """-log p(y_j|z,x) on random sequences z and masked runs x of them: copying and nothing else."""
+
+    name = "drill"
+    uses_index = False
+    moves_retriever = False
+
+    def __init__(self, parts: Ingredients, config: DrillConfig) -> None:
+        self._parts, self._config = parts, config
+        self.steps = config.steps
+        self._drills = CopyDrills(
+            parts.texts.tokenizer,
+            seed=parts.seed,
+            query_tokens=parts.templates.query_tokens,
+            chunk_tokens=parts.templates.chunk_tokens,
+        )
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """The reader alone."""
+        return [(self._parts.model.reader.masked_lm, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Cross-entropy at the masked positions."""
+        drills = self._drills.batch(step, self._config.batch_size)
+        return _masked_lm_result(
+            self._parts, drill_inputs(drills, self._parts.templates), prefix="drill"
         )
 
 
@@ -343,6 +373,27 @@ class JointStage:
             output = parts.model(batch, groups=parts.groups)
         result = _joint_result(batch, output, marginal=config.marginal, prefix="realm")
         return replace(result, retrieval_s=retrieval_s)
+
+
+def _masked_lm_result(
+    parts: Ingredients, batch: tuple[Inputs, Tensor, Tensor, Tensor], *, prefix: str
+) -> StepResult:
+    """Mean cross-entropy of masked tokens without candidates."""
+    inputs, positions, targets, real = batch
+    device = parts.device
+    with parts.precision():
+        logits = parts.model.reader.logits_at(
+            inputs.to(device), positions.to(device), groups=parts.groups
+        )
+    targets, real = targets.to(device), real.to(device)
+    log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
+    right = (logits.argmax(dim=-1) == targets)[real].float().mean()
+    return StepResult(
+        loss=likelihood.per_token_loss(log_p.view_as(targets), real),
+        metrics={f"{prefix}/accuracy": float(right)},
+        num_tokens=int(inputs.lengths.sum()),
+        num_examples=len(inputs),
+    )
 
 
 def _retrieve(
