@@ -65,6 +65,17 @@ def test_an_empty_question_is_refused(answerer: Answerer, text: str) -> None:
         answerer.ask([text], read=3)
 
 
+@pytest.mark.parametrize("k", [0, -3])
+def test_fewer_chunks_than_one_are_refused(answerer: Answerer, k: int) -> None:
+    for call in (
+        lambda: answerer.search(["bresk"], k=k),
+        lambda: answerer.ask(["bresk"], read=k),
+        lambda: answerer.fill("[MASK]", k=k),
+    ):
+        with pytest.raises(InputError, match=f"k = {k} chunks"):
+            call()
+
+
 # Answers ------------------------------------------------------------------------------------------
 
 
@@ -267,6 +278,13 @@ def test_several_masks_are_filled_by_the_marginal_of_the_whole_span(
     pair = divmod(best, tokenizer.vocab_size)
     assert found.fillings[0].tokens == tuple(tokenizer.token(t) for t in pair)
     assert found.fillings[0].p_y == pytest.approx(total.max().item(), rel=1e-3)
+
+
+def test_the_null_chunk_alone_is_the_reader_without_retrieval(answerer: Answerer) -> None:
+    found = answerer.fill("the river [MASK] is warm.", k=1, top=3)
+    [null] = found.candidates
+    assert null.chunk is None and null.p_z == 1.0
+    assert all(f.p_y == pytest.approx(f.p_y_given_z[0]) for f in found.fillings)
 
 
 def test_a_corpus_smaller_than_k_fills_with_what_there_is(answerer: Answerer) -> None:

@@ -115,8 +115,9 @@ class Answerer:
         """The k best chunks for each text.
 
         Raises:
-            InputError: A text is empty.
+            InputError: A text is empty, or ``k`` is less than 1.
         """
+        _require_positive(k)
         query_emb = self._embed([self._query_ids(text) for text in texts])
         hits = self._retriever.index.search(query_emb, k)
         return [
@@ -143,8 +144,9 @@ class Answerer:
             top: Answers returned for each, at most.
 
         Raises:
-            InputError: A question is empty.
+            InputError: A question is empty, or ``read`` is less than 1.
         """
+        _require_positive(read)
         ids = [self._query_ids(text) for text in questions]
         query_emb = self._embed(ids)
         hits = self._retriever.index.search(query_emb, read)
@@ -183,8 +185,10 @@ class Answerer:
         of likely words, scored as one y; p(y|z,x) is then the product over its tokens.
 
         Raises:
-            InputError: The text has no mask, or none within the longest query.
+            InputError: The text has no mask, or none within the longest query, or ``k`` (which
+                counts the null chunk) is less than 1.
         """
+        _require_positive(k)
         ids = self._masked_ids(text)
         positions = np.flatnonzero(ids == self._corpus.tokenizer.mask_id).astype(np.int32)
         if not len(positions):
@@ -247,30 +251,26 @@ class Answerer:
         place: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
         top: int,
     ) -> tuple[Answer, ...]:
-        """The best spans, those of the same answer text united and their probabilities added."""
-        starts, ends = place
-        per_slot = len(starts)
+        """The best answers: all spans of the same text united and their probabilities added."""
+        starts, ends = (side - query_length - 2 for side in place)
+        chunks = [self._corpus.chunk(int(row)) for row in rows]
+        offsets = [self._corpus.tokenizer.encode(chunk.text).offsets for chunk in chunks]
         found: dict[str, list[Evidence]] = {}
-        offsets: dict[int, npt.NDArray[np.int32]] = {}
-        chunks: dict[int, Chunk] = {}
-        for item in np.argsort(-p_spans, kind="stable")[: max(50, 10 * top)]:
-            slot, span = divmod(int(item), per_slot)
-            if slot == 0 or p_spans[item] <= 0.0:
+        for item in _items_that_matter(p_spans):
+            slot, span = divmod(item, len(starts))
+            if slot == 0:
                 continue
-            row = int(rows[slot - 1])
-            if row not in chunks:
-                chunks[row] = self._corpus.chunk(row)
-                offsets[row] = self._corpus.tokenizer.encode(chunks[row].text).offsets
-            first, last = int(starts[span]) - query_length - 2, int(ends[span]) - query_length - 2
-            begin, stop = int(offsets[row][first][0]), int(offsets[row][last][1])
-            text = chunks[row].text[begin:stop]
+            chunk = chunks[slot - 1]
+            begin = int(offsets[slot - 1][starts[span], 0])
+            stop = int(offsets[slot - 1][ends[span], 1])
             evidence = Evidence(
-                chunk=chunks[row],
-                start=chunks[row].start + begin,
-                stop=chunks[row].start + stop,
+                chunk=chunk,
+                start=chunk.start + begin,
+                stop=chunk.start + stop,
                 probability=float(p_spans[item]),
             )
-            found.setdefault(" ".join(text.casefold().split()), []).append(evidence)
+            words = " ".join(chunk.text[begin:stop].casefold().split())
+            found.setdefault(words, []).append(evidence)
         answers = [
             Answer(
                 text=_spelling(places[0]),
@@ -312,6 +312,18 @@ class Answerer:
 
     def _cut(self, ids: Ids) -> int:
         return min(len(ids), self._templates.query_tokens - 2)
+
+
+def _items_that_matter(p_spans: npt.NDArray[np.float32]) -> list[int]:
+    """Items by probability; the last ones, a millionth of it together, are left out."""
+    order = np.argsort(-p_spans, kind="stable")
+    mass = np.cumsum(p_spans[order], dtype=np.float64)
+    return [int(n) for n in order[: int(np.searchsorted(mass, mass[-1] * (1 - 1e-6))) + 1]]
+
+
+def _require_positive(k: int) -> None:
+    if k < 1:
+        raise InputError(f"k = {k} chunks cannot be read; ask for 1 or more")
 
 
 def _spelling(evidence: Evidence) -> str:

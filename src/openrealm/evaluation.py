@@ -68,8 +68,8 @@ def read_held_out(path: Path) -> list[HeldOutQuery]:
                 HeldOutQuery(
                     id=str(raw.get("id", number)),
                     text=str(raw["text"]),
-                    answers=tuple(map(str, raw["answers"])),
-                    gold=tuple(map(str, raw.get("gold", ()))),
+                    answers=_strings(raw["answers"]),
+                    gold=_strings(raw.get("gold", [])),
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -80,6 +80,12 @@ def read_held_out(path: Path) -> list[HeldOutQuery]:
     if not found:
         raise InputError(f"{path} holds no query")
     return found
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list is wanted in the place of {value!r}")
+    return tuple(map(str, value))
 
 
 def from_questions(questions: Sequence[Question]) -> list[HeldOutQuery]:

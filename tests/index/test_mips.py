@@ -66,6 +66,11 @@ def test_more_hits_than_chunks_gives_all_chunks() -> None:
     assert hits.rows.tolist() == [[2, 1, 0]]
 
 
+def test_who_asks_for_nothing_gets_nothing() -> None:
+    hits = ExactIndex(torch.eye(3)).search(torch.eye(3), 0)
+    assert hits.rows.shape == (3, 0) and hits.scores.shape == (3, 0)
+
+
 def test_an_empty_index_finds_nothing() -> None:
     index = ExactIndex(torch.zeros(0, 4))
     hits = index.search(torch.zeros(2, 4), 3)

@@ -1,67 +1,100 @@
-"""First weights that match and copy."""
+"""Tests of first weights from which matching and copying are a short way."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
+from tiny import model_config
 
 from openrealm.models.initialization import sinusoids
-from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import BertShape, ModelConfig, build_model
+from openrealm.models.pretrained import ModelConfig, build_model, fingerprint
 from openrealm.models.realm import Realm
 
-SHAPE = BertShape(
-    layers=2,
-    hidden=32,
-    heads=4,
-    intermediate=64,
-    max_positions=64,
-    dropout=0.0,
-    initialization="matching",
-)
+VOCAB = 300
 
 
-def matching_model(seed: int = 0) -> Realm:
-    return build_model(ModelConfig(bert=SHAPE), vocab_size=100, pad_id=0, seed=seed)
+def matching(*, shared: bool = True, layers: int = 1) -> ModelConfig:
+    config = model_config(shared=shared)
+    bert = replace(
+        config.bert,
+        initialization="matching",
+        hidden=64,
+        heads=4,
+        intermediate=64,
+        layers=layers,
+    )
+    return replace(config, bert=bert)
 
 
-def test_every_head_has_equal_queries_and_keys_of_its_own() -> None:
-    layer = matching_model().reader.masked_lm.bert.encoder.layer[0].attention.self
-    assert torch.equal(layer.query.weight, layer.key.weight)
-    heads = layer.query.weight.view(4, 8, 32)
-    assert not torch.equal(heads[0], heads[1])
+def build(config: ModelConfig, seed: int = 0) -> Realm:
+    return build_model(config, vocab_size=VOCAB, pad_id=0, seed=seed).eval()
 
 
-def test_values_and_output_together_pass_a_vector_on_unchanged() -> None:
-    attention = matching_model().reader.masked_lm.bert.encoder.layer[1].attention
-    through = attention.output.dense.weight @ attention.self.value.weight
-    torch.testing.assert_close(through, torch.eye(32), atol=1e-5, rtol=0)
+def test_positions_are_sines_and_cosines_of_growing_wavelengths() -> None:
+    found = sinusoids(5, 6).numpy()
+    for place in range(5):
+        for pair in range(3):
+            angle = place / 1000.0 ** (2 * pair / 6)
+            assert found[place, 2 * pair] == pytest.approx(np.sin(angle), abs=1e-6)
+            assert found[place, 2 * pair + 1] == pytest.approx(np.cos(angle), abs=1e-6)
+    assert sinusoids(3, 5).shape == (3, 5)
 
 
-def test_positions_of_equal_distance_are_equally_alike_everywhere() -> None:
-    waves = sinusoids(40, 16)
-    alike = waves @ waves.T
-    torch.testing.assert_close(alike[3, 5], alike[30, 32])
-    assert alike[10, 11] > alike[10, 14] > alike[10, 20]
+def test_a_shift_of_positions_is_the_same_rotation_everywhere() -> None:
+    waves = sinusoids(40, 8)
+    dots = waves[:-1] @ waves[1:].T
+    torch.testing.assert_close(dots.diagonal(), dots[0, 0].expand(39), rtol=1e-4, atol=1e-4)
 
 
-def test_the_first_weights_are_a_function_of_the_seed() -> None:
-    one, same, other = matching_model(1), matching_model(1), matching_model(2)
-    names = dict(one.named_parameters())
-    assert all(torch.equal(p, names[n]) for n, p in same.named_parameters())
-    assert not all(torch.equal(p, names[n]) for n, p in other.named_parameters())
+def test_tokens_attend_to_tokens_like_themselves() -> None:
+    layer = build(matching()).reader.masked_lm.bert.encoder.layer[0].attention.self
+    torch.testing.assert_close(layer.query.weight, layer.key.weight)
+    tokens = torch.nn.functional.normalize(torch.randn(30, 64), dim=1) * 8
+    scores = (layer.query(tokens) @ layer.key(tokens).T).detach()
+    assert scores.argmax(dim=1).tolist() == list(range(30))
 
 
-def test_before_any_training_a_token_attends_to_its_like() -> None:
-    model = matching_model().reader.masked_lm.bert
-    templates = Templates(cls_id=2, sep_id=3, pad_id=0, query_tokens=16, chunk_tokens=32)
-    query, body = torch.tensor([7, 8, 9]).numpy(), torch.tensor([20, 21, 8, 23, 24]).numpy()
-    inputs = templates.joint([query.astype("int32")], [body.astype("int32")])
-    states = model.embeddings(input_ids=inputs.token_ids, token_type_ids=inputs.segment_ids)
-    attention = model.encoder.layer[0].attention.self
-    q = attention.query(states).view(1, -1, 4, 8)
-    k = attention.key(states).view(1, -1, 4, 8)
-    scores = torch.einsum("bqhd,bkhd->bqk", q, k)[0]
-    at = inputs.token_ids[0].tolist()
-    first, second = [place for place, token in enumerate(at) if token == 8]
-    elsewhere = [p for p in range(5, len(at) - 1) if p != second]
-    assert scores[first, second] > scores[first, elsewhere].max()
+def test_values_pass_through_unchanged() -> None:
+    attention = build(matching()).reader.masked_lm.bert.encoder.layer[0].attention
+    tokens = torch.randn(7, 64)
+    passed = attention.output.dense(attention.self.value(tokens))
+    torch.testing.assert_close(passed, tokens, rtol=1e-4, atol=1e-4)
+
+
+def test_the_head_begins_as_the_identity_before_the_tied_output() -> None:
+    masked_lm = build(matching()).reader.masked_lm
+    assert torch.equal(masked_lm.cls.predictions.transform.dense.weight, torch.eye(64))
+    words = masked_lm.bert.embeddings.word_embeddings.weight
+    assert masked_lm.cls.predictions.decoder.weight is words
+    assert words.std().item() == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_these_weights_too_depend_on_the_seed_alone(shared: bool) -> None:
+    config = matching(shared=shared)
+    # Kept alive, so that every one lies elsewhere in memory.
+    models = [build(config, seed=1) for _ in range(8)]
+    assert len({fingerprint(model) for model in models}) == 1
+    assert fingerprint(build(config, seed=2)) != fingerprint(models[0])
+
+
+def test_both_towers_and_the_reader_get_them() -> None:
+    model = build(matching(shared=False))
+    berts = [
+        model.embedder.chunk_tower.bert,
+        model.embedder.query_tower.bert,
+        model.reader.masked_lm.bert,
+    ]
+    for bert in berts:
+        layer = bert.encoder.layer[0].attention.self
+        assert torch.equal(layer.query.weight, layer.key.weight)
+    first, second = (b.encoder.layer[0].attention.self.query.weight for b in berts[:2])
+    assert not torch.equal(first, second)
+
+
+def test_berts_own_weights_are_the_default() -> None:
+    layer = build(model_config()).reader.masked_lm.bert.encoder.layer[0].attention.self
+    assert not torch.equal(layer.query.weight, layer.key.weight)

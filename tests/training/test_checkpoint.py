@@ -30,6 +30,7 @@ POSITION = Position(
     generation=2,
     index_step=12,
     metrics_bytes=77,
+    window={"train/loss": 0.1 + 0.2, "steps": 2.0},
 )
 
 

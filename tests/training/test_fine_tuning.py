@@ -213,6 +213,18 @@ def test_questions_of_other_lengths_beside_it_do_not_change_a_questions_loss(
     assert both == pytest.approx(float(np.mean(alone)), rel=1e-4)
 
 
+def test_a_question_too_long_is_cut_and_its_answer_still_found_behind_it(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    words = "what is the old town that lies on the river called Velle in the country of Ostmark"
+    cut = world.tokenizer.decode(world.ids(f"{words} {words}")[: world.templates.query_tokens - 2])
+    losses = [
+        stage_of(world, model, [ask(text, "Bresk")], read=48, beam=48).step(0, live).loss.item()
+        for text in (f"{words} {words}?", cut)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_where_no_chunk_read_holds_an_answer_the_null_item_is_right(
     world: World, model: Realm, live: LiveIndex
 ) -> None:
@@ -299,6 +311,16 @@ def test_a_long_context_is_cut_to_a_window_around_its_answer(
     assert len(ids) <= world.templates.chunk_tokens - 3
     assert [world.tokenizer.decode(ids[a:b]) for a, b in spans] == ["king of quenta"]
     assert stage.step(0, live).metrics["qa/read_holds_answer"] == 1.0
+
+
+def test_an_answer_at_the_very_end_of_the_window_is_inside_it(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    room = world.templates.chunk_tokens - 3
+    context = "the " * (room - 1) + "king"
+    marked = ask("who?", "king", context=context, title="", answer_starts=(context.index("king"),))
+    ids, spans = stage_of(world, model, [marked])._context_window(0)
+    assert len(ids) == room and spans.tolist() == [[room - 1, room]]
 
 
 def test_questions_with_and_without_contexts_share_a_batch(

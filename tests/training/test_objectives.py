@@ -10,13 +10,16 @@ import pytest
 import torch
 from tiny import NameTagger, World, make_store
 
+from openrealm.batching import origins, query_inputs
 from openrealm.corpus.documents import Document
-from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedTexts, SpanTable
+from openrealm.data.pretraining import ClozePairs, CopyDrills, MaskedQueries, MaskedTexts, SpanTable
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
 from openrealm.training.objectives import (
+    DrillConfig,
+    DrillStage,
     IctConfig,
     IctStage,
     JointConfig,
@@ -69,6 +72,24 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, mo
     assert result.metrics["mlm/accuracy"] == pytest.approx(float(np.mean(right)))
     assert result.num_examples == 4
     assert result.num_tokens == sum(len(t.masked_ids) + 2 for t in texts)
+
+
+def test_the_copy_drill_is_the_mean_cross_entropy_beside_the_sequence(
+    world: World, model: Realm
+) -> None:
+    stage = DrillStage(world.parts(model, seed=7), DrillConfig(steps=5, batch_size=4))
+    drills = CopyDrills(world.tokenizer, seed=7, query_tokens=24, chunk_tokens=32).batch(2, 4)
+    losses, right = [], []
+    for drill in drills:
+        log_p = masked_logits(world, model, drill.masked_ids, drill.body_ids)
+        for place, target in zip(drill.positions, drill.targets, strict=True):
+            losses.append(-log_p[place + 1, target].item())
+            right.append(int(log_p[place + 1].argmax()) == target)
+    result = stage.step(2, None)
+    assert result.loss.item() == pytest.approx(float(np.mean(losses)), rel=1e-4)
+    assert result.metrics["drill/accuracy"] == pytest.approx(float(np.mean(right)))
+    assert result.num_examples == 4
+    assert result.num_tokens == sum(len(d.masked_ids) + len(d.body_ids) + 3 for d in drills)
 
 
 def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(world: World, model: Realm) -> None:
@@ -197,6 +218,31 @@ def test_without_the_null_chunk_no_utility_is_reported(world: World, model: Real
     assert "realm/utility" not in metrics and metrics["realm/p_null"] == 0.0
 
 
+def test_every_token_that_goes_through_an_encoder_is_counted(world: World, model: Realm) -> None:
+    queries = world.queries().batch(0, 3)
+    live = world.live(model)
+    result = JointStage(world.parts(model), JointConfig(batch_size=3), world.queries(), k=3).step(
+        0, live
+    )
+    where = origins(queries, world.store, texts_are_corpus=True)
+    query_emb = model.embedder.embed_queries(query_inputs(queries, world.templates))
+    found = live.retriever.candidates(query_emb, 2, origins=where).tolist()
+    tokens = sum(len(q.masked_ids) + 2 for q in queries)
+    tokens += 3 + sum(int(world.store.lengths[row]) for row in {r for line in found for r in line})
+    for query, line in zip(queries, found, strict=True):
+        bodies = [0, *(len(world.store.body_ids(row)) for row in line)]
+        tokens += sum(len(query.masked_ids) + body + 3 for body in bodies)
+    assert result.num_tokens == tokens and result.num_examples == 3
+
+
+def test_plain_masked_lm_reads_no_more_than_a_joint_input_holds(world: World, model: Realm) -> None:
+    short = replace(world.templates, query_tokens=8, chunk_tokens=8)
+    parts = replace(world.parts(model), templates=short)
+    result = MlmStage(parts, MlmConfig(batch_size=48, mask_rate=0.9)).step(0, None)
+    bodies = [len(world.store.body_ids(row)) for row in range(48)]
+    assert result.num_tokens == sum(min(body + 2, short.joint_tokens) for body in bodies)
+
+
 @pytest.mark.parametrize("own_chunk", [0.0, 1.0])
 def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
     world: World, model: Realm, own_chunk: float, monkeypatch: pytest.MonkeyPatch
@@ -209,12 +255,14 @@ def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
-    config = WarmupConfig(batch_size=20, k=3, own_chunk=own_chunk)
+    config = WarmupConfig(batch_size=20, k=4, own_chunk=own_chunk)
     WarmupStage(world.parts(model), config, world.queries()).step(0, world.live(model))
     [(rows, found)] = seen
+    if own_chunk:
+        assert found[:, -1].tolist() == rows  # in the place of the least likely one
     shown = [row in line for row, line in zip(rows, found.tolist(), strict=True)]
     assert shown == [own_chunk == 1.0] * 20
-    assert all(len(set(line)) == 2 for line in found.tolist())
+    assert all(len(set(line)) == 3 for line in found.tolist())
 
 
 def test_in_the_warm_up_only_the_reader_learns_and_known_vectors_are_as_good(
@@ -222,9 +270,10 @@ def test_in_the_warm_up_only_the_reader_learns_and_known_vectors_are_as_good(
 ) -> None:
     live = world.live(model)
     freeze(model.embedder, frozen=True)
-    config = WarmupConfig(batch_size=6, k=4, own_chunk=0.0)
+    # So many candidates that every row of the corpus, row 0 too, is one.
+    config = WarmupConfig(batch_size=6, k=40, own_chunk=0.0)
     result = WarmupStage(world.parts(model), config, world.queries()).step(0, live)
-    joint = JointStage(world.parts(model), JointConfig(batch_size=6), world.queries(), k=4)
+    joint = JointStage(world.parts(model), JointConfig(batch_size=6), world.queries(), k=40)
     assert result.loss.item() == pytest.approx(joint.step(0, live).loss.item(), rel=1e-5)
     result.loss.backward()
     assert all(p.grad is None for p in model.embedder.parameters())
@@ -284,15 +333,16 @@ def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
     parts, queries = world.parts(model), world.queries()
     stages: list[Stage] = [
         MlmStage(parts, MlmConfig()),
+        DrillStage(parts, DrillConfig()),
         IctStage(parts, IctConfig()),
         WarmupStage(parts, WarmupConfig(), queries),
         JointStage(parts, JointConfig(), queries, k=4),
     ]
-    assert [s.name for s in stages] == ["mlm", "ict", "warmup", "realm"]
+    assert [s.name for s in stages] == ["mlm", "drill", "ict", "warmup", "realm"]
     assert all(isinstance(stage, Stage) for stage in stages)
-    assert [s.uses_index for s in stages] == [False, False, True, True]
-    assert [s.moves_retriever for s in stages] == [False, True, False, True]
-    rates = dict(zip(["reader", "retriever"], [r for _, r in stages[3].trained()], strict=True))
+    assert [s.uses_index for s in stages] == [False, False, False, True, True]
+    assert [s.moves_retriever for s in stages] == [False, False, True, False, True]
+    rates = dict(zip(["reader", "retriever"], [r for _, r in stages[4].trained()], strict=True))
     assert rates == {"reader": 3e-5, "retriever": 3e-5}
 
 

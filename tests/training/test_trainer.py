@@ -27,6 +27,8 @@ from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.fine_tuning import QaConfig, QaStage
 from openrealm.training.objectives import (
+    DrillConfig,
+    DrillStage,
     IctConfig,
     IctStage,
     JointConfig,
@@ -38,7 +40,7 @@ from openrealm.training.objectives import (
     WarmupConfig,
     WarmupStage,
 )
-from openrealm.training.optim import OptimConfig
+from openrealm.training.optim import AdamWeightDecay, OptimConfig
 from openrealm.training.probe import run_probe
 from openrealm.training.refresh import InlineRefresh, LiveIndex, RefreshConfig
 from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer, tensorboard_listener
@@ -57,6 +59,8 @@ def make_stage(name: str, world: World, model: Realm) -> Stage:
     parts, queries = world.parts(model), world.queries()
     if name == "mlm":
         return MlmStage(parts, MlmConfig(steps=STEPS, batch_size=3, lr=1e-3))
+    if name == "drill":
+        return DrillStage(parts, DrillConfig(steps=STEPS, batch_size=3, lr=1e-3))
     if name == "ict":
         return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
     if name == "warmup":
@@ -172,7 +176,7 @@ def assert_same_weights(left: nn.Module, right: nn.Module) -> None:
     assert different == []
 
 
-@pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "qa"])
+@pytest.mark.parametrize("name", ["mlm", "drill", "ict", "warmup", "realm", "qa"])
 @pytest.mark.parametrize("dies_at", [1, 5])
 def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     world: World, tmp_path: Path, name: str, dies_at: int
@@ -260,7 +264,7 @@ def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stoppe
 
 def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_path: Path) -> None:
     moved = {}
-    for name in ("mlm", "ict", "warmup", "realm", "qa"):
+    for name in ("mlm", "drill", "ict", "warmup", "realm", "qa"):
         model = world.model()
         stage = make_stage(name, world, model)
         before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -271,7 +275,7 @@ def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_p
         parts.add("reader.span_head")
         moved[name] = {part for part in parts if any(k.startswith(part) for k in changed)}
     towers = {"embedder.chunk_tower", "embedder.query_tower"}
-    assert moved["mlm"] == {"reader.masked_lm"}
+    assert moved["mlm"] == moved["drill"] == {"reader.masked_lm"}
     assert moved["ict"] == towers
     assert moved["warmup"] == {"reader.masked_lm"}
     assert moved["realm"] == {"reader.masked_lm", *towers}
@@ -346,6 +350,26 @@ def test_a_line_of_metrics_is_the_mean_of_the_steps_since_the_last(
     single = [r["train/loss"] for r in lines(tmp_path / "1")]
     means = [r["train/loss"] for r in lines(tmp_path / "3")]
     assert means == pytest.approx([sum(single[:3]) / 3, sum(single[3:]) / 3], rel=1e-12)
+
+
+def test_a_line_of_metrics_begun_before_a_run_died_is_ended_after_it_goes_on(
+    world: World, tmp_path: Path
+) -> None:
+    whole, model = world.model(), world.model()
+    make_trainer(world, whole, tmp_path / "whole", log_every=3).run(
+        make_stage("warmup", world, whole)
+    )
+    with pytest.raises(Killed):  # after the checkpoint of step 2, in the middle of a line
+        make_trainer(world, model, tmp_path / "torn", log_every=3).run(
+            Interrupted(make_stage("warmup", world, model), 3, die)
+        )
+    again = world.model()
+    found = next(checkpoints(tmp_path / "torn" / "checkpoints"))
+    assert found.position.step == 2
+    make_trainer(world, again, tmp_path / "torn", log_every=3).run(
+        make_stage("warmup", world, again), found
+    )
+    assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
 
 
 def test_a_stop_request_saves_after_the_step_and_the_run_goes_on_from_there(
@@ -445,6 +469,33 @@ def test_a_gradient_that_is_not_finite_stops_training_before_it_spoils_the_weigh
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
+def test_gradients_are_clipped_together_and_the_rate_follows_its_schedule(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = world.model(lively=True)
+    stage = make_stage("realm", world, model)
+    trainer = make_trainer(world, model, tmp_path)
+    trainer.optim = OptimConfig(clip_norm=0.01, warmup_fraction=0.5)
+    norms, rates = [], []
+    original = AdamWeightDecay.step
+
+    def spy(optimizer: AdamWeightDecay) -> None:
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        squares = [float(p.grad.pow(2).sum()) for p in params if p.grad is not None]
+        norms.append(sum(squares) ** 0.5)
+        rates.append(sorted({group["lr"] for group in optimizer.param_groups}))
+        original(optimizer)
+
+    monkeypatch.setattr(AdamWeightDecay, "step", spy)
+    trainer.run(stage)
+    assert norms == pytest.approx([0.01] * STEPS, rel=1e-3)
+    steps = [r for r in lines(tmp_path) if "event" not in r]
+    assert all(r["train/gradient_norm"] > 0.1 for r in steps)  # as it was before
+    factors = [1 / 3, 2 / 3, 1, 3 / 6, 2 / 6, 1 / 6]
+    assert rates == [[pytest.approx(1e-3 * factor)] for factor in factors]
+    assert [r["train/lr"] for r in steps] == pytest.approx([1e-3 * f for f in factors])
+
+
 def test_only_the_newest_checkpoints_and_the_ends_of_stages_are_kept(
     world: World, tmp_path: Path
 ) -> None:
@@ -470,7 +521,7 @@ def falling(world: World, model: Realm, directory: Path, recalls: list[float]) -
     trainer = make_trainer(world, model, directory, probe_every=1)
 
     def probe(live: LiveIndex | None) -> Mapping[str, float]:
-        recall = recalls[trainer.total_step - 1]
+        recall = recalls[trainer.total_step]
         return {"probe/recall@5": recall, "probe/queries": 100.0}
 
     trainer.probe = probe
@@ -480,7 +531,7 @@ def falling(world: World, model: Realm, directory: Path, recalls: list[float]) -
 def test_a_collapse_of_retrieval_is_told_and_a_resumed_run_remembers_what_was_before(
     world: World, tmp_path: Path
 ) -> None:
-    recalls = [0.8, 0.7, 0.6, 0.5, 0.3, 0.1]
+    recalls = [0.8, 0.9, 0.7, 0.6, 0.5, 0.3, 0.1]
     whole = world.model()
     falling(world, whole, tmp_path / "whole", recalls).run(make_stage("realm", world, whole))
     warnings = [r for r in lines(tmp_path / "whole") if r.get("event") == "warning"]
@@ -500,7 +551,7 @@ def test_a_stage_that_leaves_the_retriever_alone_is_not_watched(
     world: World, tmp_path: Path
 ) -> None:
     model = world.model()
-    trainer = falling(world, model, tmp_path, [0.8, 0.1, 0.1, 0.1, 0.1, 0.1])
+    trainer = falling(world, model, tmp_path, [0.8] + [0.1] * 6)
     trainer.run(make_stage("warmup", world, model))
     assert not [r for r in lines(tmp_path) if r.get("event") == "warning"]
 

@@ -139,7 +139,9 @@ class _Prepared:
 
 def _prepare(document: Document, mark: str) -> _Prepared:
     text = document.text
-    units = [piece for unit in split_units(text) for piece in _bounded(text, unit)]
+    units = split_units(text)
+    if any(stop - start > _GROUP_CHARS for start, stop, _, _ in units):
+        units = [piece for unit in units for piece in _bounded(text, unit)]
     if mark in text or mark in document.title:
         return _Prepared(document, units, [])
     strings, group, chars = [document.title], [], 0

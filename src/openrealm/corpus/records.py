@@ -1,4 +1,4 @@
-"""What reading files yields: documents, and problems with their place; knows nothing of files."""
+"""Documents, problems with their place, and what an update reports; knows nothing of files."""
 
 from __future__ import annotations
 
@@ -57,3 +57,26 @@ class ProblemLog:
             self.problems.append(problem)
         if self._then is not None:
             self._then(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an update did.
+
+    Attributes:
+        added: Documents that are new.
+        unchanged: Documents that were there already, word for word.
+        replaced: Documents whose id was there with another text or title.
+        removed: Documents removed by request.
+        chunks: Chunks in the store afterwards.
+        problems: The first problems, in order.
+        num_problems: How many there were.
+    """
+
+    added: int
+    unchanged: int
+    replaced: int
+    removed: int
+    chunks: int
+    problems: list[Problem]
+    num_problems: int

@@ -116,28 +116,33 @@ def _append(spans: list[tuple[int, int]], text: str, start: int, stop: int) -> N
 
 def _ends_sentence(text: str, start: int, mark: int, stop: int, *, cased: bool) -> bool:
     """Whether the marks ``text[mark:stop]`` end the sentence that begins at ``start``."""
+    if stop == mark + 1 and text[mark] == ".":
+        # By far the commonest cases first: a plain word, a full stop, a space, and a letter.
+        following = text[stop + 1 : stop + 2]
+        if cased and following.islower() and text[mark - 1 : mark] != " ":
+            return False
+        space = text.rfind(" ", max(start, mark - _MAX_WORD), mark)
+        word = text[space + 1 : mark]
+        plain = space >= 0 and len(word) > 1 and word.isalnum() and following.isupper()
+        if plain and word.lower() not in _ABBREVIATIONS:
+            return True
+    return _marks_end_sentence(text, start, mark, stop, cased=cased)
+
+
+def _marks_end_sentence(text: str, start: int, mark: int, stop: int, *, cased: bool) -> bool:
+    """The same without the short cut."""
     if text[mark] in _WIDE_STOPS:
         return True
     single = text[mark] == "." and text[mark + 1] not in _REPEATED
     if single and text[mark - 1 : mark] == " ":
         # A full stop that stands apart ("the flow . it is") ends a sentence, but not in "i . e .".
         return _SPACED_LETTERS.search(text, max(0, mark - 6), mark + 5) is None
-    if not single:
-        next_word = _next_word(text, stop)
-        if "…" in text[mark:stop] or ".." in text[mark:stop]:
-            return next_word[:1].isupper() or not cased or not next_word.isascii()
-        return not (cased and next_word[:1].islower())
-    if stop == mark + 1:
-        # By far the commonest cases: a plain word, a full stop, a space, and a letter.
-        following = text[stop + 1 : stop + 2]
-        if cased and following.islower():
-            return False
-        space = text.rfind(" ", max(start, mark - _MAX_WORD), mark)
-        word = text[space + 1 : mark]
-        plain = space >= 0 and len(word) > 1 and word.isalpha() and word.islower()
-        if plain and following.isupper() and word not in _ABBREVIATIONS:
-            return True
-    return _word_may_end(text, start, mark, _next_word(text, stop), cased=cased)
+    next_word = _next_word(text, stop)
+    if single:
+        return _word_may_end(text, start, mark, next_word, cased=cased)
+    if "…" in text[mark:stop] or ".." in text[mark:stop]:
+        return next_word[:1].isupper() or not cased or not next_word.isascii()
+    return not (cased and next_word[:1].islower())
 
 
 def _next_word(text: str, stop: int) -> str:

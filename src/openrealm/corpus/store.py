@@ -52,7 +52,7 @@ and rows of chunks go through the segments in order and leave these out.
 """
 
 from openrealm.corpus.reading import Chunk, ChunkStore
-from openrealm.corpus.records import ProblemLog
-from openrealm.corpus.updating import IngestReport, rechunk_store, update_store
+from openrealm.corpus.records import IngestReport, ProblemLog
+from openrealm.corpus.updating import rechunk_store, update_store
 
 __all__ = ["Chunk", "ChunkStore", "IngestReport", "ProblemLog", "rechunk_store", "update_store"]

@@ -25,7 +25,13 @@ from openrealm.corpus.identity import IdSet
 from openrealm.corpus.manifest import FileRecord, Manifest, SegmentRecord
 from openrealm.corpus.merging import plan_merges
 from openrealm.corpus.reading import ChunkStore, LiveSegment, fingerprint_of
-from openrealm.corpus.records import Document, Problem, ProblemLog, duplicate
+from openrealm.corpus.records import (
+    Document,
+    IngestReport,
+    Problem,
+    ProblemLog,
+    duplicate,
+)
 from openrealm.corpus.segment_writer import SegmentWriter
 from openrealm.corpus.segments import content_digest, token_type
 from openrealm.corpus.transaction import (
@@ -38,29 +44,6 @@ from openrealm.errors import CorpusError
 from openrealm.files import checksum, sync_directory, sync_file
 from openrealm.progress import Progress, Silent
 from openrealm.tokenizer import WordPiece
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What an update did.
-
-    Attributes:
-        added: Documents that are new.
-        unchanged: Documents that were there already, word for word.
-        replaced: Documents whose id was there with another text or title.
-        removed: Documents removed by request.
-        chunks: Chunks in the store afterwards.
-        problems: The first problems, in order.
-        num_problems: How many there were.
-    """
-
-    added: int
-    unchanged: int
-    replaced: int
-    removed: int
-    chunks: int
-    problems: list[Problem]
-    num_problems: int
 
 
 @dataclass(slots=True)

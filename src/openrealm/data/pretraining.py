@@ -74,13 +74,14 @@ class SpanTable:
             max_masks: Spans of more tokens than this are left out.
             progress: Where to tell how far it is.
         """
-        found: list[tuple[int, int, int, int, int]] = []
+        parts = [np.empty((0, 5), dtype=np.int64)]
         with progress.task("finding salient spans", total=len(store), unit="chunks") as task:
             for start in range(0, len(store), _BLOCK):
                 rows = range(start, min(start + _BLOCK, len(store)))
-                found.extend(_tag_rows(store, rows, tagger, max_masks))
+                found = list(_tag_rows(store, rows, tagger, max_masks))
+                parts.append(np.asarray(found, dtype=np.int64).reshape(-1, 5))
                 task.advance(len(rows))
-        table = np.asarray(found, dtype=np.int64).reshape(-1, 5)
+        table = np.concatenate(parts)
         return cls(
             rows=table[:, 0],
             sentences=table[:, 1:3].astype(np.int32),

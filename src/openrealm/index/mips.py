@@ -55,7 +55,7 @@ class ExactIndex:
         """The ``min(k, len)`` rows of largest inner product for each query."""
         query_emb = query_emb.to(device=self._chunk_emb.device, dtype=self._chunk_emb.dtype)
         found: Hits | None = None
-        for start in range(0, len(self), self._block_rows):
+        for start in range(0, len(self) if k > 0 else 0, self._block_rows):
             block = self._chunk_emb[start : start + self._block_rows]
             scores = (query_emb @ block.T).float()
             here = _best(scores, min(k, scores.shape[1]), first_row=start)

@@ -97,6 +97,11 @@ class Embedder(nn.Module):
         self.query_tower = self.chunk_tower if config.shared else Tower(bert_config, config)
 
     @property
+    def towers(self) -> tuple[Tower, ...]:
+        """The distinct towers, the chunks' first."""
+        return (self.chunk_tower,) if self.is_shared else (self.chunk_tower, self.query_tower)
+
+    @property
     def is_shared(self) -> bool:
         """Whether one tower serves queries and chunks."""
         return self.query_tower is self.chunk_tower

@@ -127,7 +127,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
         embedder = Embedder(bert_config, config.embedder)
         reader = Reader(bert_config, config.span_head)
         if config.bert.initialization == "matching":
-            for tower in {embedder.chunk_tower, embedder.query_tower}:
+            for tower in embedder.towers:
                 initialize_matching(tower.bert)
             initialize_matching(reader.masked_lm.bert)
             initialize_copying_head(reader.masked_lm)
@@ -137,7 +137,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
 def copy_encoder(source: Reader, target: Embedder) -> None:
     """Gives both towers the reader's BERT, as after plain masked-LM pre-training."""
     weights = source.masked_lm.bert.state_dict()
-    for tower in {target.chunk_tower, target.query_tower}:
+    for tower in target.towers:
         tower.bert.load_state_dict(weights, strict=False)
 
 
@@ -266,7 +266,7 @@ def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | No
 
 def _copy_start(model: Realm, body: BertModel, head: BertForMaskedLM | None) -> None:
     weights = body.state_dict()
-    for tower in {model.embedder.chunk_tower, model.embedder.query_tower}:
+    for tower in model.embedder.towers:
         wanted = tower.bert.state_dict().keys()
         tower.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
     reader = model.reader.masked_lm

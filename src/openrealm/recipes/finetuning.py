@@ -10,6 +10,7 @@ from pathlib import Path
 from openrealm.data.qa import Question, read_questions
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import qa_values, summarise
+from openrealm.files import write_atomic
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     LoadedRun,
@@ -78,7 +79,7 @@ def finetune(
                 f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
                 "or pretrain a new run"
             )
-        folder.settings_file.write_text(settings_text(settings), encoding="utf-8")
+        write_atomic(folder.settings_file, settings_text(settings).encode())
         if middle is None or not middle.position.finished:
             _train(loaded, questions, middle, progress)
         measured = _measure(place, folder.name, dev, progress)
@@ -129,6 +130,9 @@ def _train(
         progress=progress,
         total_step=loaded.checkpoint.position.total_step,
     )
+    if middle is None:
+        # What a fine-tuning that died before its first checkpoint has written is written again.
+        trainer.log.cut(loaded.checkpoint.position.metrics_bytes)
     trainer.run(QaStage(parts, settings.qa, questions), middle)
 
 

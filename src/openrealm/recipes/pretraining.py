@@ -234,6 +234,7 @@ class _Session:
         names = [name for name in self._settings.stages if getattr(self._settings, name).steps]
         done = 0
         if found is None:
+            trainer.log.cut(0)
             if names[:1] in (["warmup"], ["realm"], ["ict"]):
                 self._measure("start", reads=False)
         else:
@@ -253,13 +254,13 @@ class _Session:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
         if stage == "mlm" and self._settings.mlm.share:
             copy_encoder(self._model.reader, self._model.embedder)
-        if any(report["stage"] == stage for report in self._record["stage_reports"]):
-            return
         if stage not in ("mlm", "drill"):
             self._measure(stage, reads=stage != "ict")
 
     def _measure(self, stage: str, *, reads: bool) -> None:
         """Asks the probe and the held-out queries, over an index of the present weights."""
+        if any(report["stage"] == stage for report in self._record["stage_reports"]):
+            return
         position = next(checkpoints(self._run.checkpoints), None)
         total_step = position.position.total_step if position is not None else 0
         snapshot = self._refresh.now(total_step)

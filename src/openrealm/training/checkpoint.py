@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -46,6 +47,7 @@ class Position:
         generation: Live snapshot, or 0 where there is none yet.
         index_step: Training step of that snapshot's weights.
         metrics_bytes: Length of the metrics file at this point.
+        window: Sums of the metrics since the last line of that file.
     """
 
     stage: str
@@ -55,6 +57,7 @@ class Position:
     generation: int
     index_step: int
     metrics_bytes: int
+    window: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,19 @@ class Checkpoint:
         """Puts moments and the random state back.
 
         Raises:
-            CheckpointError: The optimiser has other parameters than the saved one.
+            CheckpointError: The optimiser has other parameters than the saved one, or the
+                checkpoint is the end of a stage, which has no moments.
         """
-        moments = load_file(self.directory / _OPTIMIZER)
-        state = json.loads((self.directory / _STATE).read_text(encoding="utf-8"))
+        try:
+            moments = load_file(self.directory / _OPTIMIZER)
+            state = json.loads((self.directory / _STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{self.directory} holds no training state to go on from ({error})"
+            ) from error
         parameters = _numbered(optimizer)
         steps: dict[str, int] = state["optimizer_steps"]
-        if set(steps) - {str(n) for n, _ in parameters}:
+        if state["optimizer_shapes"] != [list(p.shape) for _, p in parameters]:
             raise CheckpointError(
                 f"{self.directory} was saved with other trainable parameters; "
                 "resume with the configuration of the run"
@@ -119,13 +128,16 @@ def save_checkpoint(
     staging.mkdir(parents=True)
     save_weights(module, staging / _WEIGHTS)
     steps: dict[str, int] = {}
+    shapes: list[list[int]] = []
     if optimizer is not None:
         steps = _save_moments(optimizer, staging / _OPTIMIZER)
+        shapes = [list(p.shape) for _, p in _numbered(optimizer)]
     files = sorted(p.name for p in staging.iterdir())
     state = {
         "format": FORMAT,
         "position": asdict(position),
         "optimizer_steps": steps,
+        "optimizer_shapes": shapes,
         "torch_rng": _state_to_bytes(torch.get_rng_state()),
         "cuda_rng": _state_to_bytes(torch.cuda.get_rng_state())
         if torch.cuda.is_available()
@@ -165,8 +177,13 @@ def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
     return Checkpoint(directory=directory, position=position)
 
 
-def checkpoints(directory: Path) -> Iterator[Checkpoint]:
-    """The whole checkpoints of a run, the newest first; torn ones are passed over."""
+def checkpoints(directory: Path, *, verify: bool = True) -> Iterator[Checkpoint]:
+    """The whole checkpoints of a run, the newest first; torn ones are passed over.
+
+    Args:
+        directory: Folder of the run's checkpoints.
+        verify: Read every byte of those that are asked for; otherwise only their positions.
+    """
     if not directory.is_dir():
         return
     found = []
@@ -179,14 +196,15 @@ def checkpoints(directory: Path) -> Iterator[Checkpoint]:
     found.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
     for checkpoint in found:
         try:
-            yield open_checkpoint(checkpoint.directory)
+            yield open_checkpoint(checkpoint.directory, verify=verify)
         except CheckpointError:
             continue
 
 
 def prune(directory: Path, *, keep_last: int) -> None:
     """Removes older checkpoints; the end of each stage and the newest few stay."""
-    unfinished = [c for c in checkpoints(directory) if not c.position.finished]
+    # Not verified: that would read all weights again at every save.
+    unfinished = [c for c in checkpoints(directory, verify=False) if not c.position.finished]
     for checkpoint in unfinished[keep_last:]:
         shutil.rmtree(checkpoint.directory, ignore_errors=True)
     for leftover in directory.glob(".staging-*"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,7 @@ class ProbeReport:
     def metrics(self) -> dict[str, float]:
         """Flat numbers for the log, under ``probe/``."""
         numbers = {f"probe/recall@{k}": value for k, value in self.recall.items()}
+        numbers["probe/queries"] = float(len(self.values["utility"]))
         for name in ("utility", "accuracy", "accuracy_without", "p_null", "entropy", "loss"):
             numbers[f"probe/{name}"] = getattr(self, name)
         return numbers
@@ -179,14 +181,14 @@ class CollapseWatch:
     first: float | None = None
     told: bool = False
 
-    def __call__(self, numbers: Mapping[str, float], *, num_queries: int) -> str | None:
+    def __call__(self, numbers: Mapping[str, Any]) -> str | None:
         """A sentence for the user where retrieval has collapsed, else None."""
         recall = numbers.get("probe/recall@5")
         if recall is None:
             return None
         if self.first is None:
             self.first = recall
-        lost = (self.first - recall) * num_queries
+        lost = (self.first - recall) * numbers["probe/queries"]
         if self.told or recall >= self.first / 2 or lost < 10:
             return None
         self.told = True

@@ -8,6 +8,7 @@ since the trainer only ever sees published snapshots.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,7 @@ import torch
 
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
+from openrealm.errors import SnapshotError
 from openrealm.index.mips import ExactIndex
 from openrealm.index.snapshot import Snapshot, generations, prune
 from openrealm.models.embedder import Embedder
@@ -23,6 +25,8 @@ from openrealm.models.inputs import Templates
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key, write_snapshot
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +92,8 @@ class InlineRefresh:
         """A snapshot by the present weights; the newest published one where it is of these."""
         published = generations(self._directory)
         if published:
-            newest = Snapshot.open(self._directory / f"{published[-1]:06d}")
-            if newest.manifest.key == snapshot_key(self._corpus, self._embedder):
+            newest = self._of_present_weights(published[-1])
+            if newest is not None:
                 return newest
         return write_snapshot(
             self._corpus,
@@ -104,6 +108,16 @@ class InlineRefresh:
             autocast=self._autocast,
             progress=self._progress,
         )
+
+    def _of_present_weights(self, generation: int) -> Snapshot | None:
+        try:
+            snapshot = Snapshot.open(self._directory / f"{generation:06d}")
+            if snapshot.manifest.key == snapshot_key(self._corpus, self._embedder):
+                snapshot.verify()
+                return snapshot
+        except SnapshotError as error:
+            logger.warning("%s; doing so", error)
+        return None
 
     def open(self, generation: int) -> Snapshot:
         """A published snapshot, checked against the corpus; its weights may be older ones."""
@@ -121,7 +135,7 @@ class InlineRefresh:
 def go_live(
     snapshot: Snapshot, corpus: ChunkStore, config: RetrievalConfig, *, device: torch.device
 ) -> LiveIndex:
-    """Loads a snapshot for searching: half precision on a GPU, float32 on a CPU."""
+    """Loads a snapshot for searching: in its own precision on a GPU, in float32 on a CPU."""
     vectors = torch.from_numpy(snapshot.read()).to(device)
     index = ExactIndex(vectors if device.type == "cuda" else vectors.float())
     return LiveIndex(

@@ -80,6 +80,11 @@ class MetricsLog:
         if self._listener is not None:
             self._listener(record)
 
+    def records(self) -> Iterator[dict[str, Any]]:
+        """What was written so far."""
+        with open(self._path, encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
     @property
     def size_bytes(self) -> int:
         """Present length of the file."""
@@ -167,6 +172,7 @@ class Trainer:
         if resume is not None:
             first = self._take_up(optimizer, resume)
         else:
+            self.collapse = CollapseWatch()
             # Dropout is a function of seed and stage, whatever this process did before.
             torch.manual_seed(zlib.crc32(f"{self.parts.seed} {stage.name}".encode()))
             if stage.uses_index:
@@ -175,7 +181,11 @@ class Trainer:
             f"stage {stage.name}", total=stage.steps, unit="steps", done=first
         )
         with work as task, _stop_requests() as stop:
-            window = _Window()
+            window = _Window(resume.position.window if resume is not None else None)
+            if first == 0 and stage.uses_index and stage.moves_retriever:
+                # What joint training begins with is the measure of all that it does.
+                self._ask_probe(stage, 0)
+                window.restart()
             for step in range(first, stage.steps):
                 if stage.uses_index and stage.moves_retriever:
                     self._swap(stage, window)
@@ -183,7 +193,7 @@ class Trainer:
                 self.total_step += 1
                 task.advance(1, note=window.note())
                 self._between_steps(stage, step + 1, optimizer, window, stop)
-            saved = self._save(stage, stage.steps, None, finished=True)
+            saved = self._save(stage, stage.steps, None, None)
             if stop.is_set():
                 raise Stopped(
                     f"stopped at the end of stage '{stage.name}'; everything is saved: "
@@ -210,7 +220,7 @@ class Trainer:
             return
         if stop.is_set() or done % self.loop.checkpoint_every == 0:
             with window.paused():
-                self._save(stage, done, optimizer, finished=False)
+                self._save(stage, done, optimizer, window)
         if stop.is_set():
             raise Stopped(
                 f"stopped after step {done} of stage '{stage.name}'; everything is saved: "
@@ -236,6 +246,9 @@ class Trainer:
         if position.generation:
             self._go_live(self.refresh.open(position.generation), step=position.index_step)
         self.log.cut(position.metrics_bytes)
+        for record in self.log.records():
+            if record.get("event") == "probe" and record["stage"] == position.stage:
+                self.collapse(record)
         return position.step
 
     def _go_live(self, snapshot: Snapshot, *, step: int | None = None) -> None:
@@ -304,26 +317,32 @@ class Trainer:
         position = {"stage": stage.name, "step": step, "total_step": self.total_step}
         self.log.write({"event": "probe", **position, **numbers})
         if stage.uses_index and stage.moves_retriever:
-            warning = self.collapse(numbers, num_queries=self.loop.num_probe)
+            warning = self.collapse(numbers)
             if warning:
                 self.progress.say(f"WARNING: {warning}")
                 self.log.write({"event": "warning", **position, "text": warning})
 
     def _save(
-        self, stage: Stage, step: int, optimizer: AdamWeightDecay | None, *, finished: bool
+        self,
+        stage: Stage,
+        step: int,
+        optimizer: AdamWeightDecay | None,
+        window: _Window | None,
     ) -> Checkpoint:
+        """Saves the middle of a stage, or its end: without moments and sums."""
         position = Position(
             stage=stage.name,
             step=step,
             total_step=self.total_step,
-            finished=finished,
+            finished=optimizer is None,
             generation=self.live.generation if self.live is not None else 0,
             index_step=self.live.step if self.live is not None else 0,
             metrics_bytes=self.log.size_bytes,
+            window=window.sums if window is not None else {},
         )
         saved = save_checkpoint(self.checkpoints, self.parts.model, optimizer, position)
         prune(self.checkpoints, keep_last=self.loop.keep_checkpoints)
-        needed = {c.position.generation for c in checkpoints(self.checkpoints)}
+        needed = {c.position.generation for c in checkpoints(self.checkpoints, verify=False)}
         self.refresh.prune(needed | {position.generation})
         return saved
 
@@ -331,15 +350,17 @@ class Trainer:
 class _Window:
     """Sums between two lines of metrics."""
 
-    def __init__(self) -> None:
-        self.refresh_s = 0.0
+    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
+        """Begins with nothing, or with what a checkpoint has kept."""
         self.restart()
+        self.sums.update(sums or {})
 
     def restart(self) -> None:
         """Forgets what was summed."""
         self._started = time.perf_counter()
-        self._results: list[StepResult] = []
-        self.refresh_s = 0.0
+        self.sums: dict[str, float] = {}
+        self._num_tokens = self._num_examples = 0
+        self._retrieval_s = self.refresh_s = 0.0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -350,11 +371,17 @@ class _Window:
 
     def add(self, result: StepResult) -> None:
         """Takes one step in."""
-        self._results.append(result)
+        self._last = result
+        self._num_tokens += result.num_tokens
+        self._num_examples += result.num_examples
+        self._retrieval_s += result.retrieval_s
+        numbers = {"train/loss": float(result.loss), **result.metrics, "steps": 1.0}
+        for name, value in numbers.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
 
     def note(self) -> str:
         """A few words for a progress bar."""
-        last = self._results[-1]
+        last = self._last
         shown = [f"loss {float(last.loss):.2f}"]
         shown += [
             f"{name.split('/')[1]} {value:.2f}"
@@ -365,17 +392,16 @@ class _Window:
 
     def means(self) -> dict[str, float]:
         """Means per step, and rates per second."""
-        results, seconds = self._results, max(time.perf_counter() - self._started, 1e-9)
-        retrieval_s = sum(r.retrieval_s for r in results)
-        means = {"train/loss": sum(float(r.loss) for r in results) / len(results)}
-        for name in results[0].metrics:
-            means[name] = sum(r.metrics[name] for r in results) / len(results)
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        steps = self.sums["steps"]
+        means = {name: total / steps for name, total in self.sums.items() if name != "steps"}
+        reading_s = max(seconds - self._retrieval_s - self.refresh_s, 0.0)
         return means | {
-            "speed/tokens_per_second": round(sum(r.num_tokens for r in results) / seconds, 1),
-            "speed/examples_per_second": round(sum(r.num_examples for r in results) / seconds, 2),
-            "seconds/retrieval": round(retrieval_s, 4),
+            "speed/tokens_per_second": round(self._num_tokens / seconds, 1),
+            "speed/examples_per_second": round(self._num_examples / seconds, 2),
+            "seconds/retrieval": round(self._retrieval_s, 4),
             "seconds/refresh": round(self.refresh_s, 4),
-            "seconds/reading": round(max(seconds - retrieval_s - self.refresh_s, 0.0), 4),
+            "seconds/reading": round(reading_s, 4),
         }
 
 
