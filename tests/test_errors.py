@@ -23,5 +23,5 @@ def test_the_root_is_no_builtin_error_that_a_bug_could_raise() -> None:
 
 
 def test_the_drawn_tree_names_every_exception_and_no_other() -> None:
-    drawn = set(re.findall(r"\b\w+Error\b", errors.__doc__ or ""))
+    drawn = set(re.findall(r"^ +(?:[├└]── )?(\w+)(?: {2,}|$)", errors.__doc__ or "", re.MULTILINE))
     assert drawn == set(_exceptions())

@@ -187,6 +187,24 @@ def test_documents_are_judged_at_the_rank_of_their_first_chunk(world: World) -> 
     assert values["nDCG@10"].tolist() == pytest.approx([1.0, 1 / math.log2(rank + 1)])
 
 
+def test_places_without_a_chunk_are_no_document_and_hold_no_answer(world: World) -> None:
+    """A lexical ranking ends where no more chunks share a word with the query."""
+    pytest.importorskip("ir_measures")
+    assert world.store.chunk(0).document_id == "city-Aldera"
+    assert world.store.chunk(47).document_id == "year-1866"
+    rows = np.array([[0, -1, -1]])
+    query = HeldOutQuery(id="1", text="", answers=("Lorient", "Aldera"))
+    assert relevance(world.store, [query], rows).tolist() == [[True, False, False]]
+    judgments = Judgments(
+        queries={"a": "q", "b": "p"}, qrels={"a": {"city-Aldera": 1}, "b": {"year-1866": 1}}
+    )
+
+    def ranker(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
+        return np.repeat(rows, len(texts), axis=0)
+
+    assert beir_values(world.store, judgments, ranker)["RR"].tolist() == [1.0, 0.0]
+
+
 # Answers ------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,9 @@ import torch
 from tiny import World
 
 from openrealm.errors import SnapshotError
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
 from openrealm.models.realm import Realm
+from openrealm.progress import SilentTask
 from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import (
     batches_by_length,
@@ -120,6 +121,36 @@ def test_an_embedding_that_was_killed_goes_on_after_its_last_whole_shard(
     found = snapshot(world, model, tmp_path / "torn").read()
     assert embedded == [*range(20), -1, *range(20, 48)]
     np.testing.assert_array_equal(found, whole)
+
+
+class Counting(SilentTask):
+    """A task that remembers how far it was and how far it came."""
+
+    def __init__(self) -> None:
+        self.total, self.done = 0, 0
+
+    def task(self, label: str, *, total: int | None, unit: str = "", done: int = 0) -> Counting:
+        self.total, self.done = total or 0, done
+        return self
+
+    def say(self, text: str) -> None:
+        """Says nothing."""
+
+    def advance(self, amount: int = 1, *, note: str = "") -> None:
+        self.done += amount
+
+
+def test_progress_counts_what_lies_behind_already(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    key = snapshot_key(world.store, model.embedder)
+    writer = SnapshotWriter(
+        tmp_path, generation=1, step=3, chunks=48, dim=8, key=key, shard_rows=10
+    )
+    writer.write(1, np.zeros((10, 8), dtype=np.float32))
+    progress = Counting()
+    snapshot(world, model, tmp_path, progress=progress)
+    assert (progress.total, progress.done) == (48, 48)
 
 
 def test_an_embedder_that_has_diverged_is_told_before_its_vectors_are_searched(

@@ -15,7 +15,7 @@ from openrealm.errors import SnapshotError
 from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
-from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.embedding import embed_rows, write_snapshot
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.refresh import InlineRefresh, LiveIndex, Refresh, RefreshConfig, go_live
 
@@ -140,3 +140,21 @@ def test_the_live_index_searches_the_vectors_of_its_snapshot(world: World, tmp_p
     own = (live.index.chunk_emb @ live.index.chunk_emb[7]).argmax()
     assert hits.rows.tolist() == [[int(own)]]
     assert live.retriever.index is live.index
+
+
+def test_on_a_cpu_half_precision_on_disk_is_searched_in_single(
+    world: World, tmp_path: Path
+) -> None:
+    model = world.model(lively=True)
+    snapshot = write_snapshot(
+        world.store,
+        model.embedder,
+        world.templates,
+        tmp_path,
+        generation=1,
+        step=0,
+        dtype="float16",
+    )
+    live = go_live(snapshot, world.store, RetrievalConfig(), device=torch.device("cpu"))
+    assert live.index.chunk_emb.dtype == torch.float32
+    np.testing.assert_array_equal(live.index.chunk_emb.numpy(), snapshot.read())

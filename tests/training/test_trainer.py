@@ -551,7 +551,7 @@ def test_a_stage_that_leaves_the_retriever_alone_is_not_watched(
     world: World, tmp_path: Path
 ) -> None:
     model = world.model()
-    trainer = falling(world, model, tmp_path, [0.8] + [0.1] * 6)
+    trainer = falling(world, model, tmp_path, [0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1])
     trainer.run(make_stage("warmup", world, model))
     assert not [r for r in lines(tmp_path) if r.get("event") == "warning"]
 

@@ -58,7 +58,7 @@ def ingest(
     log = ProblemLog(_refuse if strict else None)
     settings = resolve(preset=preset, config=config, assignments=assignments)
     chosen = preset is not None or config is not None or bool(assignments)
-    exists = place.corpus.is_dir()
+    exists = ChunkStore.exists(place.corpus)
     if rechunk:
         return _rechunk(place, settings, log, progress)
     if exists and chosen:
