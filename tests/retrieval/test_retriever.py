@@ -120,6 +120,15 @@ def test_how_near_a_duplicate_may_be_is_a_setting(repeated: ChunkStore) -> None:
     assert loose == [[1, 2, 3]]  # above 1: only the own row is kept from it
 
 
+def test_at_a_threshold_of_one_only_whole_quotations_and_copies_are_passed_over(
+    repeated: ChunkStore,
+) -> None:
+    quoted, whole = origin_of(repeated, 0, FACT), origin_of(repeated, 0)
+    exact = RetrievalConfig(near_duplicate=1.0)
+    found = [[TrivialTest(repeated, o, exact)(row) for row in range(6)] for o in (quoted, whole)]
+    assert found == [[True, True, True, True, False, False], [True, True] + [False] * 4]
+
+
 def test_a_query_still_gets_all_its_candidates_when_many_are_trivial(
     world: World, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ def relevance_scores(
 def log_p_z_given_x(
     scores: Float[Tensor, "batch k"], candidate_mask: Bool[Tensor, "batch k"]
 ) -> Float[Tensor, "batch k"]:
-    """log p(z|x) = log softmax of f(x,z) over the candidates  (equation 2, over the top k).
+    """log p(z|x) = log softmax of f(x,z) over the candidates  (section 3.2, over the top k).
 
     Slots that hold no candidate get the lowest finite number, which vanishes in any sum.
     """
@@ -99,7 +99,7 @@ def score_gradient(
 def retrieval_utility(
     log_p_y: Float[Tensor, "batch masks"], log_p_y_given_z: Float[Tensor, "batch k masks"]
 ) -> Float[Tensor, "batch masks"]:
-    """log p(y_j|x) - log p(y_j|null,x): what retrieval is worth, in nats  (section 4.5).
+    """log p(y_j|x) - log p(y_j|null,x): what retrieval is worth, in nats  (appendix D).
 
     The form of realm/model.py, with the marginal in the place of one chunk's likelihood.
     """

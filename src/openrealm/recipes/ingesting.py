@@ -59,6 +59,10 @@ def ingest(
     settings = resolve(preset=preset, config=config, assignments=assignments)
     chosen = preset is not None or config is not None or bool(assignments)
     exists = ChunkStore.exists(place.corpus)
+    if rechunk and not chosen:
+        raise ConfigError(
+            "--rechunk cuts all documents anew; say how: --preset NAME or --set corpus.KEY=VALUE"
+        )
     if rechunk:
         return _rechunk(place, settings, log, progress)
     if exists and chosen:

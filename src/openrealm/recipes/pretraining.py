@@ -229,9 +229,11 @@ class _Session:
 
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
-        found = next(checkpoints(self._run.checkpoints), None)
         trainer = self._trainer()
         names = [name for name in self._settings.stages if getattr(self._settings, name).steps]
+        # A run that has been fine-tuned since is at the end of its pre-training.
+        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in names)
+        found = next(mine, None)
         done = 0
         if found is None:
             trainer.log.cut(0)

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class RefreshConfig:
     """When and how the corpus is embedded again."""
 
-    every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.3")
+    every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.5")
     dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
     batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
     shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
