@@ -269,6 +269,8 @@ def test_a_retriever_that_loses_the_answers_is_told_loudly_and_once() -> None:
 def test_a_few_queries_lost_are_no_collapse() -> None:
     watch = CollapseWatch()
     assert [watch(numbers(recall, queries=12)) for recall in (0.5, 0.0)] == [None, None]
+    ten = CollapseWatch()
+    assert [ten(numbers(recall, queries=20)) is None for recall in (0.75, 0.25)] == [True, False]
 
 
 def test_without_a_recall_there_is_nothing_to_watch() -> None:
