@@ -207,6 +207,18 @@ def test_questions_asked_together_get_the_answers_they_get_alone(answerer: Answe
         )
 
 
+def test_a_question_too_long_is_cut_and_its_answers_stay_in_place(
+    world: World, answerer: Answerer
+) -> None:
+    words = "what is the old town that lies on the river called Velle in the country of Ostmark"
+    long = f"{words} {words}"
+    cut = world.tokenizer.decode(world.ids(long)[: world.templates.query_tokens - 2])
+    [found], [wanted] = answerer.ask([long], read=5), answerer.ask([cut], read=5)
+    assert [(a.text, a.evidence) for a in found.answers] == [
+        (a.text, a.evidence) for a in wanted.answers
+    ]
+
+
 def test_asking_does_not_leave_dropout_on(world: World) -> None:
     model = world.model(dropout=0.5)
     model.train()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,7 +135,8 @@ def test_the_newest_whole_checkpoint_is_found_although_later_ones_are_torn(
     (tmp_path / "realm-000008" / "state.json").write_text('{"format": 1,', encoding="utf-8")
     cut = tmp_path / "realm-000006" / "optimizer.safetensors"
     cut.write_bytes(cut.read_bytes()[:50])
-    (tmp_path / ".staging-realm-000014").mkdir()
+    # One that died before its last step, the renaming.
+    shutil.copytree(tmp_path / "realm-000004", tmp_path / ".staging-realm-000014")
     (tmp_path / "notes.txt").write_text("", encoding="utf-8")
     assert [c.position.step for c in checkpoints(tmp_path)] == [4, 2]
     assert [c.position.step for c in checkpoints(tmp_path, verify=False)][:2] == [12, 10]
