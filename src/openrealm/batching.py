@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import ClozePair, CopyDrill, MaskedQuery, MaskedText
+from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, device_of
@@ -88,15 +88,6 @@ def origins(
         )
         for query in queries
     ]
-
-
-def drill_inputs(
-    drills: Sequence[CopyDrill], templates: Templates
-) -> tuple[Inputs, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Joint inputs of copy drills with positions, targets and which are real ``(batch, masks)``."""
-    joint = templates.joint([d.masked_ids for d in drills], [d.body_ids for d in drills])
-    positions, targets, real = _padded_masks(drills)
-    return joint, positions + 1, targets, real
 
 
 def cloze_inputs(
@@ -182,7 +173,7 @@ def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:
 
 
 def _padded_masks(
-    queries: Sequence[MaskedQuery | MaskedText | CopyDrill],
+    queries: Sequence[MaskedQuery | MaskedText],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     width = max(len(query.positions) for query in queries)
     positions = np.zeros((len(queries), width), dtype=np.int64)

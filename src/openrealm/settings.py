@@ -19,7 +19,6 @@ from openrealm.models.pretrained import ModelConfig
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig
 from openrealm.training.objectives import (
-    DrillConfig,
     IctConfig,
     JointConfig,
     MlmConfig,
@@ -68,7 +67,6 @@ class Settings:
     model: ModelConfig = section(ModelConfig, "Shape of the model.")
     retrieval: RetrievalConfig = section(RetrievalConfig, "How candidates are chosen.")
     mlm: MlmConfig = section(MlmConfig, "Stage mlm: plain masked LM.")
-    drill: DrillConfig = section(DrillConfig, "Stage drill: the reader learns to copy.")
     ict: IctConfig = section(IctConfig, "Stage ict: inverse cloze.")
     warmup: WarmupConfig = section(WarmupConfig, "Stage warmup: the reader learns to use chunks.")
     realm: JointConfig = section(JointConfig, "Stage realm: joint training.")
@@ -78,7 +76,7 @@ class Settings:
     loop: LoopConfig = section(LoopConfig, "What happens beside the steps.")
 
 
-STAGES = ("mlm", "drill", "ict", "warmup", "realm")
+STAGES = ("mlm", "ict", "warmup", "realm")
 
 # Values over the defaults; the defaults are the paper's and the released code's.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -110,29 +108,50 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "tiny": {
         "start": "scratch",
-        "stages": ["drill", "ict", "warmup", "realm"],
+        "stages": ["ict", "warmup", "realm"],
         "corpus": {"tokenizer": "train", "vocab_size": 8192, "chunking": {"chunk_tokens": 64}},
         "salient": {"terms": "never"},
         "model": {
             "query_tokens": 40,
             "bert": {
+                "layers": 2,
+                "hidden": 128,
+                "heads": 4,
+                "intermediate": 512,
+                "max_positions": 128,
+                "dropout": 0.0,
+                "initialization": "copying",
+            },
+            "own_reader": True,
+            "reader": {
                 "layers": 4,
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
                 "max_positions": 128,
                 "dropout": 0.0,
-                "initialization": "matching",
+                "initialization": "copying",
             },
             # The mean of all tokens finds names long before a trained [CLS] does.
-            "embedder": {"dim": 128, "pooling": "mean"},
+            "embedder": {
+                "pooling": "mean",
+                "projection": "none",
+                "normalize": True,
+                "score_scale": 30.0,
+            },
             "span_head": {"hidden": 64},
         },
-        "retrieval": {"k": 4},
-        "drill": {"steps": 600, "batch_size": 32, "lr": 2e-3},
-        "ict": {"steps": 60, "batch_size": 64, "lr": 5e-4},
-        "warmup": {"steps": 500, "batch_size": 32, "lr": 1e-3, "k": 2, "own_chunk": 0.7},
-        "realm": {"steps": 200, "batch_size": 32, "lr": 5e-4, "lr_retriever": 2e-4},
+        "retrieval": {"k": 5},
+        "ict": {"steps": 40, "batch_size": 64, "lr": 5e-4},
+        "warmup": {
+            "steps": 150,
+            "batch_size": 64,
+            "lr": 2e-3,
+            "k": 2,
+            "own_chunk": 0.1,
+            "candidates": "lexical",
+        },
+        "realm": {"steps": 250, "batch_size": 32, "lr": 1e-3, "lr_retriever": 5e-4},
         "refresh": {"every": 50},
         "qa": {"steps": 150, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},
         "optim": {"bias_correction": True},
@@ -199,14 +218,33 @@ def checked(settings: Settings) -> Settings:
     for stage in settings.stages:
         if stage not in STAGES:
             raise ConfigError(f"stages holds '{stage}', which is not one of: {', '.join(STAGES)}")
-    joint = settings.model.query_tokens + settings.corpus.chunking.chunk_tokens - 1
-    if joint > settings.model.bert.max_positions:
+    model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
+    _require_positions(
+        model.reader_bert.max_positions,
+        model.query_tokens + chunk_tokens - 1,
+        name="model.reader" if model.own_reader else "model.bert",
+        what=f"a query of {model.query_tokens} and a chunk of {chunk_tokens} tokens make",
+    )
+    _require_positions(
+        model.bert.max_positions,
+        max(model.query_tokens, chunk_tokens),
+        name="model.bert",
+        what="the longer of query and chunk has",
+    )
+    if model.own_reader and "mlm" in settings.stages and settings.mlm.steps and settings.mlm.share:
         raise ConfigError(
-            f"a query of {settings.model.query_tokens} and a chunk of "
-            f"{settings.corpus.chunking.chunk_tokens} tokens make {joint}, more than "
-            f"model.bert.max_positions = {settings.model.bert.max_positions}; lower one of them"
+            "mlm.share gives the towers the reader's BERT, but model.own_reader is true; "
+            "set mlm.share=false"
         )
     return settings
+
+
+def _require_positions(has: int, needs: int, *, name: str, what: str) -> None:
+    if needs > has:
+        raise ConfigError(
+            f"{what} {needs} tokens, more than {name}.max_positions = {has}; "
+            "lower model.query_tokens or corpus.chunking.chunk_tokens"
+        )
 
 
 def settings_text(settings: Settings) -> str:

@@ -14,7 +14,6 @@ from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import (
     ClozePairs,
-    CopyDrills,
     MaskedQueries,
     MaskedQuery,
     MaskedTexts,
@@ -318,55 +317,6 @@ def test_a_store_made_with_another_tokenizer_is_refused(world: World, tmp_path: 
 
     with pytest.raises(CorpusError, match="made with another tokenizer"):
         sentence_ranges(Other, 0)  # type: ignore[arg-type]
-
-
-# Copy drill ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("query_tokens", "chunk_tokens"), [(24, 32), (8, 16), (96, 288)])
-def test_a_drill_is_a_masked_run_of_the_sequence_beside_it(
-    world: World, query_tokens: int, chunk_tokens: int
-) -> None:
-    drills = CopyDrills(
-        world.tokenizer, seed=SEED, query_tokens=query_tokens, chunk_tokens=chunk_tokens
-    )
-    mask = world.tokenizer.mask_id
-    special = {world.tokenizer.inner.token_to_id(t) for t in SPECIAL_TOKENS}
-    for drill in drills.batch(0, 200):
-        assert 4 <= len(drill.masked_ids) <= query_tokens - 2
-        assert len(drill.body_ids) <= chunk_tokens - 3
-        np.testing.assert_array_equal(
-            np.flatnonzero(drill.masked_ids == mask), np.sort(drill.positions)
-        )
-        assert len(drill.positions) >= 1
-        whole = drill.masked_ids.copy()
-        whole[drill.positions] = drill.targets
-        size = len(whole)
-        windows = np.lib.stride_tricks.sliding_window_view(drill.body_ids, size)
-        assert (windows == whole).all(axis=1).any()
-        assert not special & set(drill.body_ids.tolist())
-
-
-def test_every_token_is_as_likely_a_target_as_any_other(world: World) -> None:
-    drills = CopyDrills(world.tokenizer, seed=SEED, query_tokens=24, chunk_tokens=32)
-    targets = np.concatenate([d.targets for d in drills.batch(0, 6000)])
-    counts = np.bincount(targets, minlength=world.tokenizer.vocab_size)
-    plain = counts[len(SPECIAL_TOKENS) :]
-    expected = len(targets) / len(plain)
-    assert abs(plain - expected).max() < 6 * np.sqrt(expected)
-
-
-def test_drills_are_a_function_of_seed_and_step(world: World) -> None:
-    def drills(seed: int) -> CopyDrills:
-        return CopyDrills(world.tokenizer, seed=seed, query_tokens=24, chunk_tokens=32)
-
-    whole = [d for step in range(6) for d in drills(1).batch(step, 4)]
-    again = drills(1).batch(1, 12)
-    for left, right in zip(whole[12:], again, strict=True):
-        np.testing.assert_array_equal(left.masked_ids, right.masked_ids)
-        np.testing.assert_array_equal(left.body_ids, right.body_ids)
-    other = drills(2).batch(0, 1)[0]
-    assert not np.array_equal(other.body_ids, whole[0].body_ids)
 
 
 # Plain masked LM ----------------------------------------------------------------------------------

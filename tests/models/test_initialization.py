@@ -1,100 +1,143 @@
-"""Tests of first weights from which matching and copying are a short way."""
+"""Tests of first weights with which a reader copies, and towers compare words."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from tiny import model_config
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 
-from openrealm.models.initialization import sinusoids
-from openrealm.models.pretrained import ModelConfig, build_model, fingerprint
-from openrealm.models.realm import Realm
+from openrealm.errors import ConfigError
+from openrealm.models.initialization import (
+    initialize_copying,
+    initialize_word_matching,
+    shift,
+    waves,
+)
+from openrealm.models.pretrained import BertShape, ModelConfig, Started, fingerprint, start_model
 
-VOCAB = 300
-
-
-def matching(*, shared: bool = True, layers: int = 1) -> ModelConfig:
-    config = model_config(shared=shared)
-    bert = replace(
-        config.bert,
-        initialization="matching",
-        hidden=64,
-        heads=4,
-        intermediate=64,
-        layers=layers,
-    )
-    return replace(config, bert=bert)
+VOCAB, MASK, SEP = 500, 4, 3
+SHAPE = BertShape(
+    layers=3, hidden=128, heads=4, intermediate=64, max_positions=80, initialization="copying"
+)
 
 
-def build(config: ModelConfig, seed: int = 0) -> Realm:
-    return build_model(config, vocab_size=VOCAB, pad_id=0, seed=seed).eval()
+def copying_config(*, shared: bool = True) -> ModelConfig:
+    return replace(model_config(shared=shared), bert=SHAPE)
 
 
-def test_positions_are_sines_and_cosines_of_growing_wavelengths() -> None:
-    found = sinusoids(5, 6).numpy()
-    for place in range(5):
-        for pair in range(3):
-            angle = place / 1000.0 ** (2 * pair / 6)
-            assert found[place, 2 * pair] == pytest.approx(np.sin(angle), abs=1e-6)
-            assert found[place, 2 * pair + 1] == pytest.approx(np.cos(angle), abs=1e-6)
-    assert sinusoids(3, 5).shape == (3, 5)
+def start(config: ModelConfig, seed: int = 0) -> Started:
+    return start_model("scratch", config, vocab_size=VOCAB, pad_id=0, mask_id=MASK, seed=seed)
 
 
-def test_a_shift_of_positions_is_the_same_rotation_everywhere() -> None:
-    waves = sinusoids(40, 8)
-    dots = waves[:-1] @ waves[1:].T
-    torch.testing.assert_close(dots.diagonal(), dots[0, 0].expand(39), rtol=1e-4, atol=1e-4)
+def plain(**shape: int) -> BertForMaskedLM:
+    names = {
+        "num_hidden_layers": 3,
+        "hidden_size": 128,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 80,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    torch.manual_seed(0)
+    return BertForMaskedLM(BertConfig(vocab_size=VOCAB, pad_token_id=0, **(names | shape))).eval()
 
 
-def test_tokens_attend_to_tokens_like_themselves() -> None:
-    layer = build(matching()).reader.masked_lm.bert.encoder.layer[0].attention.self
-    torch.testing.assert_close(layer.query.weight, layer.key.weight)
-    tokens = torch.nn.functional.normalize(torch.randn(30, 64), dim=1) * 8
-    scores = (layer.query(tokens) @ layer.key(tokens).T).detach()
-    assert scores.argmax(dim=1).tolist() == list(range(30))
+def part_copied(model: BertForMaskedLM, *, num: int = 200) -> float:
+    """How often a masked token of a run is told from a random sequence that holds the run."""
+    draw = torch.Generator().manual_seed(1)
+    right = 0
+    for _ in range(num):
+        body = torch.randperm(VOCAB - 10, generator=draw)[:40] + 10
+        first = int(torch.randint(0, 40 - 9, (), generator=draw))
+        query = body[first : first + 9].clone()
+        query[4] = MASK
+        ids = torch.cat([torch.tensor([2]), query, torch.tensor([SEP]), body, torch.tensor([SEP])])
+        segments = (torch.arange(len(ids)) > 10).long()
+        with torch.no_grad():
+            logits = model(input_ids=ids[None], token_type_ids=segments[None]).logits[0, 5]
+        right += int(logits.argmax()) == int(body[first + 4])
+    return right / num
 
 
-def test_values_pass_through_unchanged() -> None:
-    attention = build(matching()).reader.masked_lm.bert.encoder.layer[0].attention
-    tokens = torch.randn(7, 64)
-    passed = attention.output.dense(attention.self.value(tokens))
-    torch.testing.assert_close(passed, tokens, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("shape", [{}, {"hidden_size": 192, "num_attention_heads": 6}])
+def test_a_masked_token_is_copied_from_where_its_neighbours_stand(shape: dict[str, int]) -> None:
+    model = plain(**shape)
+    assert part_copied(model) < 0.05
+    initialize_copying(model, mask_id=MASK)
+    assert part_copied(model) > 0.9
 
 
-def test_the_head_begins_as_the_identity_before_the_tied_output() -> None:
-    masked_lm = build(matching()).reader.masked_lm
-    assert torch.equal(masked_lm.cls.predictions.transform.dense.weight, torch.eye(64))
+def test_a_shift_turns_the_waves_of_every_position_into_those_further_on() -> None:
+    frequencies = torch.tensor([0.3, 1.1, 2.9])
+    table = waves(12, frequencies)
+    assert table.shape == (12, 6)
+    for offset in (-2, -1, 1, 2):
+        turned = table @ shift(frequencies, offset).T
+        inside = slice(max(0, -offset), 12 - max(0, offset))
+        further = table[inside.start + offset : inside.stop + offset]
+        torch.testing.assert_close(turned[inside], further)
+
+
+def test_output_embeddings_stay_tied_and_the_mask_has_no_word() -> None:
+    masked_lm = start(copying_config()).model.reader.masked_lm
     words = masked_lm.bert.embeddings.word_embeddings.weight
     assert masked_lm.cls.predictions.decoder.weight is words
-    assert words.std().item() == pytest.approx(0.1, rel=1e-3)
+    assert not words[MASK].any() and words[MASK + 1].any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"num_hidden_layers": 1}, "1 layers"),
+        ({"num_attention_heads": 2}, "2 heads of 64"),
+        ({"hidden_size": 24}, "4 heads of 6"),
+    ],
+)
+def test_a_model_too_small_for_the_circuit_is_refused(shape: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"needs at least 2 layers and 4 heads.*{said}"):
+        initialize_copying(plain(**shape), mask_id=MASK)
+
+
+def test_texts_that_share_words_have_mean_states_alike() -> None:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=VOCAB, hidden_size=64, num_hidden_layers=2, num_attention_heads=4
+    )
+    bert = BertModel(config, add_pooling_layer=False).eval()
+    initialize_word_matching(bert)
+    draw = torch.Generator().manual_seed(1)
+    texts = torch.randint(10, VOCAB, (20, 12), generator=draw)
+    # The same words in another order, but for two.
+    others = torch.cat([texts[:, torch.randperm(10, generator=draw)], texts[:, 10:] + 1], dim=1)
+    with torch.no_grad():
+        left, right = (bert(input_ids=t % VOCAB).last_hidden_state.mean(1) for t in (texts, others))
+    assert (left @ right.T).argmax(dim=1).tolist() == list(range(20))
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_these_weights_too_depend_on_the_seed_alone(shared: bool) -> None:
-    config = matching(shared=shared)
+    config = copying_config(shared=shared)
     # Kept alive, so that every one lies elsewhere in memory.
-    models = [build(config, seed=1) for _ in range(8)]
+    models = [start(config, seed=1).model for _ in range(4)]
     assert len({fingerprint(model) for model in models}) == 1
-    assert fingerprint(build(config, seed=2)) != fingerprint(models[0])
+    assert fingerprint(start(config, seed=2).model) != fingerprint(models[0])
 
 
-def test_both_towers_and_the_reader_get_them() -> None:
-    model = build(matching(shared=False))
-    berts = [
-        model.embedder.chunk_tower.bert,
-        model.embedder.query_tower.bert,
-        model.reader.masked_lm.bert,
-    ]
-    for bert in berts:
-        layer = bert.encoder.layer[0].attention.self
-        assert torch.equal(layer.query.weight, layer.key.weight)
-    first, second = (b.encoder.layer[0].attention.self.query.weight for b in berts[:2])
-    assert not torch.equal(first, second)
+def test_a_reader_of_its_own_shape_copies_beside_towers_of_another() -> None:
+    config = replace(
+        copying_config(), bert=BertShape(layers=1, hidden=32, heads=2), own_reader=True
+    )
+    model = start(replace(config, reader=SHAPE)).model
+    assert part_copied(model.reader.masked_lm.eval(), num=50) > 0.9
+    assert model.embedder.chunk_tower.bert.config.hidden_size == 32
 
 
 def test_berts_own_weights_are_the_default() -> None:
-    layer = build(model_config()).reader.masked_lm.bert.encoder.layer[0].attention.self
-    assert not torch.equal(layer.query.weight, layer.key.weight)
+    shape = replace(SHAPE, initialization="normal")
+    model = start(replace(model_config(), bert=shape)).model
+    assert part_copied(model.reader.masked_lm.eval(), num=50) < 0.05

@@ -42,7 +42,7 @@ BERT = BertConfig(
 
 def start(source: str | Path, config: ModelConfig | None = None, *, vocab_size: int = VOCAB):  # type: ignore[no-untyped-def]
     return start_model(
-        str(source), config or model_config(), vocab_size=vocab_size, pad_id=0, seed=0
+        str(source), config or model_config(), vocab_size=vocab_size, pad_id=0, mask_id=4, seed=0
     )
 
 
@@ -98,6 +98,18 @@ def test_both_towers_and_the_reader_begin_from_the_masked_lm_of_a_directory(
     assert_same(model.reader.masked_lm, original)
     assert_same(model.embedder.chunk_tower.bert, original.bert)
     assert_same(model.embedder.query_tower.bert, original.bert)
+
+
+def test_a_reader_of_its_own_does_not_begin_from_the_start(
+    masked_lm: tuple[Path, BertForMaskedLM],
+) -> None:
+    path, original = masked_lm
+    own = replace(model_config(), own_reader=True, reader=model_config().bert)
+    started = start(path, own)
+    assert not started.has_masked_lm_head
+    assert started.config.reader == own.reader and started.config.bert.hidden == 24
+    assert_same(started.model.embedder.chunk_tower.bert, original.bert, but="pooler")
+    assert started.model.reader.masked_lm.config.hidden_size == own.reader.hidden
 
 
 def test_an_encoder_without_a_head_gives_its_body_and_its_pooler(

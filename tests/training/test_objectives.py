@@ -12,14 +12,13 @@ from tiny import NameTagger, World, make_store
 
 from openrealm.batching import origins, query_inputs
 from openrealm.corpus.documents import Document
-from openrealm.data.pretraining import ClozePairs, CopyDrills, MaskedQueries, MaskedTexts, SpanTable
+from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedTexts, SpanTable
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
+from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
 from openrealm.training.objectives import (
-    DrillConfig,
-    DrillStage,
     IctConfig,
     IctStage,
     JointConfig,
@@ -72,24 +71,6 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, mo
     assert result.metrics["mlm/accuracy"] == pytest.approx(float(np.mean(right)))
     assert result.num_examples == 4
     assert result.num_tokens == sum(len(t.masked_ids) + 2 for t in texts)
-
-
-def test_the_copy_drill_is_the_mean_cross_entropy_beside_the_sequence(
-    world: World, model: Realm
-) -> None:
-    stage = DrillStage(world.parts(model, seed=7), DrillConfig(steps=5, batch_size=4))
-    drills = CopyDrills(world.tokenizer, seed=7, query_tokens=24, chunk_tokens=32).batch(2, 4)
-    losses, right = [], []
-    for drill in drills:
-        log_p = masked_logits(world, model, drill.masked_ids, drill.body_ids)
-        for place, target in zip(drill.positions, drill.targets, strict=True):
-            losses.append(-log_p[place + 1, target].item())
-            right.append(int(log_p[place + 1].argmax()) == target)
-    result = stage.step(2, None)
-    assert result.loss.item() == pytest.approx(float(np.mean(losses)), rel=1e-4)
-    assert result.metrics["drill/accuracy"] == pytest.approx(float(np.mean(right)))
-    assert result.num_examples == 4
-    assert result.num_tokens == sum(len(d.masked_ids) + len(d.body_ids) + 3 for d in drills)
 
 
 def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(world: World, model: Realm) -> None:
@@ -329,20 +310,47 @@ def test_training_texts_that_are_not_the_corpus_have_no_own_chunk_in_it(
     assert not any(row in line for row, line in zip(rows, found.tolist(), strict=True))
 
 
+def test_candidates_by_words_in_common_replace_those_of_the_retriever(
+    world: World, model: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = objectives.masked_batch
+
+    def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
+        seen.append((queries, found.copy()))
+        return original(queries, found, *rest, **options)
+
+    monkeypatch.setattr(objectives, "masked_batch", spy)
+    bm25 = BM25.build(world.store)
+    lexical = LexicalRetriever(world.store, bm25, RetrievalConfig())
+    config = WarmupConfig(batch_size=12, k=4, own_chunk=0.0, candidates="lexical")
+    stage = WarmupStage(world.parts(model), config, world.queries(), lexical=lexical)
+    stage.step(0, world.live(model))
+    [(queries, found)] = seen
+    assert found.shape == (12, 3)
+    for query, rows in zip(queries, found.tolist(), strict=True):
+        assert query.row not in rows
+        words = world.tokenizer.decode(
+            query.masked_ids[query.masked_ids != world.tokenizer.mask_id]
+        )
+        ranked = bm25.search([words], len(world.store))[1][0].tolist()
+        # In the order of the ranking; only trivial rows are missing from it.
+        assert [row for row in ranked if row in rows] == rows
+
+
 def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
     parts, queries = world.parts(model), world.queries()
     stages: list[Stage] = [
         MlmStage(parts, MlmConfig()),
-        DrillStage(parts, DrillConfig()),
         IctStage(parts, IctConfig()),
         WarmupStage(parts, WarmupConfig(), queries),
         JointStage(parts, JointConfig(), queries, k=4),
     ]
-    assert [s.name for s in stages] == ["mlm", "drill", "ict", "warmup", "realm"]
+    assert [s.name for s in stages] == ["mlm", "ict", "warmup", "realm"]
     assert all(isinstance(stage, Stage) for stage in stages)
-    assert [s.uses_index for s in stages] == [False, False, False, True, True]
-    assert [s.moves_retriever for s in stages] == [False, False, True, False, True]
-    rates = dict(zip(["reader", "retriever"], [r for _, r in stages[4].trained()], strict=True))
+    assert [s.uses_index for s in stages] == [False, False, True, True]
+    assert [s.moves_retriever for s in stages] == [False, True, False, True]
+    rates = dict(zip(["reader", "retriever"], [r for _, r in stages[3].trained()], strict=True))
     assert rates == {"reader": 3e-5, "retriever": 3e-5}
 
 

@@ -27,8 +27,6 @@ from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.fine_tuning import QaConfig, QaStage
 from openrealm.training.objectives import (
-    DrillConfig,
-    DrillStage,
     IctConfig,
     IctStage,
     JointConfig,
@@ -59,8 +57,6 @@ def make_stage(name: str, world: World, model: Realm) -> Stage:
     parts, queries = world.parts(model), world.queries()
     if name == "mlm":
         return MlmStage(parts, MlmConfig(steps=STEPS, batch_size=3, lr=1e-3))
-    if name == "drill":
-        return DrillStage(parts, DrillConfig(steps=STEPS, batch_size=3, lr=1e-3))
     if name == "ict":
         return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
     if name == "warmup":
@@ -176,7 +172,7 @@ def assert_same_weights(left: nn.Module, right: nn.Module) -> None:
     assert different == []
 
 
-@pytest.mark.parametrize("name", ["mlm", "drill", "ict", "warmup", "realm", "qa"])
+@pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "qa"])
 @pytest.mark.parametrize("dies_at", [1, 5])
 def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     world: World, tmp_path: Path, name: str, dies_at: int
@@ -264,7 +260,7 @@ def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stoppe
 
 def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_path: Path) -> None:
     moved = {}
-    for name in ("mlm", "drill", "ict", "warmup", "realm", "qa"):
+    for name in ("mlm", "ict", "warmup", "realm", "qa"):
         model = world.model()
         stage = make_stage(name, world, model)
         before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -275,7 +271,7 @@ def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_p
         parts.add("reader.span_head")
         moved[name] = {part for part in parts if any(k.startswith(part) for k in changed)}
     towers = {"embedder.chunk_tower", "embedder.query_tower"}
-    assert moved["mlm"] == moved["drill"] == {"reader.masked_lm"}
+    assert moved["mlm"] == {"reader.masked_lm"}
     assert moved["ict"] == towers
     assert moved["warmup"] == {"reader.masked_lm"}
     assert moved["realm"] == {"reader.masked_lm", *towers}

@@ -198,55 +198,6 @@ class MaskedQueries:
 
 
 @dataclass(frozen=True)
-class CopyDrill:
-    """A masked run of random tokens and the longer sequence that it was cut from."""
-
-    masked_ids: Ids
-    positions: Ids
-    targets: Ids
-    body_ids: Ids
-
-
-class CopyDrills:
-    """Random token sequences in which nothing helps but finding the place and copying.
-
-    No statistics of language can lower the loss, every token of the vocabulary is a target as
-    often as any other, and the circuit that answers is the one that reading needs.
-    """
-
-    def __init__(
-        self, tokenizer: WordPiece, *, seed: int, query_tokens: int, chunk_tokens: int
-    ) -> None:
-        """Takes the vocabulary and the longest query and chunk inputs."""
-        plain = np.arange(tokenizer.vocab_size, dtype=np.int32)
-        special = [tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id]
-        self._tokens = np.setdiff1d(plain, [*special, tokenizer.sep_id, tokenizer.mask_id])
-        self._mask_id, self._seed = tokenizer.mask_id, seed
-        self._longest_body = chunk_tokens - 3
-        self._longest_query = min(query_tokens - 2, self._longest_body // 2)
-
-    def batch(self, step: int, batch_size: int) -> list[CopyDrill]:
-        """The sequences of one step."""
-        first = step * batch_size
-        numbers = range(first, first + batch_size)
-        return [self._drill(np.random.default_rng((self._seed, 7, n))) for n in numbers]
-
-    def _drill(self, draw: np.random.Generator) -> CopyDrill:
-        body = draw.choice(
-            self._tokens, size=draw.integers(self._longest_body // 3, self._longest_body + 1)
-        )
-        length = int(draw.integers(4, max(5, min(self._longest_query, len(body)) + 1)))
-        start = int(draw.integers(len(body) - length + 1))
-        masked = body[start : start + length].copy()
-        chosen = draw.random(length) < 0.3
-        chosen[draw.integers(length)] = True
-        positions = np.flatnonzero(chosen).astype(np.int32)
-        targets = masked[positions]
-        masked[positions] = self._mask_id
-        return CopyDrill(masked_ids=masked, positions=positions, targets=targets, body_ids=body)
-
-
-@dataclass(frozen=True)
 class ClozePair:
     """Inverse cloze: a sentence, and the chunk that it was taken from."""
 

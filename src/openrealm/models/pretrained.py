@@ -2,7 +2,8 @@
 
 A *start* is where the first weights come from: ``scratch`` (random), ``minilm`` (a sentence
 encoder inside an installable package), a Hugging Face BERT directory, or a hub name. Both towers
-and the reader begin from the same BERT.
+and the reader begin from the same BERT, unless the reader has a shape of its own: then it begins
+from scratch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from openrealm.config import option, section
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
 from openrealm.files import checksum, sync_file
 from openrealm.models.embedder import Embedder, EmbedderConfig
-from openrealm.models.initialization import initialize_copying_head, initialize_matching
+from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader, SpanHeadConfig
 from openrealm.models.realm import Realm
 
@@ -58,9 +59,9 @@ class BertShape:
     initializer_range: float = option(0.02, "Spread of random first weights.", source="BERT-base")
     initialization: str = option(
         "normal",
-        "First weights of a model from scratch: BERT's own, or such that attention begins by "
-        "matching and copying (for small models with little text).",
-        choices=("normal", "matching"),
+        "First weights of a model from scratch: BERT's own, or such that the reader begins by "
+        "copying and the towers by comparing words (for small models with little text).",
+        choices=("normal", "copying"),
     )
 
 
@@ -71,9 +72,20 @@ class ModelConfig:
     query_tokens: int = option(
         96, "Longest query input, [CLS] and [SEP] included.", minimum=8, source="local_launcher.sh"
     )
+    own_reader: bool = option(
+        False,
+        "The reader has a shape of its own, `model.reader`, and begins from scratch; else it is "
+        "of the same BERT and start as the towers.",
+    )
     bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
+    reader: BertShape = section(BertShape, "Size of the reader's BERT where `own_reader` is true.")
     embedder: EmbedderConfig = section(EmbedderConfig, "Query and chunk towers.")
     span_head: SpanHeadConfig = section(SpanHeadConfig, "Answer spans (fine-tuning).")
+
+    @property
+    def reader_bert(self) -> BertShape:
+        """Shape of the reader's BERT."""
+        return self.reader if self.own_reader else self.bert
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class Started:
 
 
 def start_model(
-    start: str, config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int
+    start: str, config: ModelConfig, *, vocab_size: int, pad_id: int, mask_id: int, seed: int
 ) -> Started:
     """A model with its first weights.
 
@@ -95,6 +107,7 @@ def start_model(
         config: Shape wanted; its BERT is replaced by the start's.
         vocab_size: Number of tokens of the corpus's tokenizer.
         pad_id: Id of ``[PAD]``.
+        mask_id: Id of ``[MASK]``.
         seed: Seed of every random first weight.
 
     Raises:
@@ -104,6 +117,7 @@ def start_model(
     """
     if start == SCRATCH:
         model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
+        _initialize(model, config, mask_id=mask_id, seed=seed, towers=True, reader=True)
         return Started(config=config, model=model, has_masked_lm_head=False)
     source = str(minilm_directory()) if start == MINILM else start
     body, head, shape = _load_bert(source, start)
@@ -115,22 +129,20 @@ def start_model(
     bert = replace(shape, dropout=config.bert.dropout)
     config = replace(config, bert=bert)
     model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
-    _copy_start(model, body, head)
-    return Started(config=config, model=model, has_masked_lm_head=head is not None)
+    own = config.own_reader
+    _copy_start(model, body, head, with_reader=not own)
+    _initialize(model, config, mask_id=mask_id, seed=seed, towers=False, reader=own)
+    return Started(config=config, model=model, has_masked_lm_head=head is not None and not own)
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int) -> Realm:
     """A model with random weights that depend on the seed alone."""
-    bert_config = _bert_config(config.bert, vocab_size=vocab_size, pad_id=pad_id)
+    towers = _bert_config(config.bert, vocab_size=vocab_size, pad_id=pad_id)
+    readers = _bert_config(config.reader_bert, vocab_size=vocab_size, pad_id=pad_id)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        embedder = Embedder(bert_config, config.embedder)
-        reader = Reader(bert_config, config.span_head)
-        if config.bert.initialization == "matching":
-            for tower in embedder.towers:
-                initialize_matching(tower.bert)
-            initialize_matching(reader.masked_lm.bert)
-            initialize_copying_head(reader.masked_lm)
+        embedder = Embedder(towers, config.embedder)
+        reader = Reader(readers, config.span_head)
     return Realm(embedder, reader)
 
 
@@ -225,7 +237,8 @@ def _bert_config(shape: BertShape, *, vocab_size: int, pad_id: int) -> BertConfi
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate,
         max_position_embeddings=shape.max_positions,
-        hidden_act=shape.activation,
+        # The same function: transformers computes gelu_new in five steps, the other in one.
+        hidden_act="gelu_pytorch_tanh" if shape.activation == "gelu_new" else shape.activation,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
         layer_norm_eps=shape.layer_norm_eps,
@@ -264,11 +277,28 @@ def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | No
     return body, full if has_head else None, shape
 
 
-def _copy_start(model: Realm, body: BertModel, head: BertForMaskedLM | None) -> None:
+def _initialize(
+    model: Realm, config: ModelConfig, *, mask_id: int, seed: int, towers: bool, reader: bool
+) -> None:
+    """Overwrites random weights where the shape asks for such that copy and compare words."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if towers and config.bert.initialization == "copying":
+            for tower in model.embedder.towers:
+                initialize_word_matching(tower.bert)
+        if reader and config.reader_bert.initialization == "copying":
+            initialize_copying(model.reader.masked_lm, mask_id=mask_id)
+
+
+def _copy_start(
+    model: Realm, body: BertModel, head: BertForMaskedLM | None, *, with_reader: bool
+) -> None:
     weights = body.state_dict()
     for tower in model.embedder.towers:
         wanted = tower.bert.state_dict().keys()
         tower.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
+    if not with_reader:
+        return
     reader = model.reader.masked_lm
     if head is not None:
         reader.load_state_dict(head.state_dict())

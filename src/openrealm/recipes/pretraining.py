@@ -33,10 +33,10 @@ from openrealm.recipes.loading import (
     require_files,
     span_tagger,
 )
+from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import (
-    DrillStage,
     IctStage,
     Ingredients,
     JointStage,
@@ -143,6 +143,7 @@ def _new_run(
         settings.model,
         vocab_size=corpus.tokenizer.vocab_size,
         pad_id=corpus.tokenizer.pad_id,
+        mask_id=corpus.tokenizer.mask_id,
         seed=settings.seed,
     )
     chunking = corpus.chunking
@@ -256,7 +257,7 @@ class _Session:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
         if stage == "mlm" and self._settings.mlm.share:
             copy_encoder(self._model.reader, self._model.embedder)
-        if stage not in ("mlm", "drill"):
+        if stage != "mlm":
             self._measure(stage, reads=stage != "ict")
 
     def _measure(self, stage: str, *, reads: bool) -> None:
@@ -317,13 +318,17 @@ class _Session:
         settings, parts = self._settings, self._parts
         if name == "mlm":
             return MlmStage(parts, settings.mlm)
-        if name == "drill":
-            return DrillStage(parts, settings.drill)
         if name == "ict":
             return IctStage(parts, settings.ict)
         if name == "warmup":
-            return WarmupStage(parts, settings.warmup, self._queries)
+            return WarmupStage(parts, settings.warmup, self._queries, lexical=self._lexical())
         return JointStage(parts, settings.realm, self._queries, k=settings.retrieval.k)
+
+    def _lexical(self) -> LexicalRetriever | None:
+        if self._settings.warmup.candidates != "lexical":
+            return None
+        bm25 = BM25.build(self._corpus)
+        return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
 
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
@@ -333,7 +338,12 @@ class _Session:
         if any(True for _ in checkpoints(self._run.checkpoints)):
             return build_model(shape, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
         started = start_model(
-            self._settings.start, shape, vocab_size=vocab_size, pad_id=pad_id, seed=seed
+            self._settings.start,
+            shape,
+            vocab_size=vocab_size,
+            pad_id=pad_id,
+            mask_id=tokenizer.mask_id,
+            seed=seed,
         )
         return started.model
 

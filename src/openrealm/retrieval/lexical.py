@@ -1,4 +1,4 @@
-"""BM25 over the chunks, and fusion of ranked lists; knows nothing of embeddings.
+"""BM25 over the chunks, candidates by it, and fusion of ranked lists; knows nothing of embeddings.
 
 The baseline that every learned retriever has to be shown beside. Words are stemmed where PyStemmer
 is installed; scores are Lucene's BM25 by `bm25s`, and equal ones are ordered by row, so that two
@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError, MissingDependencyError
+from openrealm.retrieval.retriever import Origin, RetrievalConfig, take_not_trivial
 
 Scores = Float32[np.ndarray, "queries k"]
 Rows = Int64[np.ndarray, "queries k"]
@@ -116,6 +117,30 @@ class BM25:
             elif stem in self._vocab:
                 ids.append(self._vocab[stem])
         return ids
+
+
+class LexicalRetriever:
+    """Finds candidates by words in common, trivial ones left out as by `Retriever`."""
+
+    def __init__(self, store: ChunkStore, bm25: BM25, config: RetrievalConfig) -> None:
+        self._store, self._bm25, self._config = store, bm25, config
+
+    def candidates(
+        self, texts: Sequence[str], num_chunks: int, *, origins: Sequence[Origin]
+    ) -> Int64[np.ndarray, "queries num_chunks"]:
+        """Rows ``(queries, num_chunks)`` of the best chunks that are not trivial, best first."""
+
+        def ranked(queries: Int64[np.ndarray, " some"], wide: int) -> Rows:
+            return self._bm25.search([texts[query] for query in queries], wide)[1]
+
+        return take_not_trivial(
+            ranked,
+            self._store,
+            self._config,
+            num_queries=len(texts),
+            num_chunks=num_chunks,
+            origins=origins,
+        )
 
 
 def fuse_reciprocal_ranks(

@@ -9,7 +9,7 @@ gets all its candidates (realm/example_generator.py drops the example instead).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,36 +90,77 @@ class Retriever:
         Where the corpus has fewer, the rest of a row is `NO_CHUNK`. The null chunk is not here:
         it is never in an index.
         """
-        wide = num_chunks if origins is None else num_chunks + 8
-        found = np.full((len(query_emb), num_chunks), NO_CHUNK, dtype=np.int64)
-        waiting = np.arange(len(query_emb))
-        while len(waiting):
-            wide = min(wide, len(self.index))
-            ranked = self.index.search(query_emb[waiting], wide).rows.cpu().numpy()
-            still = []
-            for place, query in enumerate(waiting.tolist()):
-                origin = origins[query] if origins is not None else None
-                kept = self._not_trivial(ranked[place], origin, num_chunks)
-                found[query, : len(kept)] = kept
-                if len(kept) < num_chunks and wide < len(self.index):
-                    still.append(query)
-            waiting = np.asarray(still, dtype=np.int64)
-            wide *= 4
-        return found
 
-    def _not_trivial(
-        self, rows: npt.NDArray[np.int64], origin: Origin | None, wanted: int
-    ) -> list[int]:
-        if origin is None or self._config.exclude == "nothing":
-            return [int(row) for row in rows[:wanted]]
-        trivial = TrivialTest(self._store, origin, self._config)
-        kept: list[int] = []
-        for row in rows:
-            if len(kept) == wanted:
-                break
-            if not trivial(int(row)):
-                kept.append(int(row))
-        return kept
+        def ranked(queries: npt.NDArray[np.int64], wide: int) -> npt.NDArray[np.int64]:
+            rows: npt.NDArray[np.int64] = self.index.search(query_emb[queries], wide).rows.numpy(
+                force=True
+            )
+            return rows
+
+        return take_not_trivial(
+            ranked,
+            self._store,
+            self._config,
+            num_queries=len(query_emb),
+            num_chunks=num_chunks,
+            origins=origins,
+        )
+
+
+def take_not_trivial(
+    ranked: Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64]],
+    store: ChunkStore,
+    config: RetrievalConfig,
+    *,
+    num_queries: int,
+    num_chunks: int,
+    origins: Sequence[Origin] | None,
+) -> npt.NDArray[np.int64]:
+    """The best rows ``(num_queries, num_chunks)`` of a ranking that are not trivial, best first.
+
+    Args:
+        ranked: Best rows ``(queries, wide)`` of the queries of the given numbers.
+        store: The corpus that the rows are of.
+        config: What is trivial.
+        num_queries: How many queries there are.
+        num_chunks: Rows wanted for each; where the corpus has fewer, the rest is `NO_CHUNK`.
+        origins: Where the queries were taken from; None for queries from elsewhere.
+    """
+    wide = num_chunks if origins is None else num_chunks + 8
+    found = np.full((num_queries, num_chunks), NO_CHUNK, dtype=np.int64)
+    waiting = np.arange(num_queries)
+    while len(waiting):
+        wide = min(wide, len(store))
+        rows = ranked(waiting, wide)
+        still = []
+        for place, query in enumerate(waiting.tolist()):
+            origin = origins[query] if origins is not None else None
+            kept = _not_trivial(rows[place], store, origin, config, num_chunks)
+            found[query, : len(kept)] = kept
+            if len(kept) < num_chunks and wide < len(store):
+                still.append(query)
+        waiting = np.asarray(still, dtype=np.int64)
+        wide *= 4
+    return found
+
+
+def _not_trivial(
+    rows: npt.NDArray[np.int64],
+    store: ChunkStore,
+    origin: Origin | None,
+    config: RetrievalConfig,
+    wanted: int,
+) -> list[int]:
+    if origin is None or config.exclude == "nothing":
+        return [int(row) for row in rows[:wanted]]
+    trivial = TrivialTest(store, origin, config)
+    kept: list[int] = []
+    for row in rows:
+        if len(kept) == wanted:
+            break
+        if not trivial(int(row)):
+            kept.append(int(row))
+    return kept
 
 
 class TrivialTest:

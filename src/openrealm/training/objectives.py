@@ -1,5 +1,5 @@
-"""The stages of pre-training, each a batch to a loss: plain masked LM, copy drill, inverse cloze,
-reader warm-up, and REALM's joint objective; knows nothing of the loop around them.
+"""The stages of pre-training, each a batch to a loss: plain masked LM, inverse cloze, reader
+warm-up, and REALM's joint objective; knows nothing of the loop around them.
 
 A stage says what it trains and at which rate, computes the loss of a step, and reports numbers.
 Its examples are a function of the step, so that nothing has to be fast-forwarded on resume.
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from openrealm.batching import (
     cloze_inputs,
-    drill_inputs,
     masked_batch,
     masked_text_inputs,
     origins,
@@ -30,7 +29,6 @@ from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import (
     ClozePairs,
-    CopyDrills,
     MaskedQueries,
     MaskedQuery,
     MaskedTexts,
@@ -38,6 +36,8 @@ from openrealm.data.pretraining import (
 from openrealm.models import likelihood
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
+from openrealm.retrieval.lexical import LexicalRetriever
+from openrealm.retrieval.retriever import Origin
 from openrealm.training.refresh import LiveIndex
 
 Metrics = Mapping[str, float]
@@ -72,15 +72,6 @@ class IctConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrillConfig:
-    """Copy drill: the reader of a model from scratch learns to find a place and copy from it."""
-
-    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
-    batch_size: int = option(32, "Sequences per step.", minimum=1)
-    lr: float = option(1e-3, "Peak learning rate.", minimum=0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
 class WarmupConfig:
     """Reader warm-up: the joint loss with the retriever frozen, own chunk allowed."""
 
@@ -88,6 +79,12 @@ class WarmupConfig:
     batch_size: int = option(32, "Queries per step.", minimum=1)
     lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
     k: int = option(3, "Candidates, the null chunk included.", minimum=2)
+    candidates: str = option(
+        "retriever",
+        "Where candidates come from: the frozen retriever, or words in common (BM25), where the "
+        "retriever is still too weak to find what the reader could learn to read.",
+        choices=("retriever", "lexical"),
+    )
     own_chunk: float = option(
         0.5,
         "Probability that the query's own chunk is among the candidates: the one chunk that "
@@ -200,35 +197,19 @@ class MlmStage:
         """Cross-entropy at the masked positions."""
         parts = self._parts
         texts = self._texts.batch(step, self._config.batch_size)
-        return _masked_lm_result(parts, masked_text_inputs(texts, parts.templates), prefix="mlm")
-
-
-class DrillStage:
-    """-log p(y_j|z,x) on random sequences z and masked runs x of them: copying and nothing else."""
-
-    name = "drill"
-    uses_index = False
-    moves_retriever = False
-
-    def __init__(self, parts: Ingredients, config: DrillConfig) -> None:
-        self._parts, self._config = parts, config
-        self.steps = config.steps
-        self._drills = CopyDrills(
-            parts.texts.tokenizer,
-            seed=parts.seed,
-            query_tokens=parts.templates.query_tokens,
-            chunk_tokens=parts.templates.chunk_tokens,
-        )
-
-    def trained(self) -> Sequence[tuple[nn.Module, float]]:
-        """The reader alone."""
-        return [(self._parts.model.reader.masked_lm, self._config.lr)]
-
-    def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Cross-entropy at the masked positions."""
-        drills = self._drills.batch(step, self._config.batch_size)
-        return _masked_lm_result(
-            self._parts, drill_inputs(drills, self._parts.templates), prefix="drill"
+        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
+        with parts.precision():
+            logits = parts.model.reader.logits_at(
+                inputs.to(parts.device), positions.to(parts.device), groups=parts.groups
+            )
+        targets, real = targets.to(parts.device), real.to(parts.device)
+        log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
+        right = (logits.argmax(dim=-1) == targets)[real].float().mean()
+        return StepResult(
+            loss=likelihood.per_token_loss(log_p.view_as(targets), real),
+            metrics={"mlm/accuracy": float(right)},
+            num_tokens=int(inputs.lengths.sum()),
+            num_examples=len(inputs),
         )
 
 
@@ -287,8 +268,17 @@ class WarmupStage:
     uses_index = True
     moves_retriever = False
 
-    def __init__(self, parts: Ingredients, config: WarmupConfig, queries: MaskedQueries) -> None:
+    def __init__(
+        self,
+        parts: Ingredients,
+        config: WarmupConfig,
+        queries: MaskedQueries,
+        *,
+        lexical: LexicalRetriever | None = None,
+    ) -> None:
+        """Takes what is shared, and what finds candidates where not the live index does."""
         self._parts, self._config, self._queries = parts, config, queries
+        self._lexical = lexical
         self.steps = config.steps
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
@@ -302,7 +292,7 @@ class WarmupStage:
         queries = self._queries.batch(step, self._config.batch_size)
         started = time.perf_counter()
         with torch.no_grad(), parts.precision():
-            found = _retrieve(parts, queries, live, self._config.k - 1)
+            found = self._candidates(queries, live)
             retrieval_s = time.perf_counter() - started
             found = self._with_own(found, queries, step)
             batch = masked_batch(queries, found, parts.corpus, parts.templates)
@@ -312,6 +302,14 @@ class WarmupStage:
             output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
         result = _joint_result(batch, output, marginal="token", prefix="warmup")
         return replace(result, retrieval_s=retrieval_s)
+
+    def _candidates(self, queries: Sequence[MaskedQuery], live: LiveIndex) -> npt.NDArray[np.int64]:
+        parts, wanted = self._parts, self._config.k - 1
+        if self._lexical is None:
+            return _retrieve(parts, queries, live, wanted)
+        tokenizer = parts.texts.tokenizer
+        texts = [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
+        return self._lexical.candidates(texts, wanted, origins=_origins(parts, queries))
 
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
@@ -375,27 +373,6 @@ class JointStage:
         return replace(result, retrieval_s=retrieval_s)
 
 
-def _masked_lm_result(
-    parts: Ingredients, batch: tuple[Inputs, Tensor, Tensor, Tensor], *, prefix: str
-) -> StepResult:
-    """Mean cross-entropy of masked tokens without candidates."""
-    inputs, positions, targets, real = batch
-    device = parts.device
-    with parts.precision():
-        logits = parts.model.reader.logits_at(
-            inputs.to(device), positions.to(device), groups=parts.groups
-        )
-    targets, real = targets.to(device), real.to(device)
-    log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
-    right = (logits.argmax(dim=-1) == targets)[real].float().mean()
-    return StepResult(
-        loss=likelihood.per_token_loss(log_p.view_as(targets), real),
-        metrics={f"{prefix}/accuracy": float(right)},
-        num_tokens=int(inputs.lengths.sum()),
-        num_examples=len(inputs),
-    )
-
-
 def _retrieve(
     parts: Ingredients, queries: Sequence[MaskedQuery], live: LiveIndex, num_chunks: int
 ) -> npt.NDArray[np.int64]:
@@ -404,8 +381,12 @@ def _retrieve(
     inputs = query_inputs(queries, parts.templates).to(parts.device)
     with evaluating(embedder):
         query_emb = embedder.embed_queries(inputs)
-    where = origins(queries, parts.texts, texts_are_corpus=parts.texts is parts.corpus)
+    where = _origins(parts, queries)
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
+
+
+def _origins(parts: Ingredients, queries: Sequence[MaskedQuery]) -> list[Origin]:
+    return origins(queries, parts.texts, texts_are_corpus=parts.texts is parts.corpus)
 
 
 def _joint_result(
