@@ -218,6 +218,11 @@ def checked(settings: Settings) -> Settings:
     for stage in settings.stages:
         if stage not in STAGES:
             raise ConfigError(f"stages holds '{stage}', which is not one of: {', '.join(STAGES)}")
+    if settings.realm.lexical >= settings.retrieval.k - 1:
+        raise ConfigError(
+            f"realm.lexical = {settings.realm.lexical} leaves none of the "
+            f"{settings.retrieval.k - 1} chunks to the index; lower it or raise retrieval.k"
+        )
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(
         model.reader_bert.max_positions,

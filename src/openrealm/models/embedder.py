@@ -29,7 +29,11 @@ class EmbedderConfig:
     """Shape of the towers on top of their BERT."""
 
     pooling: str = option(
-        "cls", "What stands for the whole input.", choices=("cls", "mean"), source="section 3.2"
+        "cls",
+        "What stands for the whole input: [CLS], the mean of all tokens, or a mean with learned "
+        "weights (attention), which begins as the plain one.",
+        choices=("cls", "mean", "attention"),
+        source="cls: section 3.2",
     )
     projection: str = option(
         "linear",
@@ -57,6 +61,9 @@ class Tower(nn.Module):
         super().__init__()
         self.config = config
         self.bert = BertModel(bert_config, add_pooling_layer=config.pooling == "cls")
+        if config.pooling == "attention":
+            self.attention = nn.Linear(bert_config.hidden_size, 1, bias=False)
+            nn.init.zeros_(self.attention.weight)
         if config.projection == "linear":
             self.dense = nn.Linear(bert_config.hidden_size, config.dim)
             self.layer_norm = nn.LayerNorm(config.dim, eps=config.layer_norm_eps)
@@ -73,7 +80,9 @@ class Tower(nn.Module):
         if self.config.pooling == "cls":
             pooled = output.pooler_output
         else:
-            pooled = _mean(output.last_hidden_state, inputs)
+            states = output.last_hidden_state
+            logits = self.attention(states)[..., 0] if self.config.pooling == "attention" else None
+            pooled = _mean(states, inputs, logits)
         if self.config.projection == "linear":
             pooled = self.layer_norm(self.dense(pooled))
         if self.config.normalize:
@@ -82,9 +91,16 @@ class Tower(nn.Module):
         return vectors
 
 
-def _mean(states: Float[Tensor, "rows seq hidden"], inputs: Inputs) -> Float[Tensor, "rows hidden"]:
-    weight = inputs.attention_mask[:, :, None].to(states.dtype)
-    return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+def _mean(
+    states: Float[Tensor, "rows seq hidden"],
+    inputs: Inputs,
+    logits: Float[Tensor, "rows seq"] | None,
+) -> Float[Tensor, "rows hidden"]:
+    """Mean of the real tokens' states, weighted by the softmax of the logits where there are any."""
+    flat = torch.zeros_like(states[..., 0]) if logits is None else logits
+    # In full precision, like every softmax here.
+    weight = torch.softmax(flat.float().masked_fill(~inputs.attention_mask, -torch.inf), dim=1)
+    return (states * weight[:, :, None].to(states.dtype)).sum(dim=1)
 
 
 class Embedder(nn.Module):

@@ -321,12 +321,18 @@ class _Session:
         if name == "ict":
             return IctStage(parts, settings.ict)
         if name == "warmup":
-            return WarmupStage(parts, settings.warmup, self._queries, lexical=self._lexical())
-        return JointStage(parts, settings.realm, self._queries, k=settings.retrieval.k)
+            by_words = settings.warmup.candidates == "lexical"
+            lexical = self._lexical() if by_words else None
+            return WarmupStage(parts, settings.warmup, self._queries, lexical=lexical)
+        return JointStage(
+            parts,
+            settings.realm,
+            self._queries,
+            k=settings.retrieval.k,
+            lexical=self._lexical() if settings.realm.lexical else None,
+        )
 
-    def _lexical(self) -> LexicalRetriever | None:
-        if self._settings.warmup.candidates != "lexical":
-            return None
+    def _lexical(self) -> LexicalRetriever:
         bm25 = BM25.build(self._corpus)
         return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
 

@@ -37,7 +37,7 @@ from openrealm.models import likelihood
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
 from openrealm.retrieval.lexical import LexicalRetriever
-from openrealm.retrieval.retriever import Origin
+from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.training.refresh import LiveIndex
 
 Metrics = Mapping[str, float]
@@ -107,6 +107,12 @@ class JointConfig:
         "Marginal likelihood of each masked token, or of the span as a whole.",
         choices=("token", "span"),
         source="token: realm/model.py; span: equation 1",
+    )
+    lexical: int = option(
+        0,
+        "So many of the k candidates are proposed by words in common (BM25) instead of the index. "
+        "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
+        minimum=0,
     )
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
 
@@ -307,9 +313,7 @@ class WarmupStage:
         parts, wanted = self._parts, self._config.k - 1
         if self._lexical is None:
             return _retrieve(parts, queries, live, wanted)
-        tokenizer = parts.texts.tokenizer
-        texts = [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
-        return self._lexical.candidates(texts, wanted, origins=_origins(parts, queries))
+        return _by_words(parts, self._lexical, queries, wanted)
 
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
@@ -341,9 +345,17 @@ class JointStage:
     moves_retriever = True
 
     def __init__(
-        self, parts: Ingredients, config: JointConfig, queries: MaskedQueries, *, k: int
+        self,
+        parts: Ingredients,
+        config: JointConfig,
+        queries: MaskedQueries,
+        *,
+        k: int,
+        lexical: LexicalRetriever | None = None,
     ) -> None:
+        """Takes what is shared, the number of candidates, and what proposes some by their words."""
         self._parts, self._config, self._queries, self._k = parts, config, queries, k
+        self._lexical = lexical
         self.steps = config.steps
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
@@ -362,6 +374,9 @@ class JointStage:
         started = time.perf_counter()
         with torch.no_grad(), parts.precision():
             found = _retrieve(parts, queries, live, self._k - 1)
+        if self._lexical is not None:
+            proposed = _by_words(parts, self._lexical, queries, self._k - 1)
+            found = interleave(found, proposed, num_last=config.lexical)
         retrieval_s = time.perf_counter() - started
         batch = masked_batch(
             queries, found, parts.corpus, parts.templates, null_chunk=config.null_chunk
@@ -383,6 +398,33 @@ def _retrieve(
         query_emb = embedder.embed_queries(inputs)
     where = _origins(parts, queries)
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
+
+
+def _by_words(
+    parts: Ingredients, lexical: LexicalRetriever, queries: Sequence[MaskedQuery], num_chunks: int
+) -> npt.NDArray[np.int64]:
+    """Candidates by the words of the queries that are not masked."""
+    tokenizer = parts.texts.tokenizer
+    texts = [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
+    return lexical.candidates(texts, num_chunks, origins=_origins(parts, queries))
+
+
+def interleave(
+    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], *, num_last: int
+) -> npt.NDArray[np.int64]:
+    """Rows ``(batch, k)`` of the first ranking, the last ``num_last`` of them by the second.
+
+    A row stands once: what the second would repeat is passed over, and what it cannot fill stays.
+    """
+    mixed = first.copy()
+    num_first = max(first.shape[1] - num_last, 0)
+    for line, others in zip(mixed, second, strict=True):
+        head = line[:num_first]
+        new = others[(others != NO_CHUNK) & ~np.isin(others, head)]
+        rest = np.concatenate([new[:num_last], line[num_first:]])
+        _, at = np.unique(rest, return_index=True)
+        line[num_first:] = rest[np.sort(at)][: len(line) - num_first]
+    return mixed
 
 
 def _origins(parts: Ingredients, queries: Sequence[MaskedQuery]) -> list[Origin]:
