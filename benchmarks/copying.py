@@ -1,4 +1,4 @@
-"""How fast does a reader from scratch learn to copy? Masked sentences of the almanac, own chunk given.
+"""How fast does a reader from scratch learn to copy? Masked almanac sentences, own chunk given.
 
     python benchmarks/copying.py --initialization copying
     python benchmarks/copying.py --initialization normal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,7 +182,6 @@ def test_foreign_letters_line_breaks_and_truncation_do_not_move_the_offsets(
     text = "Das alte  BRESK,\n  am Fluß Velle. In 1377 a KING built the Tówn of\nBresk. " * 3
     document = Document(id="d", title="Bresk", text=text, source="test")
     import tempfile
-    from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "c", [document], world.tokenizer, chunk_tokens=32)
@@ -195,6 +195,22 @@ def test_foreign_letters_line_breaks_and_truncation_do_not_move_the_offsets(
         [found] = answerer.ask([question], read=10, top=1000)
         check_places({"d": text}, found)
         assert {"BRESK", "KING"} & {a.text for a in found.answers}
+
+
+def test_an_answer_is_made_of_whole_words(world: World, tmp_path: Path) -> None:
+    text = "Aldora is a town on the river Velline. Norlandia is governed from Breskow."
+    document = Document(id="d", title="Aldora", text=text, source="test")
+    store = make_store(tmp_path / "c", [document], world.tokenizer)
+    assert world.tokenizer.is_continuation[store.body_ids(0)].sum() > 3
+    model = world.model(seed=2, lively=True)
+    vectors = embed_rows(store, range(len(store)), model.embedder, world.templates)
+    retriever = Retriever(store, ExactIndex(torch.from_numpy(vectors)), RetrievalConfig())
+    [found] = Answerer(model, store, retriever, world.templates).ask(["a town?"], read=1, top=500)
+    places = [place for answer in found.answers for place in answer.evidence]
+    assert places
+    for place in places:
+        for border in (place.start, place.stop):
+            assert not (text[border - 1 : border].isalnum() and text[border : border + 1].isalnum())
 
 
 def test_questions_asked_together_get_the_answers_they_get_alone(answerer: Answerer) -> None:

@@ -251,18 +251,24 @@ class Answerer:
         place: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
         top: int,
     ) -> tuple[Answer, ...]:
-        """The best answers: all spans of the same text united and their probabilities added."""
+        """The best answers: all spans of the same text united and their probabilities added.
+
+        A span that begins or ends inside a word counts for the whole word.
+        """
         starts, ends = (side - query_length - 2 for side in place)
+        tokenizer = self._corpus.tokenizer
         chunks = [self._corpus.chunk(int(row)) for row in rows]
-        offsets = [self._corpus.tokenizer.encode(chunk.text).offsets for chunk in chunks]
+        tokens = [tokenizer.encode(chunk.text) for chunk in chunks]
+        inside = [tokenizer.is_continuation[each.ids] for each in tokens]
         found: dict[str, list[Evidence]] = {}
         for item in _items_that_matter(p_spans):
             slot, span = divmod(item, len(starts))
             if slot == 0:
                 continue
             chunk = chunks[slot - 1]
-            begin = int(offsets[slot - 1][starts[span], 0])
-            stop = int(offsets[slot - 1][ends[span], 1])
+            first, last = _whole_words(inside[slot - 1], int(starts[span]), int(ends[span]))
+            begin = int(tokens[slot - 1].offsets[first, 0])
+            stop = int(tokens[slot - 1].offsets[last, 1])
             evidence = Evidence(
                 chunk=chunk,
                 start=chunk.start + begin,
@@ -319,6 +325,15 @@ def _items_that_matter(p_spans: npt.NDArray[np.float32]) -> list[int]:
     order = np.argsort(-p_spans, kind="stable")
     mass = np.cumsum(p_spans[order], dtype=np.float64)
     return [int(n) for n in order[: int(np.searchsorted(mass, mass[-1] * (1 - 1e-6))) + 1]]
+
+
+def _whole_words(inside: npt.NDArray[np.bool_], first: int, last: int) -> tuple[int, int]:
+    """The span made longer until it neither begins nor ends inside a word."""
+    while first > 0 and inside[first]:
+        first -= 1
+    while last + 1 < len(inside) and inside[last + 1]:
+        last += 1
+    return first, last
 
 
 def _require_positive(k: int) -> None:

@@ -23,7 +23,6 @@ from openrealm.data.pretraining import (
 from openrealm.data.spans import Span
 from openrealm.errors import CorpusError, InputError
 from openrealm.progress import Silent
-from openrealm.tokenizer import SPECIAL_TOKENS
 
 SEED = 3
 

@@ -188,7 +188,12 @@ def demo(
     """Runs the whole method on the bundled almanac: ingest, pretrain, finetune, ask."""
     from openrealm import recipes
 
-    report = recipes.demo(to, seed=seed, assignments=assignments or (), progress=make_progress())
+    given = ["openrealm", "demo", "--to", str(to), "--seed", str(seed)]
+    given += [part for change in assignments or () for part in ("--set", change)]
+    with going_on(shlex.join(given)):
+        report = recipes.demo(
+            to, seed=seed, assignments=assignments or (), progress=make_progress()
+        )
     show(report, text.demonstrated, as_json=as_json)
 
 

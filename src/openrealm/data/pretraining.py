@@ -23,7 +23,6 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import SpanTagger
 from openrealm.errors import CorpusError, InputError
 from openrealm.progress import Progress
-from openrealm.tokenizer import WordPiece
 
 Ids = npt.NDArray[np.int32]
 _BLOCK = 512

@@ -96,7 +96,7 @@ def _mean(
     inputs: Inputs,
     logits: Float[Tensor, "rows seq"] | None,
 ) -> Float[Tensor, "rows hidden"]:
-    """Mean of the real tokens' states, weighted by the softmax of the logits where there are any."""
+    """Mean of the real tokens' states, weighted by the softmax of the logits if there are any."""
     flat = torch.zeros_like(states[..., 0]) if logits is None else logits
     # In full precision, like every softmax here.
     weight = torch.softmax(flat.float().masked_fill(~inputs.attention_mask, -torch.inf), dim=1)

@@ -12,6 +12,8 @@ import hashlib
 import importlib.util
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
+from transformers.utils import logging as transformers_logging
 
 from openrealm.config import option, section
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
@@ -249,10 +252,12 @@ def _bert_config(shape: BertShape, *, vocab_size: int, pad_id: int) -> BertConfi
 
 def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | None, BertShape]:
     try:
-        loaded: Any = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
-        full, missing = loaded[0], set(loaded[1]["missing_keys"])
-        # The pooler is not part of the masked-LM class: loaded with the plain one.
-        body = BertModel.from_pretrained(source)
+        # What is missing is judged below; transformers would print a table of it.
+        with _quiet_transformers():
+            loaded: Any = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
+            full, missing = loaded[0], set(loaded[1]["missing_keys"])
+            # The pooler is not part of the masked-LM class: loaded with the plain one.
+            body = BertModel.from_pretrained(source)
     except Exception as error:  # transformers raises many kinds, some of them plain Exception
         raise CheckpointError(
             f"start '{start}' cannot be loaded as a BERT ({_first_line(error)}); give scratch, "
@@ -275,6 +280,21 @@ def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | No
         initializer_range=found.initializer_range,
     )
     return body, full if has_head else None, shape
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No reports and progress bars of another library among ours."""
+    log: Any = transformers_logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
 
 
 def _initialize(

@@ -16,6 +16,7 @@ from openrealm.recipes.finetuning import finetune
 from openrealm.recipes.ingesting import ingest
 from openrealm.recipes.loading import load_run
 from openrealm.recipes.pretraining import pretrain
+from openrealm.settings import Settings, read_settings, resolve
 from openrealm.workspace import Workspace
 
 PRESET = "tiny"
@@ -54,7 +55,7 @@ def demo(
     assignments: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> DemoReport:
-    """Runs the whole method on the bundled corpus.
+    """Runs the whole method on the bundled corpus; one that was stopped is gone on with.
 
     Args:
         directory: Workspace to make; must not hold anything else.
@@ -64,6 +65,7 @@ def demo(
 
     Raises:
         InputError: The folder holds something else.
+        Stopped: Ctrl-C; everything is saved, and the same call goes on.
     """
     began = time.perf_counter()
     progress = progress or Silent()
@@ -73,21 +75,28 @@ def demo(
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
         ingest(directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress)
-    pretrained = pretrain(
-        directory,
-        preset=PRESET,
-        assignments=[f"seed={seed}", *assignments],
-        queries=data / almanac.QUERIES,
-        progress=progress,
-    )
+    place = Workspace(directory)
+    changes = [f"seed={seed}", *assignments]
+    begun = _begun(place, resolve(preset=PRESET, assignments=changes))
+    if begun is None:
+        pretrained = pretrain(
+            directory,
+            preset=PRESET,
+            assignments=changes,
+            queries=data / almanac.QUERIES,
+            progress=progress,
+        )
+    else:
+        progress.say(f"going on with run '{begun}'")
+        pretrained = pretrain(directory, run=begun, resume=True, progress=progress)
     done = finetune(
         directory,
         qa=[data / almanac.QUESTIONS_TRAIN],
         dev=[data / almanac.QUESTIONS_DEV],
         run=pretrained.run,
+        resume=begun is not None,
         progress=progress,
     )
-    place = Workspace(directory)
     loaded = load_run(place, name=done.run, progress=progress)
     answers = loaded.answerer().ask(QUESTIONS, read=loaded.settings.qa.read, top=3)
     return DemoReport(
@@ -98,6 +107,15 @@ def demo(
         plot=done.plot,
         seconds=time.perf_counter() - began,
     )
+
+
+def _begun(place: Workspace, settings: Settings) -> str | None:
+    """Name of the newest run, where it is of these settings and has not come to its end."""
+    run = next(reversed(place.runs()), None)
+    if run is None or read_settings(run.settings_file) != settings:
+        return None
+    reports = run.read_record()["stage_reports"]
+    return None if any(report["stage"] == "qa" for report in reports) else run.name
 
 
 def _require_own(directory: Path) -> None:

@@ -34,7 +34,7 @@ from openrealm.data.pretraining import (
     MaskedTexts,
 )
 from openrealm.models import likelihood
-from openrealm.models.inputs import Inputs, Templates
+from openrealm.models.inputs import Templates
 from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
