@@ -33,6 +33,9 @@ class Copier(Realm):
         self.embedder.embed_queries = self._queries  # type: ignore[method-assign]
         self.embedder.embed_chunks = self._chunks  # type: ignore[method-assign]
         self.reader.logits_at = self._logits  # type: ignore[method-assign]
+        self.reader.real_logits_at = (  # type: ignore[method-assign]
+            lambda inputs, positions, real, groups: self._logits(inputs, positions)[real]
+        )
 
     def _queries(self, inputs: Inputs) -> Tensor:
         rows = [self._order[bytes(r[m].tolist())] for r, m in _rows(inputs)]

@@ -89,17 +89,34 @@ class Reader(nn.Module):
     def logits_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int = 1
     ) -> Float[Tensor, "rows masks vocab"]:
-        """Masked-LM logits at chosen positions only, computed in groups of similar length.
+        """Masked-LM logits at chosen positions only, computed in groups of similar length."""
+        logits: Tensor = self.masked_lm.cls(self._states_at(inputs, positions, groups=groups))
+        return logits
 
-        The head costs hidden x vocab per position: at all positions it would outweigh the encoder.
+    def real_logits_at(
+        self,
+        inputs: Inputs,
+        positions: Int[Tensor, "rows masks"],
+        real: Bool[Tensor, "rows masks"],
+        *,
+        groups: int = 1,
+    ) -> Float[Tensor, "reals vocab"]:
+        """The same at those positions alone that are real, one after another.
+
+        The head costs hidden x vocab per position: at all positions of a sequence it would
+        outweigh the encoder, and most of a padded table of masks is padding.
         """
-        parts = length_groups(inputs.lengths, groups=groups)
-        chosen = [self._states_at(inputs.rows(part), positions[part]) for part in parts]
-        states = torch.cat(chosen)[torch.argsort(torch.cat(parts))]
-        logits: Tensor = self.masked_lm.cls(states)
+        logits: Tensor = self.masked_lm.cls(self._states_at(inputs, positions, groups=groups)[real])
         return logits
 
     def _states_at(
+        self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int
+    ) -> Float[Tensor, "rows masks hidden"]:
+        parts = length_groups(inputs.lengths, groups=groups)
+        chosen = [self._group_states_at(inputs.rows(part), positions[part]) for part in parts]
+        return torch.cat(chosen)[torch.argsort(torch.cat(parts))]
+
+    def _group_states_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"]
     ) -> Float[Tensor, "rows masks hidden"]:
         states = self.states(inputs)

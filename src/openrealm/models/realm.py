@@ -110,14 +110,14 @@ class Realm(nn.Module):
     def read(self, batch: MaskedBatch, *, groups: int = 1) -> Float[Tensor, "batch k masks"]:
         """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""
         query, slot = batch.joint_slots.unbind(dim=1)
-        logits = self.reader.logits_at(
-            batch.joint, batch.mask_positions[query], groups=groups
-        ).float()
-        targets = batch.targets[query]
-        found = likelihood.log_p_y_given_zx(logits.flatten(0, 1), targets.flatten())
-        found = found.view_as(targets).masked_fill(~batch.mask_mask[query], 0.0)
-        table = found.new_zeros((*batch.candidate_mask.shape, targets.shape[1]))
-        return table.index_put((query, slot), found)
+        real = batch.mask_mask[query]
+        logits = self.reader.real_logits_at(
+            batch.joint, batch.mask_positions[query], real, groups=groups
+        )
+        found = likelihood.log_p_y_given_zx(logits.float(), batch.targets[query][real])
+        table = found.new_zeros((*batch.candidate_mask.shape, real.shape[1]))
+        row, mask = real.nonzero(as_tuple=True)
+        return table.index_put((query[row], slot[row], mask), found)
 
 
 def parameters_of(module: nn.Module, *, trainable: bool = True) -> list[nn.Parameter]:

@@ -205,14 +205,16 @@ class MlmStage:
         texts = self._texts.batch(step, self._config.batch_size)
         inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
         with parts.precision():
-            logits = parts.model.reader.logits_at(
-                inputs.to(parts.device), positions.to(parts.device), groups=parts.groups
+            logits = parts.model.reader.real_logits_at(
+                inputs.to(parts.device),
+                positions.to(parts.device),
+                real.to(parts.device),
+                groups=parts.groups,
             )
-        targets, real = targets.to(parts.device), real.to(parts.device)
-        log_p = likelihood.log_p_y_given_zx(logits.float().flatten(0, 1), targets.flatten())
-        right = (logits.argmax(dim=-1) == targets)[real].float().mean()
+        wanted = targets[real].to(parts.device)
+        right = (logits.argmax(dim=-1) == wanted).float().mean()
         return StepResult(
-            loss=likelihood.per_token_loss(log_p.view_as(targets), real),
+            loss=-likelihood.log_p_y_given_zx(logits.float(), wanted).mean(),
             metrics={"mlm/accuracy": float(right)},
             num_tokens=int(inputs.lengths.sum()),
             num_examples=len(inputs),
