@@ -113,9 +113,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "salient": {"terms": "never"},
         "model": {
             "query_tokens": 40,
+            # Width tells names apart; one layer is enough to weigh words.
             "bert": {
-                "layers": 2,
-                "hidden": 128,
+                "layers": 1,
+                "hidden": 256,
                 "heads": 4,
                 "intermediate": 512,
                 "max_positions": 128,
@@ -137,11 +138,13 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "pooling": "mean",
                 "projection": "none",
                 "normalize": True,
-                "score_scale": 30.0,
+                "score_scale": 60.0,
+                "known_tokens": True,
             },
             "span_head": {"hidden": 64},
         },
         "retrieval": {"k": 5},
+        # One pass: what more of it teaches, how articles hang together, is not what queries ask.
         "ict": {"steps": 40, "batch_size": 64, "lr": 5e-4},
         "warmup": {
             "steps": 150,
@@ -151,8 +154,14 @@ PRESETS: dict[str, dict[str, Any]] = {
             "own_chunk": 0.1,
             "candidates": "lexical",
         },
-        "realm": {"steps": 250, "batch_size": 32, "lr": 1e-3, "lr_retriever": 5e-4},
-        "refresh": {"every": 50},
+        "realm": {
+            "steps": 240,
+            "batch_size": 32,
+            "lr": 1e-3,
+            "lr_retriever": 1e-3,
+            "lexical": 2,
+        },
+        "refresh": {"every": 25},
         "qa": {"steps": 150, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},
         "optim": {"bias_correction": True},
         "loop": {"probe_every": 50, "checkpoint_every": 200},

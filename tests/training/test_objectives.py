@@ -28,6 +28,7 @@ from openrealm.training.objectives import (
     Stage,
     WarmupConfig,
     WarmupStage,
+    interleave,
 )
 
 
@@ -336,6 +337,51 @@ def test_candidates_by_words_in_common_replace_those_of_the_retriever(
         ranked = bm25.search([words], len(world.store))[1][0].tolist()
         # In the order of the ranking; only trivial rows are missing from it.
         assert [row for row in ranked if row in rows] == rows
+
+
+def test_two_rankings_are_mixed_without_a_row_twice() -> None:
+    first = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, NO_CHUNK, NO_CHUNK]])
+    second = np.array([[2, 9, 1, 8], [5, 6, NO_CHUNK, NO_CHUNK], [2, 1, 7, 9]])
+    # Two of the first, then what the second has new; what it cannot fill is left to the first.
+    assert interleave(first, second, num_last=2).tolist() == [
+        [1, 2, 9, 8],
+        [5, 6, 7, 8],
+        [1, 2, 7, 9],
+    ]
+    assert interleave(first, second, num_last=0).tolist() == first.tolist()
+    assert interleave(first, second, num_last=4)[0].tolist() == [2, 9, 1, 8]
+
+
+def test_joint_training_reads_what_the_index_and_what_words_propose(
+    world: World, model: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = objectives.masked_batch
+
+    def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
+        seen.append(found.copy())
+        return original(queries, found, *rest, **options)
+
+    monkeypatch.setattr(objectives, "masked_batch", spy)
+    lexical = LexicalRetriever(world.store, BM25.build(world.store), RetrievalConfig())
+    live, parts = world.live(model), world.parts(model)
+    mixed = JointStage(
+        parts, JointConfig(batch_size=8, lexical=2), world.queries(), k=5, lexical=lexical
+    )
+    plain = JointStage(parts, JointConfig(batch_size=8), world.queries(), k=5)
+    words = WarmupConfig(batch_size=8, k=5, own_chunk=0.0, candidates="lexical")
+    for stage in (
+        mixed,
+        plain,
+        WarmupStage(parts, words, world.queries(), lexical=lexical),
+    ):
+        stage.step(0, live)
+    both, index, by_words = seen
+    assert both[:, :2].tolist() == index[:, :2].tolist()
+    assert all(
+        set(line) <= set(i) | set(w) for line, i, w in zip(both, index, by_words, strict=True)
+    )
+    assert all(len(set(line)) == 4 for line in both)
 
 
 def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:

@@ -15,7 +15,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
@@ -46,6 +46,11 @@ class EmbedderConfig:
         1e-12, "Epsilon of the projection's LayerNorm.", source="released REALM checkpoints"
     )
     normalize: bool = option(False, "Scale every vector to length 1.")
+    known_tokens: bool = option(
+        False,
+        "Tokens that the texts do not have are passed over: of them a model from scratch has "
+        "nothing but random numbers.",
+    )
     score_scale: float = option(
         1.0, "Factor on query vectors, for cosine scores too flat for a softmax.", minimum=1e-6
     )
@@ -64,6 +69,9 @@ class Tower(nn.Module):
         if config.pooling == "attention":
             self.attention = nn.Linear(bert_config.hidden_size, 1, bias=False)
             nn.init.zeros_(self.attention.weight)
+        if config.known_tokens:
+            self.known: Tensor
+            self.register_buffer("known", torch.ones(bert_config.vocab_size, dtype=torch.bool))
         if config.projection == "linear":
             self.dense = nn.Linear(bert_config.hidden_size, config.dim)
             self.layer_norm = nn.LayerNorm(config.dim, eps=config.layer_norm_eps)
@@ -72,17 +80,18 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
         """Vectors ``(rows, dim)`` of padded inputs."""
+        mask = inputs.attention_mask
+        if self.config.known_tokens:
+            mask = mask & self.known[inputs.token_ids]
         output = self.bert(
-            input_ids=inputs.token_ids,
-            token_type_ids=inputs.segment_ids,
-            attention_mask=inputs.attention_mask,
+            input_ids=inputs.token_ids, token_type_ids=inputs.segment_ids, attention_mask=mask
         )
         if self.config.pooling == "cls":
             pooled = output.pooler_output
         else:
             states = output.last_hidden_state
             logits = self.attention(states)[..., 0] if self.config.pooling == "attention" else None
-            pooled = _mean(states, inputs, logits)
+            pooled = _mean(states, mask, logits)
         if self.config.projection == "linear":
             pooled = self.layer_norm(self.dense(pooled))
         if self.config.normalize:
@@ -93,13 +102,13 @@ class Tower(nn.Module):
 
 def _mean(
     states: Float[Tensor, "rows seq hidden"],
-    inputs: Inputs,
+    mask: Bool[Tensor, "rows seq"],
     logits: Float[Tensor, "rows seq"] | None,
 ) -> Float[Tensor, "rows hidden"]:
-    """Mean of the real tokens' states, weighted by the softmax of the logits if there are any."""
+    """Mean of the states in the mask, weighted by the softmax of the logits if there are any."""
     flat = torch.zeros_like(states[..., 0]) if logits is None else logits
     # In full precision, like every softmax here.
-    weight = torch.softmax(flat.float().masked_fill(~inputs.attention_mask, -torch.inf), dim=1)
+    weight = torch.softmax(flat.float().masked_fill(~mask, -torch.inf), dim=1)
     return (states * weight[:, :, None].to(states.dtype)).sum(dim=1)
 
 
@@ -121,6 +130,11 @@ class Embedder(nn.Module):
     def is_shared(self) -> bool:
         """Whether one tower serves queries and chunks."""
         return self.query_tower is self.chunk_tower
+
+    def set_known(self, known: Bool[Tensor, " vocab"]) -> None:
+        """Says which tokens the texts have; the others are passed over from now on."""
+        for tower in self.towers:
+            tower.known.copy_(known)
 
     def unshare(self) -> None:
         """Gives queries a tower of their own, a copy, so that it may move and the chunks' not."""

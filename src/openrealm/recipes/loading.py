@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from openrealm.answering import Answerer
@@ -106,6 +107,18 @@ def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
         titles=(document.title for document in texts.documents()),
         seed=settings.seed,
     )
+
+
+def known_tokens(stores: Sequence[ChunkStore]) -> torch.Tensor:
+    """Which tokens of the vocabulary the texts have ``(vocab,)``; joints and masks count as had."""
+    tokenizer = stores[0].tokenizer
+    known = np.zeros(tokenizer.vocab_size, dtype=np.bool_)
+    known[[tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]] = True
+    for store in stores:
+        for row in range(len(store)):
+            known[store.title_ids(row)] = True
+            known[store.body_ids(row)] = True
+    return torch.from_numpy(known)
 
 
 def make_refresh(

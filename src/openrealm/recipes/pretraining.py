@@ -24,6 +24,7 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     draw,
+    known_tokens,
     make_refresh,
     make_templates,
     metrics_log,
@@ -351,6 +352,8 @@ class _Session:
             mask_id=tokenizer.mask_id,
             seed=seed,
         )
+        if shape.embedder.known_tokens:
+            started.model.embedder.set_known(known_tokens([self._corpus, self._texts]))
         return started.model
 
     def _masked_queries(self, place: Workspace) -> MaskedQueries:
