@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, update_store
-from openrealm.errors import ConfigError, MissingDependencyError
+from openrealm.errors import ConfigError
 from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
 from openrealm.tokenizer import WordPiece
 
@@ -88,12 +88,6 @@ def test_without_pystemmer_words_are_compared_as_they_are(
     assert rows.tolist() == [[1, 0]]
     assert scores[0, 1] == 0
     assert "without stemming" in caplog.text
-
-
-def test_missing_bm25s_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(MissingDependencyError, match=r"openrealm\[eval\]"):
-        BM25(TEXTS)
 
 
 def test_a_corpus_without_a_word_and_one_without_a_text_are_searched_in_vain() -> None:

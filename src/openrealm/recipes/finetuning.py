@@ -57,11 +57,14 @@ def finetune(
 
     Raises:
         InputError: A question file is broken, or the run has no pre-trained weights.
+        ConfigError: Settings together with ``resume``, or ones that fine-tuning cannot change.
         Stopped: Ctrl-C; everything is saved.
     """
     began = time.perf_counter()
     progress = progress or Silent()
     place = Workspace(Path(workspace))
+    if resume and (config or assignments):
+        raise ConfigError("--resume goes on with the settings that fine-tuning began with")
     require_files([*qa, *dev])
     questions = [q for path in qa for q in read_questions(path) if q.answers]
     folder = place.run(run)

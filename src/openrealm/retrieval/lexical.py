@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import ConfigError, MissingDependencyError
+from openrealm.errors import ConfigError
 from openrealm.retrieval.retriever import Origin, RetrievalConfig, take_not_trivial
 
 Scores = Float32[np.ndarray, "queries k"]
@@ -43,16 +43,9 @@ class BM25:
             texts: Read once.
             k1: How fast further occurrences of a word stop counting; `bm25s` has 1.5.
             b: How much long texts are marked down, 0 to 1; `bm25s` has 0.75.
-
-        Raises:
-            MissingDependencyError: `bm25s` is not installed.
         """
-        try:
-            import bm25s
-        except ImportError as error:
-            raise MissingDependencyError(
-                "the BM25 baseline needs bm25s; pip install 'openrealm[eval]'"
-            ) from error
+        import bm25s  # here: it is slow to import, and most commands do without
+
         self._stem = _stemmer()
         self._stems: dict[str, str] = {}
         self._vocab: dict[str, int] = {}
