@@ -286,7 +286,8 @@ def _check_call(node: ast.Call, known: dict[str, object]) -> None:
 
 def _tree() -> dict[str, str]:
     """Paths below the repository in the README's tree, each with its clause."""
-    blocks = [b for b in _blocks("text") if b.page.name == "README.md"]
+    here = [b for b in _blocks("text") if b.page.name == "README.md"]
+    blocks = [b for b in here if b.text.startswith("src/openrealm/")]
     assert len(blocks) == 1
     folders: list[str] = []
     found = {}
