@@ -63,6 +63,10 @@ def test_logits_are_those_of_the_whole_sequence_at_the_chosen_places(
             torch.testing.assert_close(
                 found[row], everywhere[row, positions[row]], rtol=1e-5, atol=1e-5
             )
+        real = torch.tensor([[True, False], [True, True]])
+        wanted = torch.stack([everywhere[0, 3], everywhere[1, 2], everywhere[1, 2]])
+        alone = reader.real_logits_at(joint, positions, real, groups=groups)
+        torch.testing.assert_close(alone, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_the_body_lies_between_the_first_and_the_last_sep() -> None:
