@@ -379,7 +379,7 @@ def test_a_stop_request_saves_after_the_step_and_the_run_goes_on_from_there(
     press = Interrupted(
         make_stage("realm", world, model), 2, lambda: os.kill(os.getpid(), signal.SIGINT)
     )
-    with pytest.raises(Stopped, match="--resume"):
+    with pytest.raises(Stopped, match="everything is saved"):
         make_trainer(world, model, tmp_path / "torn").run(press)
     assert signal.getsignal(signal.SIGINT) is before
     found = next(checkpoints(tmp_path / "torn" / "checkpoints"))

@@ -196,8 +196,8 @@ class Trainer:
             saved = self._save(stage, stage.steps, None, None)
             if stop.is_set():
                 raise Stopped(
-                    f"stopped at the end of stage '{stage.name}'; everything is saved: "
-                    "go on with --resume"
+                    f"stopped at the end of stage '{stage.name}'; everything is saved, "
+                    "and resuming goes on from here"
                 )
         return saved
 
@@ -223,8 +223,8 @@ class Trainer:
                 self._save(stage, done, optimizer, window)
         if stop.is_set():
             raise Stopped(
-                f"stopped after step {done} of stage '{stage.name}'; everything is saved: "
-                "go on with --resume"
+                f"stopped after step {done} of stage '{stage.name}'; everything is saved, "
+                "and resuming goes on from here"
             )
 
     def _prepare(self, stage: Stage) -> AdamWeightDecay:
