@@ -28,13 +28,13 @@ from openrealm.progress import Silent
 from openrealm.recipes import ingest
 from openrealm.recipes.loading import make_templates, open_corpus, span_tagger
 from openrealm.settings import preset_settings
-from openrealm.training.objectives import Ingredients
 from openrealm.training.optim import (
     AdamWeightDecay,
     learning_rate_factor,
     parameter_groups,
     set_learning_rate,
 )
+from openrealm.training.stage import Ingredients
 from openrealm.workspace import Workspace
 
 

@@ -28,8 +28,8 @@ from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 from openrealm.tokenizer import WordPiece
-from openrealm.training.objectives import Ingredients
 from openrealm.training.refresh import LiveIndex
+from openrealm.training.stage import Ingredients
 
 CITIES = {
     "Aldera": ("Norland", "Tamsin", "1204"),

@@ -18,13 +18,9 @@ from openrealm.errors import ConfigError
 from openrealm.models.pretrained import ModelConfig
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig
-from openrealm.training.objectives import (
-    IctConfig,
-    JointConfig,
-    MlmConfig,
-    WarmupConfig,
-)
+from openrealm.training.objectives import JointConfig, WarmupConfig
 from openrealm.training.optim import OptimConfig
+from openrealm.training.plain import IctConfig, MlmConfig
 from openrealm.training.refresh import RefreshConfig
 from openrealm.training.trainer import LoopConfig
 

@@ -20,8 +20,8 @@ from openrealm.training.fine_tuning import (
     holding_rows,
     regex_token_spans,
 )
-from openrealm.training.objectives import Stage
 from openrealm.training.refresh import LiveIndex
+from openrealm.training.stage import Stage
 
 
 @pytest.fixture()

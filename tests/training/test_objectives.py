@@ -19,17 +19,14 @@ from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
 from openrealm.training.objectives import (
-    IctConfig,
-    IctStage,
     JointConfig,
     JointStage,
-    MlmConfig,
-    MlmStage,
-    Stage,
     WarmupConfig,
     WarmupStage,
     interleave,
 )
+from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
+from openrealm.training.stage import Stage
 
 
 @pytest.fixture()

@@ -27,20 +27,16 @@ from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.fine_tuning import QaConfig, QaStage
 from openrealm.training.objectives import (
-    IctConfig,
-    IctStage,
     JointConfig,
     JointStage,
-    MlmConfig,
-    MlmStage,
-    Stage,
-    StepResult,
     WarmupConfig,
     WarmupStage,
 )
 from openrealm.training.optim import AdamWeightDecay, OptimConfig
+from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.probe import run_probe
 from openrealm.training.refresh import InlineRefresh, LiveIndex, RefreshConfig
+from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer, tensorboard_listener
 
 STEPS = 6

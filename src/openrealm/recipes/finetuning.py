@@ -25,7 +25,7 @@ from openrealm.recipes.pretraining import RunSummary
 from openrealm.settings import resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.fine_tuning import QaStage
-from openrealm.training.objectives import Ingredients
+from openrealm.training.stage import Ingredients
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Workspace
 

@@ -37,16 +37,11 @@ from openrealm.recipes.loading import (
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
-from openrealm.training.objectives import (
-    IctStage,
-    Ingredients,
-    JointStage,
-    MlmStage,
-    Stage,
-    WarmupStage,
-)
+from openrealm.training.objectives import JointStage, WarmupStage
+from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, run_probe
 from openrealm.training.refresh import LiveIndex, go_live
+from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace
 

@@ -31,8 +31,8 @@ from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.models import likelihood
 from openrealm.models.reader import CandidateSpans
-from openrealm.training.objectives import Ingredients, StepResult
 from openrealm.training.refresh import LiveIndex
+from openrealm.training.stage import Ingredients, StepResult
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)

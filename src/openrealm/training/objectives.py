@@ -1,74 +1,27 @@
-"""The stages of pre-training, each a batch to a loss: plain masked LM, inverse cloze, reader
-warm-up, and REALM's joint objective; knows nothing of the loop around them.
-
-A stage says what it trains and at which rate, computes the loss of a step, and reports numbers.
-Its examples are a function of the step, so that nothing has to be fast-forwarded on resume.
+"""The objectives over retrieved chunks: reader warm-up and REALM's joint objective; knows nothing
+of the loop around them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from openrealm.batching import (
-    cloze_inputs,
-    masked_batch,
-    masked_text_inputs,
-    origins,
-    query_inputs,
-    to_device,
-)
+from openrealm.batching import masked_batch, origins, query_inputs, to_device
 from openrealm.config import option
-from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import (
-    ClozePairs,
-    MaskedQueries,
-    MaskedQuery,
-    MaskedTexts,
-)
+from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, device_of, evaluating
+from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.training.refresh import LiveIndex
-
-Metrics = Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MlmConfig:
-    """Plain masked-LM pre-training of the reader's BERT."""
-
-    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
-    batch_size: int = option(64, "Chunks per step.", minimum=1)
-    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
-    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
-    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
-    share: bool = option(True, "Start the towers from the resulting BERT.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class IctConfig:
-    """Inverse cloze warm start of the embedder."""
-
-    steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
-    batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
-    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
-    removal: float = option(
-        0.9,
-        "Probability that the sentence is taken out of its chunk.",
-        minimum=0.0,
-        maximum=1.0,
-        source="orqa/datasets/ict_dataset.py",
-    )
+from openrealm.training.stage import Ingredients, StepResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,154 +68,6 @@ class JointConfig:
         minimum=0,
     )
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
-
-
-@dataclass(frozen=True)
-class Ingredients:
-    """What the stages share.
-
-    Attributes:
-        model: Embedder and reader.
-        corpus: Knowledge corpus: what is retrieved from.
-        texts: Training texts: what is masked; may be the same object.
-        templates: How inputs are joined.
-        seed: Seed of the order of examples.
-        groups: Forward passes run in so many groups of similar length.
-        autocast: Lower precision for matrix products, or None.
-    """
-
-    model: Realm
-    corpus: ChunkStore
-    texts: ChunkStore
-    templates: Templates
-    seed: int
-    groups: int
-    autocast: torch.dtype | None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return device_of(self.model)
-
-    def precision(self) -> torch.autocast:
-        """Context in which forward passes run."""
-        dtype = self.autocast or torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Loss of one step, numbers about it, and how many tokens went through an encoder."""
-
-    loss: Tensor
-    metrics: Metrics
-    num_tokens: int
-    num_examples: int
-    retrieval_s: float = 0.0
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """One objective with its data."""
-
-    name: str
-    steps: int
-    uses_index: bool
-    moves_retriever: bool
-
-    def trained(self) -> Sequence[tuple[nn.Module, float]]:
-        """Modules that are trained, with their peak learning rates."""
-
-    def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Loss of one step over the given index."""
-
-
-class MlmStage:
-    """-log p(y_j|x) of random masked words, no retrieval: BERT's objective."""
-
-    name = "mlm"
-    uses_index = False
-    moves_retriever = False
-
-    def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
-        self._parts, self._config = parts, config
-        self.steps = config.steps
-        self._texts = MaskedTexts(
-            parts.texts,
-            seed=parts.seed,
-            mask_rate=config.mask_rate,
-            max_tokens=parts.templates.joint_tokens - 2,
-            whole_words=config.whole_words,
-        )
-
-    def trained(self) -> Sequence[tuple[nn.Module, float]]:
-        """The reader alone."""
-        return [(self._parts.model.reader.masked_lm, self._config.lr)]
-
-    def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Cross-entropy at the masked positions."""
-        parts = self._parts
-        texts = self._texts.batch(step, self._config.batch_size)
-        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
-        with parts.precision():
-            logits = parts.model.reader.real_logits_at(
-                inputs.to(parts.device),
-                positions.to(parts.device),
-                real.to(parts.device),
-                groups=parts.groups,
-            )
-        wanted = targets[real].to(parts.device)
-        right = (logits.argmax(dim=-1) == wanted).float().mean()
-        return StepResult(
-            loss=-likelihood.log_p_y_given_zx(logits.float(), wanted).mean(),
-            metrics={"mlm/accuracy": float(right)},
-            num_tokens=int(inputs.lengths.sum()),
-            num_examples=len(inputs),
-        )
-
-
-class IctStage:
-    """Inverse cloze: a sentence retrieves the chunk that it was taken from, among the batch's."""
-
-    name = "ict"
-    uses_index = False
-    moves_retriever = True
-
-    def __init__(self, parts: Ingredients, config: IctConfig) -> None:
-        self._parts, self._config = parts, config
-        self.steps = config.steps
-        # The knowledge corpus is what the embedder has to know.
-        self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=config.removal)
-
-    def trained(self) -> Sequence[tuple[nn.Module, float]]:
-        """Both towers."""
-        return [(self._parts.model.embedder, self._config.lr)]
-
-    def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Softmax cross-entropy over the chunks of the batch."""
-        parts = self._parts
-        pairs = self._pairs.batch(step, self._config.batch_size)
-        queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
-        rows = torch.tensor([pair.row for pair in pairs])
-        own = torch.arange(len(rows))
-        # A small corpus may show a chunk twice in a batch: its copy is no negative.
-        allowed = (rows[:, None] != rows[None, :]) | (own[:, None] == own[None, :])
-        with parts.precision():
-            query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
-            chunk_emb = parts.model.embedder.embed_chunks(
-                chunks.to(parts.device), groups=parts.groups
-            )
-        query_emb, chunk_emb = query_emb.float(), chunk_emb.float()
-        loss = likelihood.in_batch_cross_entropy(
-            query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
-        )
-        right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float().mean()
-        return StepResult(
-            loss=loss,
-            metrics={"ict/accuracy": float(right)},
-            num_tokens=int(queries.lengths.sum() + chunks.lengths.sum()),
-            num_examples=len(pairs),
-        )
 
 
 class WarmupStage:

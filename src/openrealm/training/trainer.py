@@ -36,7 +36,6 @@ from openrealm.training.checkpoint import (
     prune,
     save_checkpoint,
 )
-from openrealm.training.objectives import Ingredients, Stage, StepResult
 from openrealm.training.optim import (
     AdamWeightDecay,
     OptimConfig,
@@ -46,6 +45,7 @@ from openrealm.training.optim import (
 )
 from openrealm.training.probe import CollapseWatch
 from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
+from openrealm.training.stage import Ingredients, Stage, StepResult
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,134 @@
+"""The objectives without retrieval: plain masked LM for the reader, inverse cloze for the embedder;
+knows nothing of an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from openrealm.batching import cloze_inputs, masked_text_inputs
+from openrealm.config import option
+from openrealm.data.pretraining import ClozePairs, MaskedTexts
+from openrealm.models import likelihood
+from openrealm.training.refresh import LiveIndex
+from openrealm.training.stage import Ingredients, StepResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlmConfig:
+    """Plain masked-LM pre-training of the reader's BERT."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(64, "Chunks per step.", minimum=1)
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
+    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
+    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
+    share: bool = option(True, "Start the towers from the resulting BERT.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IctConfig:
+    """Inverse cloze warm start of the embedder."""
+
+    steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
+    batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
+    removal: float = option(
+        0.9,
+        "Probability that the sentence is taken out of its chunk.",
+        minimum=0.0,
+        maximum=1.0,
+        source="orqa/datasets/ict_dataset.py",
+    )
+
+
+class MlmStage:
+    """-log p(y_j|x) of random masked words, no retrieval: BERT's objective."""
+
+    name = "mlm"
+    uses_index = False
+    moves_retriever = False
+
+    def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
+        self._parts, self._config = parts, config
+        self.steps = config.steps
+        self._texts = MaskedTexts(
+            parts.texts,
+            seed=parts.seed,
+            mask_rate=config.mask_rate,
+            max_tokens=parts.templates.joint_tokens - 2,
+            whole_words=config.whole_words,
+        )
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """The reader alone."""
+        return [(self._parts.model.reader.masked_lm, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Cross-entropy at the masked positions."""
+        parts = self._parts
+        texts = self._texts.batch(step, self._config.batch_size)
+        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
+        with parts.precision():
+            logits = parts.model.reader.real_logits_at(
+                inputs.to(parts.device),
+                positions.to(parts.device),
+                real.to(parts.device),
+                groups=parts.groups,
+            )
+        wanted = targets[real].to(parts.device)
+        right = (logits.argmax(dim=-1) == wanted).float().mean()
+        return StepResult(
+            loss=-likelihood.log_p_y_given_zx(logits.float(), wanted).mean(),
+            metrics={"mlm/accuracy": float(right)},
+            num_tokens=int(inputs.lengths.sum()),
+            num_examples=len(inputs),
+        )
+
+
+class IctStage:
+    """Inverse cloze: a sentence retrieves the chunk that it was taken from, among the batch's."""
+
+    name = "ict"
+    uses_index = False
+    moves_retriever = True
+
+    def __init__(self, parts: Ingredients, config: IctConfig) -> None:
+        self._parts, self._config = parts, config
+        self.steps = config.steps
+        # The knowledge corpus is what the embedder has to know.
+        self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=config.removal)
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """Both towers."""
+        return [(self._parts.model.embedder, self._config.lr)]
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Softmax cross-entropy over the chunks of the batch."""
+        parts = self._parts
+        pairs = self._pairs.batch(step, self._config.batch_size)
+        queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
+        rows = torch.tensor([pair.row for pair in pairs])
+        own = torch.arange(len(rows))
+        # A small corpus may show a chunk twice in a batch: its copy is no negative.
+        allowed = (rows[:, None] != rows[None, :]) | (own[:, None] == own[None, :])
+        with parts.precision():
+            query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
+            chunk_emb = parts.model.embedder.embed_chunks(
+                chunks.to(parts.device), groups=parts.groups
+            )
+        query_emb, chunk_emb = query_emb.float(), chunk_emb.float()
+        loss = likelihood.in_batch_cross_entropy(
+            query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
+        )
+        right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float().mean()
+        return StepResult(
+            loss=loss,
+            metrics={"ict/accuracy": float(right)},
+            num_tokens=int(queries.lengths.sum() + chunks.lengths.sum()),
+            num_examples=len(pairs),
+        )

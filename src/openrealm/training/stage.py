@@ -1,0 +1,81 @@
+"""What a stage of training is: a batch to a loss and numbers; knows no particular objective.
+
+A stage says what it trains and at which rate, computes the loss of a step, and reports numbers.
+Its examples are a function of the step, so that nothing has to be fast-forwarded on resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import Realm, device_of
+from openrealm.training.refresh import LiveIndex
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What the stages share.
+
+    Attributes:
+        model: Embedder and reader.
+        corpus: Knowledge corpus: what is retrieved from.
+        texts: Training texts: what is masked; may be the same object.
+        templates: How inputs are joined.
+        seed: Seed of the order of examples.
+        groups: Forward passes run in so many groups of similar length.
+        autocast: Lower precision for matrix products, or None.
+    """
+
+    model: Realm
+    corpus: ChunkStore
+    texts: ChunkStore
+    templates: Templates
+    seed: int
+    groups: int
+    autocast: torch.dtype | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+    def precision(self) -> torch.autocast:
+        """Context in which forward passes run."""
+        dtype = self.autocast or torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss of one step, numbers about it, and how many tokens went through an encoder."""
+
+    loss: Tensor
+    metrics: Metrics
+    num_tokens: int
+    num_examples: int
+    retrieval_s: float = 0.0
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One objective with its data."""
+
+    name: str
+    steps: int
+    uses_index: bool
+    moves_retriever: bool
+
+    def trained(self) -> Sequence[tuple[nn.Module, float]]:
+        """Modules that are trained, with their peak learning rates."""
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        """Loss of one step over the given index."""
