@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from generator.articles import Facts, write_articles
-from generator.asking import ask
+from generator.asking import Query, ask, ask_again
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "openrealm" / "almanac"
 
@@ -29,17 +29,8 @@ def render() -> dict[str, str]:
     queries, questions = ask(facts, articles)
     return {
         "articles.jsonl": lines({"id": a.id, "title": a.title, "text": a.text} for a in articles),
-        "queries.jsonl": lines(
-            {
-                "id": f"q{number:04}",
-                "text": query.text,
-                "relation": query.relation,
-                "subject": query.named,
-                "answers": list(query.answers),
-                "gold": list(query.gold),
-            }
-            for number, query in enumerate(queries, start=1)
-        ),
+        "queries.jsonl": query_lines(queries, letter="q"),
+        "queries.second.jsonl": query_lines(ask_again(facts, articles), letter="s"),
         **{
             f"questions.{part}.jsonl": lines(
                 {"question": question.text, "answer": list(question.answers)}
@@ -49,6 +40,21 @@ def render() -> dict[str, str]:
             for part in ("train", "dev")
         },
     }
+
+
+def query_lines(queries: Sequence[Query], *, letter: str) -> str:
+    """Return held-out queries as JSON lines, with ids of a letter and a number."""
+    return lines(
+        {
+            "id": f"{letter}{number:04}",
+            "text": query.text,
+            "relation": query.relation,
+            "subject": query.named,
+            "answers": list(query.answers),
+            "gold": list(query.gold),
+        }
+        for number, query in enumerate(queries, start=1)
+    )
 
 
 def lines(records: Iterable[Mapping[str, object]]) -> str:

@@ -1,7 +1,9 @@
 """Make the held-out queries and the questions, and keep their facts apart.
 
 Every fact belongs to one of three parts: queries, dev questions or train questions, so that no
-question of one part gives away a fact, or its reverse, of another. Knows nothing of files.
+question of one part gives away a fact, or its reverse, of another. The second set of held-out
+queries asks, in words of its own, for facts that the first does not ask for; some of them are asked
+for by questions. Knows nothing of files.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from functools import cache
 
 from generator.articles import Article, Cell, Facts
 from generator.facts import Fact, draw, occurs, pick, read_table
+from generator.phrases_second import SECOND
+from generator.relations import Relation, Wordings
 
 # The words that a query may share with the articles, beside the name of its subject.
 SHARED = """
@@ -26,6 +30,7 @@ SHARED_WORDS = frozenset(SHARED.split())
 QUERY_PERCENT = 18  # of the facts of a relation that has wordings for queries
 DEV_PERCENT = 13  # of the other facts
 QUERIES_PER_RELATION = 24
+SECOND_QUERIES_PER_RELATION = 9
 
 Sharing = Counter[tuple[str, str]]
 """How many subjects of a relation have the same object: (relation, object) -> number."""
@@ -64,21 +69,47 @@ class Question:
 
 def ask(facts: Facts, articles: Sequence[Article]) -> tuple[list[Query], list[Question]]:
     """Ask for every fact, once or twice, in one of the three parts."""
-    gold = tellings(articles)
-    namesakes = Counter(entity.name.lower() for entity in facts.subjects)
-    sharing = Counter((c.fact.relation, c.fact.object_name.lower()) for c in facts.cells)
+    gold, sharing, namesakes = tellings(articles), count_sharing(facts), count_namesakes(facts)
     queries, questions = [], []
-    asked = Counter[str]()
     for cell in sorted(facts.cells, key=lambda c: draw(key(c, "order"), 2**40)):
         part = part_of(cell)
         if part != "queries":
             questions += ask_both_ways(cell, part, sharing)
         elif namesakes[cell.fact.subject.name.lower()] == 1:
-            for query in held_out(cell, gold[cell.fact], sharing):
-                asked[query.relation] += 1
-                if asked[query.relation] <= QUERIES_PER_RELATION:
-                    queries.append(query)
-    return queries, questions
+            queries += held_out(cell, cell.relation, gold[cell.fact], sharing)
+    return at_most(queries, QUERIES_PER_RELATION), questions
+
+
+def ask_again(facts: Facts, articles: Sequence[Article]) -> list[Query]:
+    """Ask the second set of held-out queries, for facts that ``ask`` keeps out of the first."""
+    gold, sharing, namesakes = tellings(articles), count_sharing(facts), count_namesakes(facts)
+    queries = []
+    for cell in sorted(facts.cells, key=lambda c: draw(key(c, "second"), 2**40)):
+        worded = SECOND.get(cell.fact.relation)
+        alone = namesakes[cell.fact.subject.name.lower()] == 1
+        if worded and alone and part_of(cell) != "queries":
+            queries += held_out(cell, worded, gold[cell.fact], sharing)
+    return at_most(queries, SECOND_QUERIES_PER_RELATION)
+
+
+def at_most(queries: Sequence[Query], count: int) -> list[Query]:
+    """Return the first ``count`` queries of every relation."""
+    asked, kept = Counter[str](), []
+    for query in queries:
+        asked[query.relation] += 1
+        if asked[query.relation] <= count:
+            kept.append(query)
+    return kept
+
+
+def count_namesakes(facts: Facts) -> Counter[str]:
+    """Count the subjects of a name: the name in lower case -> number."""
+    return Counter(entity.name.lower() for entity in facts.subjects)
+
+
+def count_sharing(facts: Facts) -> Sharing:
+    """Count the subjects that share an object."""
+    return Counter((c.fact.relation, c.fact.object_name.lower()) for c in facts.cells)
 
 
 def tellings(articles: Sequence[Article]) -> dict[Fact, tuple[str, ...]]:
@@ -109,23 +140,25 @@ def gives_itself_away(cell: Cell) -> bool:
     return occurs(subject, answer) or occurs(answer, subject)
 
 
-def held_out(cell: Cell, gold: tuple[str, ...], sharing: Sharing) -> list[Query]:
+def held_out(
+    cell: Cell, worded: Relation | Wordings, gold: tuple[str, ...], sharing: Sharing
+) -> list[Query]:
     """Word the held-out query of a fact and, where one subject alone fits, the reverse one."""
-    relation, fact = cell.relation, cell.fact
+    fact = cell.fact
     if gives_itself_away(cell):
         return []
     found = []
-    if relation.queries:
-        text = pick(key(cell, "wording"), relation.queries).format(s=fact.subject.form)
+    if worded.queries:
+        text = pick(key(cell, "wording"), worded.queries).format(s=fact.subject.form)
         answers = spellings(fact.object_name)
         found.append(
             Query(capitalised(text), fact, fact.relation, fact.subject.name, answers, gold)
         )
-    if relation.reverse_queries and is_unique(cell, sharing):
-        text = pick(key(cell, "reverse wording"), relation.reverse_queries).format(o=fact.object)
+    if worded.reverse_queries and is_unique(cell, sharing):
+        text = pick(key(cell, "reverse wording"), worded.reverse_queries).format(o=fact.object)
         answers, name = spellings(fact.subject.name), f"{fact.relation} (reverse)"
         found.append(Query(capitalised(text), fact, name, fact.object_name, answers, gold))
-    return found
+    return [query for query in found if not any(occurs(a, query.text) for a in query.answers)]
 
 
 def is_unique(cell: Cell, sharing: Sharing) -> bool:

@@ -57,6 +57,19 @@ class Relation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wordings:
+    """Held-out questions for one relation, with the slots ``{s}`` and ``{o}``.
+
+    Attributes:
+        queries: questions for the object in words that no article uses.
+        reverse_queries: such questions for the subject.
+    """
+
+    queries: Phrases = ()
+    reverse_queries: Phrases = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hop:
     """A sentence for a short article that tells a fact about something the article mentions.
 

@@ -7,9 +7,10 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,16 +31,23 @@ STOP = """
     that this which who whose has have had
 """
 STOP_WORDS = set(STOP.split())
+QUERY_FILES = (almanac.QUERIES, almanac.SECOND_QUERIES)
+both_sets = pytest.mark.parametrize("name", QUERY_FILES)
 
 
 @pytest.fixture(scope="module")
 def generator() -> Iterator[Any]:
-    """The generator's modules, importable for the length of this file."""
+    """Two of the generator's modules, and what both sets of queries are worded from."""
     sys.path.insert(0, str(SOURCES))
     try:
-        from generator import articles, asking
+        from generator import articles, asking, phrases, phrases_second
 
-        yield articles, asking
+        yield SimpleNamespace(
+            articles=articles,
+            asking=asking,
+            first={r.name: r for r in phrases.RELATIONS if r.queries or r.reverse_queries},
+            second=phrases_second.SECOND,
+        )
     finally:
         sys.path.remove(str(SOURCES))
 
@@ -102,7 +110,7 @@ def test_the_files_are_what_the_tables_give() -> None:
 
 def test_there_is_as_much_as_promised_in_at_most_three_megabytes() -> None:
     assert len(records(almanac.ARTICLES)) >= 1000
-    assert len(records(almanac.QUERIES)) >= 400
+    assert all(len(records(name)) >= 400 for name in QUERY_FILES)
     assert len(records(almanac.QUESTIONS_TRAIN)) >= 1500
     assert len(records(almanac.QUESTIONS_DEV)) >= 400
     assert sum(path.stat().st_size for path in almanac.directory().glob("*.jsonl")) <= 3_000_000
@@ -112,7 +120,7 @@ def test_ids_and_titles_are_unique() -> None:
     articles = records(almanac.ARTICLES)
     assert len({a["id"] for a in articles}) == len(articles)
     assert len({a["title"].lower() for a in articles}) == len(articles)
-    queries = records(almanac.QUERIES)
+    queries = [query for name in QUERY_FILES for query in records(name)]
     assert len({q["id"] for q in queries}) == len({q["text"] for q in queries}) == len(queries)
 
 
@@ -131,7 +139,7 @@ def test_sentences_are_whole_and_no_sentence_stands_twice_in_the_corpus() -> Non
 
 
 def test_every_sentence_of_an_article_names_what_the_article_is_about(generator: Any) -> None:
-    articles = generator[0]
+    articles = generator.articles
     for article in articles.write_articles(articles.Facts()):
         if article.entity is not None:
             name = pattern(article.entity.name)
@@ -140,7 +148,7 @@ def test_every_sentence_of_an_article_names_what_the_article_is_about(generator:
 
 
 def test_every_fact_stands_in_two_articles_in_words_that_differ(generator: Any) -> None:
-    facts, faults = generator[0].Facts(), []
+    facts, faults = generator.articles.Facts(), []
     for cell in facts.cells:
         subject, value = cell.fact.subject.name, cell.fact.object_name
         names = words(subject) | words(value) | STOP_WORDS
@@ -155,35 +163,37 @@ def test_every_fact_stands_in_two_articles_in_words_that_differ(generator: Any) 
     assert faults == []
 
 
-def test_a_query_shares_with_the_articles_only_its_subject_and_function_words() -> None:
+@both_sets
+def test_a_query_shares_with_the_articles_only_its_subject_and_function_words(name: str) -> None:
     vocabulary = words(" ".join(a["title"] + " " + a["text"] for a in records(almanac.ARTICLES)))
-    for query in records(almanac.QUERIES):
+    for query in records(name):
         own = words(query["text"]) - words(query["subject"]) - FUNCTION_WORDS
         assert own, query
         assert own & vocabulary == set(), query
 
 
 def test_the_generator_allows_queries_the_function_words_stated_here(generator: Any) -> None:
-    assert generator[1].SHARED_WORDS == FUNCTION_WORDS
+    assert generator.asking.SHARED_WORDS == FUNCTION_WORDS
 
 
-def test_gold_articles_hold_the_subject_and_the_answer_in_one_sentence() -> None:
-    for query in records(almanac.QUERIES):
+@both_sets
+def test_gold_articles_hold_the_subject_and_the_answer_in_one_sentence(name: str) -> None:
+    for query in records(name):
         told = telling_sentences(query["subject"], query["answers"][0])
         assert len(query["gold"]) >= 2, query
         assert set(query["gold"]) <= set(told), query
 
 
-def test_a_query_names_its_subject_and_does_not_give_the_answer_away() -> None:
-    for query in records(almanac.QUERIES):
+@both_sets
+def test_a_query_names_its_subject_and_does_not_give_the_answer_away(name: str) -> None:
+    for query in records(name):
         assert pattern(query["subject"]).search(query["text"]), query
         assert not any(pattern(answer).search(query["text"]) for answer in query["answers"]), query
 
 
 def test_no_fact_is_asked_for_in_two_parts(generator: Any) -> None:
-    articles, asking = generator
-    facts = articles.Facts()
-    queries, questions = asking.ask(facts, articles.write_articles(facts))
+    facts = generator.articles.Facts()
+    queries, questions = generator.asking.ask(facts, generator.articles.write_articles(facts))
     asked = defaultdict(set)
     for query in queries:
         asked["queries"].add(query.fact)
@@ -194,6 +204,43 @@ def test_no_fact_is_asked_for_in_two_parts(generator: Any) -> None:
     assert not asked["dev"] & asked["train"]
     written = {q["question"] for q in records(almanac.QUESTIONS_TRAIN)}
     assert written == {q.text for q in questions if q.part == "train"}
+
+
+def test_the_second_queries_ask_for_no_fact_of_the_first(generator: Any) -> None:
+    facts = generator.articles.Facts()
+    articles = generator.articles.write_articles(facts)
+    first, _ = generator.asking.ask(facts, articles)
+    second = generator.asking.ask_again(facts, articles)
+    assert not {query.fact for query in first} & {query.fact for query in second}
+    assert [q.text for q in second] == [q["text"] for q in records(almanac.SECOND_QUERIES)]
+
+
+def test_both_sets_ask_for_the_same_relations_in_the_same_directions(generator: Any) -> None:
+    assert directions(generator.second) == directions(generator.first)
+    second = {query["relation"] for query in records(almanac.SECOND_QUERIES)}
+    assert second == {
+        f"{relation} (reverse)" if reverse else relation
+        for relation, reverse in directions(generator.second)
+    }
+
+
+def directions(wordings: Mapping[str, Any]) -> set[tuple[str, bool]]:
+    """Relations with wordings, each with whether these ask for the subject."""
+    forward = {(name, False) for name, worded in wordings.items() if worded.queries}
+    return forward | {(name, True) for name, worded in wordings.items() if worded.reverse_queries}
+
+
+def test_no_word_of_a_second_wording_stands_in_a_first_one(generator: Any) -> None:
+    first = set().union(*(wording_words(worded) for worded in generator.first.values()))
+    for name, worded in generator.second.items():
+        assert wording_words(worded), name
+        assert wording_words(worded) & first == set(), name
+
+
+def wording_words(worded: Any) -> set[str]:
+    """The words of all wordings of a relation, without slots and function words."""
+    text = " ".join(worded.queries + worded.reverse_queries)
+    return words(re.sub(r"{\w+}", "", text)) - FUNCTION_WORDS
 
 
 def test_questions_are_in_the_form_of_nq_open_and_no_dev_question_is_in_train() -> None:

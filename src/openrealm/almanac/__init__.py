@@ -15,13 +15,18 @@ QUERIES = "queries.jsonl"
 """Held-out queries in words that no article uses:
 ``{"id", "text", "relation", "subject", "answers", "gold"}``; ``gold`` lists article ids."""
 
+SECOND_QUERIES = "queries.second.jsonl"
+"""Held-out queries like those, about other facts and in other words again, to check what was
+chosen with those. The questions ask for these facts too, so measure before fine-tuning."""
+
 QUESTIONS_TRAIN = "questions.train.jsonl"
 """Questions to learn from: ``{"question", "answer"}``, answers in a list."""
 
 QUESTIONS_DEV = "questions.dev.jsonl"
-"""Questions to measure with, about facts that no other question or query asks for."""
+"""Questions to measure with, about facts that no question to learn from and no
+query of ``QUERIES`` asks for."""
 
 
 def directory() -> Path:
-    """Return the folder that holds the four files."""
+    """Return the folder that holds the five files."""
     return Path(__file__).resolve().parent
