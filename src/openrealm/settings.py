@@ -228,6 +228,11 @@ def checked(settings: Settings) -> Settings:
             f"realm.lexical = {settings.realm.lexical} leaves none of the "
             f"{settings.retrieval.k - 1} chunks to the index; lower it or raise retrieval.k"
         )
+    if not settings.realm.chunk_tower and settings.model.embedder.shared:
+        raise ConfigError(
+            "realm.chunk_tower = false trains a query tower alone, but model.embedder.shared is "
+            "true; set model.embedder.shared=false"
+        )
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(
         model.reader_bert.max_positions,

@@ -336,6 +336,54 @@ def test_candidates_by_words_in_common_replace_those_of_the_retriever(
         assert [row for row in ranked if row in rows] == rows
 
 
+def test_candidates_may_be_looked_up_by_the_words_that_are_masked_out(
+    world: World, model: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Spy(LexicalRetriever):
+        def candidates(self, texts, num_chunks, *, origins):  # type: ignore[no-untyped-def]
+            asked.extend(texts)
+            return super().candidates(texts, num_chunks, origins=origins)
+
+    lexical = Spy(world.store, BM25.build(world.store), RetrievalConfig())
+    parts, live = world.parts(model), world.live(model)
+    for words in ("masked", "unmasked"):
+        joint = JointConfig(batch_size=6, lexical=1, lexical_query=words)
+        warmup = WarmupConfig(batch_size=6, k=3, candidates="lexical", lexical_query=words)
+        for stage in (
+            JointStage(parts, joint, world.queries(), k=3, lexical=lexical),
+            WarmupStage(parts, warmup, world.queries(), lexical=lexical),
+        ):
+            asked.clear()
+            stage.step(0, live)
+            for query, text in zip(world.queries().batch(0, 6), asked, strict=True):
+                ids = query.original_ids
+                if words == "masked":
+                    ids = np.delete(ids, query.positions)
+                assert text == world.tokenizer.decode(ids)
+
+
+def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: World) -> None:
+    losses = []
+    for chunk_tower in (True, False):
+        model = world.model(lively=True, shared=False)
+        live = world.live(model)
+        config = JointConfig(batch_size=8, chunk_tower=chunk_tower)
+        stage = JointStage(world.parts(model), config, world.queries(), k=4)
+        assert stage.moves_chunks is chunk_tower
+        freeze(model, frozen=True)
+        for module, _ in stage.trained():
+            freeze(module, frozen=False)
+        result = stage.step(0, live)
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(result.loss.item())
+        touched = [p.grad is not None for p in model.embedder.chunk_tower.parameters()]
+        assert any(touched) is chunk_tower
+        assert any(p.grad is not None for p in model.embedder.query_tower.parameters())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_two_rankings_are_mixed_without_a_row_twice() -> None:
     first = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, NO_CHUNK, NO_CHUNK]])
     second = np.array([[2, 9, 1, 8], [5, 6, NO_CHUNK, NO_CHUNK], [2, 1, 7, 9]])
@@ -393,6 +441,7 @@ def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
     assert all(isinstance(stage, Stage) for stage in stages)
     assert [s.uses_index for s in stages] == [False, False, True, True]
     assert [s.moves_retriever for s in stages] == [False, True, False, True]
+    assert [s.moves_chunks for s in stages] == [False, True, False, True]
     rates = dict(zip(["reader", "retriever"], [r for _, r in stages[3].trained()], strict=True))
     assert rates == {"reader": 3e-5, "retriever": 3e-5}
 

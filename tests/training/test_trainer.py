@@ -132,6 +132,10 @@ class Interrupted:
     def moves_retriever(self) -> bool:
         return self.stage.moves_retriever
 
+    @property
+    def moves_chunks(self) -> bool:
+        return self.stage.moves_chunks
+
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         return self.stage.trained()
 

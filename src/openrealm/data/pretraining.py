@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -98,22 +98,34 @@ class SpanTable:
         progress: Progress,
     ) -> SpanTable:
         """The table kept in a folder for this store and tagger, built where there is none."""
-        key = f"{store.fingerprint} {tagger.fingerprint} {max_masks}".encode()
-        path = directory / f"spans-{hashlib.sha256(key).hexdigest()[:16]}.npz"
-        if path.is_file():
-            try:
-                # Opened here: given a path, np.load leaves the file of a torn archive open.
-                with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-                    return cls(rows=kept["rows"], sentences=kept["sentences"], spans=kept["spans"])
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-                path.unlink()  # a torn cache is rebuilt
-        table = cls.build(store, tagger, max_masks=max_masks, progress=progress)
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(temporary, "wb") as target:
-            np.savez(target, rows=table.rows, sentences=table.sentences, spans=table.spans)
-        os.replace(temporary, path)
-        return table
+        return kept_table(
+            directory,
+            f"{store.fingerprint} {tagger.fingerprint} {max_masks}",
+            lambda: cls.build(store, tagger, max_masks=max_masks, progress=progress),
+        )
+
+    def where(self, wanted: npt.NDArray[np.bool_]) -> SpanTable:
+        """The spans for which ``wanted`` ``(spans,)`` is true."""
+        return SpanTable(self.rows[wanted], self.sentences[wanted], self.spans[wanted])
+
+
+def kept_table(directory: Path, key: str, build: Callable[[], SpanTable]) -> SpanTable:
+    """The table kept in a folder under this key, built where there is none."""
+    path = directory / f"spans-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if path.is_file():
+        try:
+            # Opened here: given a path, np.load leaves the file of a torn archive open.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+                return SpanTable(kept["rows"], kept["sentences"], kept["spans"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            path.unlink()  # a torn cache is rebuilt
+    table = build()
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(temporary, "wb") as target:
+        np.savez(target, rows=table.rows, sentences=table.sentences, spans=table.spans)
+    os.replace(temporary, path)
+    return table
 
 
 class MaskedQueries:
@@ -140,8 +152,7 @@ class MaskedQueries:
         """
         self._store, self._seed, self._room = store, seed, query_tokens - 2
         fits = np.diff(table.spans, axis=1)[:, 0] <= self._room
-        table = SpanTable(table.rows[fits], table.sentences[fits], table.spans[fits])
-        self._table = table
+        table = self._table = table.where(fits)
         rows, first = np.unique(table.rows, return_index=True)
         if not len(rows):
             raise InputError(

@@ -42,6 +42,12 @@ class SalientConfig:
         True, "Rules: titles of the corpus also where they stand in lower case, if they are rare."
     )
     max_words: int = option(10, "Longer spans are left out.", minimum=1)
+    told_within: int = option(
+        0,
+        "Only spans are masked that stand in one of the so many other chunks that share most words "
+        "with their sentence (BM25): what no other chunk tells teaches retrieval nothing. 0: all.",
+        minimum=0,
+    )
 
 
 def make_tagger(

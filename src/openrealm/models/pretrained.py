@@ -80,6 +80,17 @@ class ModelConfig:
         "The reader has a shape of its own, `model.reader`, and begins from scratch; else it is "
         "of the same BERT and start as the towers.",
     )
+    token_prior: bool = option(
+        False,
+        "A reader without a trained masked-LM head begins with the frequency of each token in the "
+        "texts as the head's bias, so that it has not to learn them first.",
+    )
+    copy_head: bool = option(
+        False,
+        "The reader may also copy a token of the chunk: p(y|z,x) is a mixture of the masked LM's "
+        "softmax and of attention over the chunk. Makes small readers useful from the first step.",
+        source="See et al., 2017 (pointer-generator)",
+    )
     bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
     reader: BertShape = section(BertShape, "Size of the reader's BERT where `own_reader` is true.")
     embedder: EmbedderConfig = section(EmbedderConfig, "Query and chunk towers.")
@@ -145,7 +156,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         embedder = Embedder(towers, config.embedder)
-        reader = Reader(readers, config.span_head)
+        reader = Reader(readers, config.span_head, copy_head=config.copy_head)
     return Realm(embedder, reader)
 
 

@@ -15,6 +15,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM
 
 from openrealm.config import option
+from openrealm.models.copying import CopyHead, mixture, stands_in_query
 from openrealm.models.inputs import Inputs, length_groups
 
 
@@ -69,12 +70,20 @@ class SpanHead(nn.Module):
 class Reader(nn.Module):
     """BERT with a masked-LM head and a span head."""
 
-    def __init__(self, bert_config: BertConfig, span_config: SpanHeadConfig) -> None:
+    def __init__(
+        self, bert_config: BertConfig, span_config: SpanHeadConfig, *, copy_head: bool = False
+    ) -> None:
         super().__init__()
         self.masked_lm = BertForMaskedLM(bert_config)
         self.span_head = SpanHead(
             bert_config.hidden_size, span_config, std=bert_config.initializer_range
         )
+        self.copy_head = CopyHead(bert_config.hidden_size) if copy_head else None
+
+    @torch.no_grad()
+    def set_token_prior(self, log_p: Float[Tensor, " vocab"]) -> None:
+        """The masked-LM head's bias: what it predicts before it looks at anything."""
+        self.masked_lm.cls.predictions.bias.copy_(log_p)
 
     def states(self, inputs: Inputs) -> Float[Tensor, "rows seq hidden"]:
         """Last hidden states of padded inputs."""
@@ -90,8 +99,9 @@ class Reader(nn.Module):
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int = 1
     ) -> Float[Tensor, "rows masks vocab"]:
         """Masked-LM logits at chosen positions only, computed in groups of similar length."""
-        logits: Tensor = self.masked_lm.cls(self._states_at(inputs, positions, groups=groups))
-        return logits
+        everywhere = torch.ones_like(positions, dtype=torch.bool)
+        logits = self.real_logits_at(inputs, positions, everywhere, groups=groups)
+        return logits.view(*positions.shape, -1)
 
     def real_logits_at(
         self,
@@ -106,22 +116,36 @@ class Reader(nn.Module):
         The head costs hidden x vocab per position: at all positions of a sequence it would
         outweigh the encoder, and most of a padded table of masks is padding.
         """
-        logits: Tensor = self.masked_lm.cls(self._states_at(inputs, positions, groups=groups)[real])
-        return logits
-
-    def _states_at(
-        self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int
-    ) -> Float[Tensor, "rows masks hidden"]:
         parts = length_groups(inputs.lengths, groups=groups)
         chosen = [self._group_states_at(inputs.rows(part), positions[part]) for part in parts]
-        return torch.cat(chosen)[torch.argsort(torch.cat(parts))]
+        order = torch.argsort(torch.cat(parts))
+        states = torch.cat([states for states, _ in chosen])[order]
+        logits: Tensor = self.masked_lm.cls(states[real])
+        if self.copy_head is None:
+            return logits
+        width = inputs.token_ids.shape[1]
+        copied = torch.cat([nn.functional.pad(c, (0, width - c.shape[-1])) for _, c in chosen])
+        row, _ = real.nonzero(as_tuple=True)
+        return mixture(logits, copied[order][real], inputs.token_ids[row])
 
     def _group_states_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"]
-    ) -> Float[Tensor, "rows masks hidden"]:
+    ) -> tuple[Float[Tensor, "rows masks hidden"], Float[Tensor, "rows masks seq"]]:
+        """States at the positions, and the probability of copying each token from there."""
         states = self.states(inputs)
         index = positions[:, :, None].expand(-1, -1, states.shape[-1])
-        return states.gather(1, index)
+        chosen = states.gather(1, index)
+        if self.copy_head is None:
+            return chosen, chosen.new_zeros((*positions.shape, 0))
+        query = (inputs.segment_ids == 0) & inputs.attention_mask
+        copied: Tensor = self.copy_head.attention(
+            chosen,
+            states,
+            body=body_mask(inputs),
+            in_query=stands_in_query(inputs.token_ids, query),
+            log_frequency=self.masked_lm.cls.predictions.bias.detach()[inputs.token_ids],
+        )
+        return chosen, copied
 
     def span_table(
         self,

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.data.qa import read_questions
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import (
@@ -26,7 +25,8 @@ from openrealm.evaluation import (
 )
 from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import LoadedRun, load_run, require_files, span_tagger
+from openrealm.recipes.loading import LoadedRun, load_run, require_files
+from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
 from openrealm.training.probe import run_probe
 from openrealm.workspace import Workspace
@@ -133,16 +133,7 @@ def _rankers(loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
 def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
     settings, corpus = loaded.settings, loaded.corpus
     texts = ChunkStore.open(loaded.run.texts) if loaded.run.texts.is_dir() else corpus
-    table = SpanTable.cached(
-        place.cache, texts, span_tagger(settings, texts), max_masks=10, progress=progress
-    )
-    queries = MaskedQueries(
-        texts,
-        table,
-        seed=settings.seed,
-        query_tokens=settings.model.query_tokens,
-        num_probe=settings.loop.num_probe,
-    ).probe()
+    queries = masked_queries(place, settings, texts=texts, corpus=corpus, progress=progress).probe()
     if not queries:
         raise InputError("the training texts are too small for a probe; it holds out a tenth")
     report = run_probe(

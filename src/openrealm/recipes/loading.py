@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from openrealm.answering import Answerer
@@ -109,16 +110,28 @@ def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
     )
 
 
+def token_counts(stores: Sequence[ChunkStore]) -> npt.NDArray[np.int64]:
+    """How often each token of the vocabulary ``(vocab,)`` stands in the titles and bodies."""
+    counts = np.zeros(stores[0].tokenizer.vocab_size, dtype=np.int64)
+    for store in stores:
+        for row in range(len(store)):
+            np.add.at(counts, store.title_ids(row), 1)
+            np.add.at(counts, store.body_ids(row), 1)
+    return counts
+
+
 def known_tokens(stores: Sequence[ChunkStore]) -> torch.Tensor:
     """Which tokens of the vocabulary the texts have ``(vocab,)``; joints and masks count as had."""
     tokenizer = stores[0].tokenizer
-    known = np.zeros(tokenizer.vocab_size, dtype=np.bool_)
+    known = token_counts(stores) > 0
     known[[tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]] = True
-    for store in stores:
-        for row in range(len(store)):
-            known[store.title_ids(row)] = True
-            known[store.body_ids(row)] = True
     return torch.from_numpy(known)
+
+
+def token_prior(store: ChunkStore) -> torch.Tensor:
+    """log p(token) ``(vocab,)`` in the texts, one occurrence shared out over the vocabulary."""
+    counts = token_counts([store]) + 1.0 / store.tokenizer.vocab_size
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
 
 
 def make_refresh(

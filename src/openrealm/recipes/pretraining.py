@@ -16,7 +16,6 @@ import openrealm
 from openrealm.answering import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
-from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.models.pretrained import build_model, copy_encoder, start_model
@@ -32,8 +31,9 @@ from openrealm.recipes.loading import (
     pick_device,
     pick_precision,
     require_files,
-    span_tagger,
+    token_prior,
 )
+from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
@@ -210,7 +210,9 @@ class _Session:
         device = pick_device(settings)
         self._templates = make_templates(settings, corpus)
         self._model = self._first_model().to(device)
-        self._queries = self._masked_queries(place)
+        self._queries = masked_queries(
+            place, settings, texts=self._texts, corpus=corpus, progress=progress
+        )
         self._parts = Ingredients(
             model=self._model,
             corpus=corpus,
@@ -349,20 +351,9 @@ class _Session:
         )
         if shape.embedder.known_tokens:
             started.model.embedder.set_known(known_tokens([self._corpus, self._texts]))
+        if shape.token_prior and not started.has_masked_lm_head:
+            started.model.reader.set_token_prior(token_prior(self._texts))
         return started.model
-
-    def _masked_queries(self, place: Workspace) -> MaskedQueries:
-        tagger = span_tagger(self._settings, self._texts)
-        table = SpanTable.cached(
-            place.cache, self._texts, tagger, max_masks=10, progress=self._progress
-        )
-        return MaskedQueries(
-            self._texts,
-            table,
-            seed=self._settings.seed,
-            query_tokens=self._settings.model.query_tokens,
-            num_probe=self._settings.loop.num_probe,
-        )
 
     def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
         kept = self._run.directory / "queries.jsonl"

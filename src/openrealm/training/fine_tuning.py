@@ -69,6 +69,7 @@ class QaStage:
     name = "qa"
     uses_index = True
     moves_retriever = False
+    moves_chunks = False
 
     def __init__(self, parts: Ingredients, config: QaConfig, questions: Sequence[Question]) -> None:
         """Takes the questions to learn from.

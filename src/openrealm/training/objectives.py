@@ -38,6 +38,14 @@ class WarmupConfig:
         "retriever is still too weak to find what the reader could learn to read.",
         choices=("retriever", "lexical"),
     )
+    lexical_query: str = option(
+        "masked",
+        "The words that candidates by words in common are looked up with: the masked sentence's, "
+        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
+        "more than the masked sentence.",
+        choices=("masked", "unmasked"),
+        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
+    )
     own_chunk: float = option(
         0.5,
         "Probability that the query's own chunk is among the candidates: the one chunk that "
@@ -67,7 +75,21 @@ class JointConfig:
         "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
         minimum=0,
     )
+    lexical_query: str = option(
+        "masked",
+        "The words that candidates by words in common are looked up with: the masked sentence's, "
+        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
+        "more than the masked sentence.",
+        choices=("masked", "unmasked"),
+        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
+    )
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
+    chunk_tower: bool = option(
+        True,
+        "Train the chunk tower too. If false only the query tower moves (it has to be one of its "
+        "own: model.embedder.shared=false): chunks are not embedded again, in a step or at all.",
+        source="false: query-side fine-tuning of Izacard et al., 2022",
+    )
 
 
 class WarmupStage:
@@ -80,6 +102,7 @@ class WarmupStage:
     name = "warmup"
     uses_index = True
     moves_retriever = False
+    moves_chunks = False
 
     def __init__(
         self,
@@ -109,7 +132,7 @@ class WarmupStage:
             retrieval_s = time.perf_counter() - started
             found = self._with_own(found, queries, step)
             batch = masked_batch(queries, found, parts.corpus, parts.templates)
-            chunk_emb = self._known_vectors(found, live)
+            chunk_emb = _known_vectors(parts, found, live)
         batch = to_device(batch, parts.device)
         with parts.precision():
             output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
@@ -120,7 +143,7 @@ class WarmupStage:
         parts, wanted = self._parts, self._config.k - 1
         if self._lexical is None:
             return _retrieve(parts, queries, live, wanted)
-        return _by_words(parts, self._lexical, queries, wanted)
+        return _by_words(parts, self._lexical, queries, wanted, self._config.lexical_query)
 
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
@@ -132,16 +155,6 @@ class WarmupStage:
         own = draw.random(len(queries)) < self._config.own_chunk
         found[own, -1] = [query.row for query, yes in zip(queries, own, strict=True) if yes]
         return found
-
-    def _known_vectors(self, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:
-        """Vectors of the distinct candidates out of the index: the retriever does not move."""
-        parts = self._parts
-        empty = np.empty(0, dtype=np.int32)
-        null = parts.templates.chunk([empty], [empty]).to(parts.device)
-        rows = torch.from_numpy(np.unique(found[found >= 0]))
-        vectors = live.index.chunk_emb[rows.to(live.index.chunk_emb.device)]
-        null_emb = parts.model.embedder.embed_chunks(null).float()
-        return torch.cat([null_emb, vectors.float()])
 
 
 class JointStage:
@@ -164,14 +177,13 @@ class JointStage:
         self._parts, self._config, self._queries, self._k = parts, config, queries, k
         self._lexical = lexical
         self.steps = config.steps
+        self.moves_chunks = config.chunk_tower
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Reader and towers, at rates of their own."""
-        model = self._parts.model
-        return [
-            (model.reader.masked_lm, self._config.lr),
-            (model.embedder, self._config.lr_retriever),
-        ]
+        model, config = self._parts.model, self._config
+        towers = model.embedder if config.chunk_tower else model.embedder.query_tower
+        return [(model.reader.masked_lm, config.lr), (towers, config.lr_retriever)]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Retrieve by the present query tower, embed the candidates again, read, marginalise."""
@@ -182,17 +194,31 @@ class JointStage:
         with torch.no_grad(), parts.precision():
             found = _retrieve(parts, queries, live, self._k - 1)
         if self._lexical is not None:
-            proposed = _by_words(parts, self._lexical, queries, self._k - 1)
+            proposed = _by_words(parts, self._lexical, queries, self._k - 1, config.lexical_query)
             found = interleave(found, proposed, num_last=config.lexical)
         retrieval_s = time.perf_counter() - started
         batch = masked_batch(
             queries, found, parts.corpus, parts.templates, null_chunk=config.null_chunk
         )
         batch = to_device(batch, parts.device)
+        chunk_emb = None
+        if not config.chunk_tower:
+            with torch.no_grad(), parts.precision():
+                chunk_emb = _known_vectors(parts, found, live)
         with parts.precision():
-            output = parts.model(batch, groups=parts.groups)
+            output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
         result = _joint_result(batch, output, marginal=config.marginal, prefix="realm")
         return replace(result, retrieval_s=retrieval_s)
+
+
+def _known_vectors(parts: Ingredients, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:
+    """The null chunk's vector, and those of the distinct candidates out of the index."""
+    empty = np.empty(0, dtype=np.int32)
+    null = parts.templates.chunk([empty], [empty]).to(parts.device)
+    rows = torch.from_numpy(np.unique(found[found >= 0]))
+    vectors = live.index.chunk_emb[rows.to(live.index.chunk_emb.device)]
+    null_emb = parts.model.embedder.embed_chunks(null).float()
+    return torch.cat([null_emb, vectors.float()])
 
 
 def _retrieve(
@@ -208,11 +234,19 @@ def _retrieve(
 
 
 def _by_words(
-    parts: Ingredients, lexical: LexicalRetriever, queries: Sequence[MaskedQuery], num_chunks: int
+    parts: Ingredients,
+    lexical: LexicalRetriever,
+    queries: Sequence[MaskedQuery],
+    num_chunks: int,
+    words: str,
 ) -> npt.NDArray[np.int64]:
-    """Candidates by the words of the queries that are not masked."""
+    """Candidates by words in common, those that are masked out among them or not."""
     tokenizer = parts.texts.tokenizer
-    texts = [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
+    ids = [
+        q.original_ids if words == "unmasked" else q.masked_ids[q.masked_ids != tokenizer.mask_id]
+        for q in queries
+    ]
+    texts = [tokenizer.decode(one) for one in ids]
     return lexical.candidates(texts, num_chunks, origins=_origins(parts, queries))
 
 

@@ -52,6 +52,7 @@ class MlmStage:
     name = "mlm"
     uses_index = False
     moves_retriever = False
+    moves_chunks = False
 
     def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
         self._parts, self._config = parts, config
@@ -96,6 +97,7 @@ class IctStage:
     name = "ict"
     uses_index = False
     moves_retriever = True
+    moves_chunks = True
 
     def __init__(self, parts: Ingredients, config: IctConfig) -> None:
         self._parts, self._config = parts, config

@@ -67,12 +67,21 @@ class StepResult:
 
 @runtime_checkable
 class Stage(Protocol):
-    """One objective with its data."""
+    """One objective with its data.
+
+    Attributes:
+        name: Of the stage.
+        steps: How many it has.
+        uses_index: Whether a step needs the live index.
+        moves_retriever: Whether what is found for a query changes.
+        moves_chunks: Whether chunk embeddings do, so that the index goes stale.
+    """
 
     name: str
     steps: int
     uses_index: bool
     moves_retriever: bool
+    moves_chunks: bool
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Modules that are trained, with their peak learning rates."""

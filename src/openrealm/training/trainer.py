@@ -187,7 +187,7 @@ class Trainer:
                 self._ask_probe(stage, 0)
                 window.restart()
             for step in range(first, stage.steps):
-                if stage.uses_index and stage.moves_retriever:
+                if stage.uses_index and stage.moves_chunks:
                     self._swap(stage, window)
                 window.add(self._one_step(stage, step, optimizer))
                 self.total_step += 1

@@ -1,0 +1,125 @@
+"""Texts to masked queries: spans are tagged, and those kept that another chunk seems to tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import MaskedQueries, SpanTable, kept_table
+from openrealm.progress import Progress
+from openrealm.recipes.loading import span_tagger
+from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.retriever import NO_CHUNK, Origin
+from openrealm.settings import Settings
+from openrealm.training.probe import holds
+from openrealm.workspace import Workspace
+
+_MAX_MASKS = 10
+_BLOCK = 512
+
+
+def masked_queries(
+    place: Workspace,
+    settings: Settings,
+    *,
+    texts: ChunkStore,
+    corpus: ChunkStore,
+    progress: Progress,
+) -> MaskedQueries:
+    """The masked queries that a run trains on and is probed with.
+
+    Args:
+        place: Where tables of spans are kept from run to run.
+        settings: Of the run.
+        texts: What is masked.
+        corpus: What is retrieved from; may be the same object.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: No span is left to mask.
+    """
+    tagger = span_tagger(settings, texts)
+    table = SpanTable.cached(place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress)
+    within = settings.salient.told_within
+    if within:
+        rule = settings.retrieval
+        key = f"{texts.fingerprint} {corpus.fingerprint} {tagger.fingerprint} {within} {rule}"
+
+        def supported() -> SpanTable:
+            lexical = LexicalRetriever(corpus, BM25.build(corpus), rule)
+            wanted = told_nearby(table, texts, corpus, lexical, within=within, progress=progress)
+            return table.where(wanted)
+
+        table = kept_table(place.cache, key, supported)
+    return MaskedQueries(
+        texts,
+        table,
+        seed=settings.seed,
+        query_tokens=settings.model.query_tokens,
+        num_probe=settings.loop.num_probe,
+    )
+
+
+def told_nearby(
+    table: SpanTable,
+    texts: ChunkStore,
+    corpus: ChunkStore,
+    lexical: LexicalRetriever,
+    *,
+    within: int,
+    progress: Progress,
+) -> npt.NDArray[np.bool_]:
+    """For each span ``(spans,)``, whether another chunk that resembles its sentence holds it.
+
+    Args:
+        table: Salient spans of the texts.
+        texts: What is masked.
+        corpus: What is retrieved from; may be the same object.
+        lexical: Finds the chunks that share words with a whole sentence; trivial ones, such as its
+            own, are passed over.
+        within: How many of the best such chunks are looked into.
+        progress: Where to tell how far it is.
+    """
+    told = np.zeros(len(table.rows), dtype=np.bool_)
+    place = np.stack([table.rows, table.sentences[:, 0], table.sentences[:, 1]], axis=1)
+    sentences, which = np.unique(place, axis=0, return_inverse=True)
+    spans_of = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1])
+    with progress.task(
+        "looking spans up elsewhere", total=len(sentences), unit="sentences"
+    ) as task:
+        for start in range(0, len(sentences), _BLOCK):
+            block = sentences[start : start + _BLOCK]
+            found = _resembling(block, texts, corpus, lexical, within)
+            for rows, numbers in zip(found, spans_of[start : start + _BLOCK], strict=True):
+                for number in numbers.tolist():
+                    ids = texts.body_ids(int(table.rows[number]))[slice(*table.spans[number])]
+                    told[number] = any(
+                        row != NO_CHUNK and holds(corpus.body_ids(row), ids, corpus)
+                        for row in rows.tolist()
+                    )
+            task.advance(len(block))
+    return told
+
+
+def _resembling(
+    sentences: npt.NDArray[np.int64],
+    texts: ChunkStore,
+    corpus: ChunkStore,
+    lexical: LexicalRetriever,
+    within: int,
+) -> npt.NDArray[np.int64]:
+    """Rows ``(sentences, within)`` of the chunks with the most words in common."""
+    where = []
+    for row, start, stop in sentences.tolist():
+        body = texts.body_ids(row)
+        where.append(
+            Origin(
+                row=row if texts is corpus else NO_CHUNK,
+                document_id=texts.document(int(texts.document_of[row])).id,
+                sentence_ids=body[start:stop],
+                body_ids=body,
+            )
+        )
+    words = [texts.tokenizer.decode(origin.sentence_ids) for origin in where]
+    return lexical.candidates(words, within, origins=where)
