@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +142,17 @@ def test_the_stores_own_chunks_are_never_cut(world: World) -> None:
         tokens = inputs.token_ids[0].tolist()
         body = world.store.body_ids(row).tolist()
         assert tokens[-1 - len(body) : -1] == body
+
+
+def test_masks_may_be_left_out_of_what_the_embedder_reads(world: World) -> None:
+    mask = world.tokenizer.mask_id
+    ids = np.array([7, mask, mask, 9, mask], dtype=np.int32)
+    blind = Templates.of(world.tokenizer, query_tokens=8, chunk_tokens=12, query_masks=False)
+    seeing = replace(blind, left_out_id=None)
+    assert blind.query([ids, ids[1:3]]).token_ids.tolist() == [
+        [world.tokenizer.cls_id, 7, 9, world.tokenizer.sep_id],
+        [world.tokenizer.cls_id, world.tokenizer.sep_id] + [world.tokenizer.pad_id] * 2,
+    ]
+    assert mask in seeing.query([ids]).token_ids
+    # The reader has them all the same.
+    assert torch.equal(blind.joint([ids], [ids]).token_ids, seeing.joint([ids], [ids]).token_ids)

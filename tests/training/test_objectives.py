@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import NameTagger, World, make_store
+from tiny import NameTagger, World, make_store, model_config
 
 from openrealm.batching import origins, query_inputs
 from openrealm.corpus.documents import Document
 from openrealm.data.pretraining import ClozePairs, MaskedQueries, MaskedTexts, SpanTable
+from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
@@ -382,6 +383,21 @@ def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: 
         assert any(touched) is chunk_tower
         assert any(p.grad is not None for p in model.embedder.query_tower.parameters())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:
+    config = replace(model_config(), copy_head=True)
+    model = build_model(config, vocab_size=world.tokenizer.vocab_size, pad_id=0, seed=0)
+    parts, live = world.parts(model), world.live(model)
+    for stage in (
+        WarmupStage(parts, WarmupConfig(batch_size=6, k=3), world.queries()),
+        JointStage(parts, JointConfig(batch_size=6), world.queries(), k=3),
+    ):
+        assert model.reader.copy_head in [module for module, _ in stage.trained()]
+        model.zero_grad()
+        stage.step(0, live).loss.backward()  # type: ignore[no-untyped-call]
+        assert model.reader.copy_head is not None
+        assert all(p.grad is not None for p in model.reader.copy_head.parameters())
 
 
 def test_two_rankings_are_mixed_without_a_row_twice() -> None:

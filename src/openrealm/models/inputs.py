@@ -73,16 +73,25 @@ class Templates:
     pad_id: int
     query_tokens: int
     chunk_tokens: int
+    left_out_id: int | None = None
 
     @classmethod
-    def of(cls, tokenizer: WordPiece, *, query_tokens: int, chunk_tokens: int) -> Templates:
-        """Templates with the special tokens of a tokenizer."""
+    def of(
+        cls,
+        tokenizer: WordPiece,
+        *,
+        query_tokens: int,
+        chunk_tokens: int,
+        query_masks: bool = True,
+    ) -> Templates:
+        """Templates with the special tokens of a tokenizer; query inputs with ``[MASK]`` or not."""
         return cls(
             cls_id=tokenizer.cls_id,
             sep_id=tokenizer.sep_id,
             pad_id=tokenizer.pad_id,
             query_tokens=query_tokens,
             chunk_tokens=chunk_tokens,
+            left_out_id=None if query_masks else tokenizer.mask_id,
         )
 
     @property
@@ -93,6 +102,8 @@ class Templates:
     def query(self, queries: Sequence[Ids]) -> Inputs:
         """``[CLS] x [SEP]``; the tail of a query too long is cut."""
         room = self.query_tokens - 2
+        if self.left_out_id is not None:
+            queries = [ids[ids != self.left_out_id] for ids in queries]
         return self._padded([(ids[:room],) for ids in queries])
 
     def chunk(self, titles: Sequence[Ids], bodies: Sequence[Ids]) -> Inputs:

@@ -75,6 +75,12 @@ class ModelConfig:
     query_tokens: int = option(
         96, "Longest query input, [CLS] and [SEP] included.", minimum=8, source="local_launcher.sh"
     )
+    query_masks: bool = option(
+        True,
+        "[MASK] stands in what the query tower reads of a masked sentence. If false it is left "
+        "out there (the reader keeps it): a trained sentence encoder has never seen one.",
+        source="true: realm/featurization.py",
+    )
     own_reader: bool = option(
         False,
         "The reader has a shape of its own, `model.reader`, and begins from scratch; else it is "

@@ -80,6 +80,11 @@ class Reader(nn.Module):
         )
         self.copy_head = CopyHead(bert_config.hidden_size) if copy_head else None
 
+    @property
+    def fillers(self) -> tuple[nn.Module, ...]:
+        """What predicts masked tokens beside chunks: BERT with its head, and the copy head."""
+        return (self.masked_lm,) if self.copy_head is None else (self.masked_lm, self.copy_head)
+
     @torch.no_grad()
     def set_token_prior(self, log_p: Float[Tensor, " vocab"]) -> None:
         """The masked-LM head's bias: what it predicts before it looks at anything."""

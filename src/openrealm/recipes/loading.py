@@ -76,6 +76,7 @@ def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
         corpus.tokenizer,
         query_tokens=settings.model.query_tokens,
         chunk_tokens=corpus.chunking.chunk_tokens,
+        query_masks=settings.model.query_masks,
     )
 
 

@@ -119,7 +119,7 @@ class WarmupStage:
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """The reader alone."""
-        return [(self._parts.model.reader.masked_lm, self._config.lr)]
+        return [(part, self._config.lr) for part in self._parts.model.reader.fillers]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Marginal likelihood over the null chunk, retrieved chunks and, at times, the own one."""
@@ -183,7 +183,8 @@ class JointStage:
         """Reader and towers, at rates of their own."""
         model, config = self._parts.model, self._config
         towers = model.embedder if config.chunk_tower else model.embedder.query_tower
-        return [(model.reader.masked_lm, config.lr), (towers, config.lr_retriever)]
+        readers = [(part, config.lr) for part in model.reader.fillers]
+        return [*readers, (towers, config.lr_retriever)]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Retrieve by the present query tower, embed the candidates again, read, marginalise."""
