@@ -85,22 +85,45 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start": "minilm",
         "stages": ["warmup", "realm"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
+        "salient": {"told_within": 4},
         "model": {
             "query_tokens": 64,
+            # A sentence encoder has never seen a [MASK].
+            "query_masks": False,
             "bert": {"dropout": 0.0},
+            # Small enough to read thousands of chunks a minute; what it cannot know of the
+            # language, the prior and the copy head make up for.
+            "own_reader": True,
+            "reader": {
+                "layers": 2,
+                "hidden": 128,
+                "heads": 4,
+                "intermediate": 512,
+                "max_positions": 256,
+                "dropout": 0.0,
+            },
+            "token_prior": True,
+            "copy_head": True,
             "embedder": {
                 "pooling": "mean",
                 "projection": "none",
                 "normalize": True,
                 "score_scale": 20.0,
+                "shared": False,
             },
         },
-        "retrieval": {"k": 4, "exclude": "neighbours"},
-        "warmup": {"steps": 500, "batch_size": 16, "lr": 1e-4, "k": 2, "own_chunk": 0.8},
-        "realm": {"steps": 250, "batch_size": 8, "lr": 5e-5, "lr_retriever": 2e-5},
-        "refresh": {"every": 100},
+        "retrieval": {"k": 7, "exclude": "neighbours"},
+        "warmup": {"steps": 25, "batch_size": 32, "lr": 3e-4, "k": 5, "own_chunk": 0.0},
+        # A trained encoder is soon spoilt: at 2e-5 both towers together lose what they know.
+        "realm": {
+            "steps": 80,
+            "batch_size": 32,
+            "lr": 3e-4,
+            "lr_retriever": 5e-6,
+            "chunk_tower": False,
+        },
         "qa": {"steps": 500, "batch_size": 8, "lr": 5e-5, "lr_retriever": 1e-5, "beam": 500},
-        "loop": {"probe_every": 125, "checkpoint_every": 125},
+        "loop": {"probe_every": 40, "checkpoint_every": 40},
     },
     "tiny": {
         "start": "scratch",

@@ -100,7 +100,11 @@ def test_groups_and_padding_do_not_change_what_is_copied(world: World, reader: R
     real = torch.tensor([[True, True], [True, False], [False, True]])
     whole = reader.logits_at(joint, positions)
     torch.testing.assert_close(whole.exp().sum(-1), torch.ones(3, 2))
+    targets = torch.tensor([[7, 8], [9, 10], [11, 12]])
+    log_p = log_p_y_given_zx(whole[real], targets[real])
     for groups in (1, 2, 3):
+        alone = reader.real_log_p(joint, positions, real, targets, groups=groups)
+        torch.testing.assert_close(alone, log_p, rtol=1e-4, atol=1e-5)
         found = reader.real_logits_at(joint, positions, real, groups=groups)
         torch.testing.assert_close(found, whole[real], rtol=1e-4, atol=1e-5)
     alone = reader.logits_at(joint.rows(torch.tensor([1])), positions[1:2])

@@ -79,6 +79,25 @@ def mixture(
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 
+def mixture_of_targets(
+    log_p: Float[Tensor, " reals"],
+    copied: Float[Tensor, "reals seq"],
+    token_ids: Int[Tensor, "reals seq"],
+    targets: Int[Tensor, " reals"],
+) -> Float[Tensor, " reals"]:
+    """`mixture` for one token each, without a table of the vocabulary.
+
+    Args:
+        log_p: The masked LM's log p of the targets.
+        copied: Probability of copying each position.
+        token_ids: Token at each position.
+        targets: The tokens asked for.
+    """
+    hits = (copied * (token_ids == targets[:, None])).sum(dim=-1)
+    p = (1.0 - copied.sum(dim=-1)) * log_p.exp() + hits
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
+
+
 def stands_in_query(
     token_ids: Int[Tensor, "rows seq"], query: Bool[Tensor, "rows seq"]
 ) -> Bool[Tensor, "rows seq"]:

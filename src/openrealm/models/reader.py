@@ -15,7 +15,8 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM
 
 from openrealm.config import option
-from openrealm.models.copying import CopyHead, mixture, stands_in_query
+from openrealm.models import likelihood
+from openrealm.models.copying import CopyHead, mixture, mixture_of_targets, stands_in_query
 from openrealm.models.inputs import Inputs, length_groups
 
 
@@ -121,17 +122,43 @@ class Reader(nn.Module):
         The head costs hidden x vocab per position: at all positions of a sequence it would
         outweigh the encoder, and most of a padded table of masks is padding.
         """
+        logits, copied, token_ids = self._real(inputs, positions, real, groups=groups)
+        return logits if self.copy_head is None else mixture(logits, copied, token_ids)
+
+    def real_log_p(
+        self,
+        inputs: Inputs,
+        positions: Int[Tensor, "rows masks"],
+        real: Bool[Tensor, "rows masks"],
+        targets: Int[Tensor, "rows masks"],
+        *,
+        groups: int = 1,
+    ) -> Float[Tensor, " reals"]:
+        """log p(y_j|z,x) of the targets at the real positions, one after another."""
+        if self.copy_head is None:
+            logits = self.real_logits_at(inputs, positions, real, groups=groups)
+            return likelihood.log_p_y_given_zx(logits.float(), targets[real])
+        logits, copied, token_ids = self._real(inputs, positions, real, groups=groups)
+        log_p = likelihood.log_p_y_given_zx(logits.float(), targets[real])
+        return mixture_of_targets(log_p, copied, token_ids, targets[real])
+
+    def _real(
+        self,
+        inputs: Inputs,
+        positions: Int[Tensor, "rows masks"],
+        real: Bool[Tensor, "rows masks"],
+        *,
+        groups: int,
+    ) -> tuple[Float[Tensor, "reals vocab"], Float[Tensor, "reals _"], Int[Tensor, "reals seq"]]:
+        """Masked-LM logits, probabilities of copying each position, and the tokens there."""
         parts = length_groups(inputs.lengths, groups=groups)
         chosen = [self._group_states_at(inputs.rows(part), positions[part]) for part in parts]
         order = torch.argsort(torch.cat(parts))
         states = torch.cat([states for states, _ in chosen])[order]
-        logits: Tensor = self.masked_lm.cls(states[real])
-        if self.copy_head is None:
-            return logits
-        width = inputs.token_ids.shape[1]
+        width = inputs.token_ids.shape[1] if self.copy_head is not None else 0
         copied = torch.cat([nn.functional.pad(c, (0, width - c.shape[-1])) for _, c in chosen])
         row, _ = real.nonzero(as_tuple=True)
-        return mixture(logits, copied[order][real], inputs.token_ids[row])
+        return self.masked_lm.cls(states[real]), copied[order][real], inputs.token_ids[row]
 
     def _group_states_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"]

@@ -111,10 +111,9 @@ class Realm(nn.Module):
         """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""
         query, slot = batch.joint_slots.unbind(dim=1)
         real = batch.mask_mask[query]
-        logits = self.reader.real_logits_at(
-            batch.joint, batch.mask_positions[query], real, groups=groups
+        found = self.reader.real_log_p(
+            batch.joint, batch.mask_positions[query], real, batch.targets[query], groups=groups
         )
-        found = likelihood.log_p_y_given_zx(logits.float(), batch.targets[query][real])
         table = found.new_zeros((*batch.candidate_mask.shape, real.shape[1]))
         row, mask = real.nonzero(as_tuple=True)
         return table.index_put((query[row], slot[row], mask), found)

@@ -160,14 +160,19 @@ def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
 def _correct(model: Realm, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:
     """Whether the most probable token under the marginal is the one masked out."""
     query, slot = batch.joint_slots.unbind(dim=1)
-    positions = batch.mask_positions[query]
-    log_p = torch.log_softmax(
-        model.reader.logits_at(batch.joint, positions, groups=2).float(), dim=-1
-    )
-    weighted = (log_p + log_p_z[query, slot][:, None, None]).exp()
-    mixture = weighted.new_zeros((len(log_p_z), *weighted.shape[1:]))
-    mixture.index_add_(0, query, weighted)
-    return (mixture.argmax(dim=-1) == batch.targets).float()
+    real = batch.mask_mask[query]
+    logits = model.reader.real_logits_at(
+        batch.joint, batch.mask_positions[query], real, groups=2
+    ).float()
+    row, mask = real.nonzero(as_tuple=True)
+    # Real masks of the batch, numbered row by row, as its boolean table is.
+    number = (batch.mask_mask.flatten().cumsum(0) - 1).view_as(batch.mask_mask)
+    weighted = (torch.log_softmax(logits, dim=-1) + log_p_z[query, slot][row, None]).exp_()
+    marginal = weighted.new_zeros((int(batch.mask_mask.sum()), weighted.shape[1]))
+    marginal.index_add_(0, number[query[row], mask], weighted)
+    right = torch.zeros_like(batch.targets, dtype=torch.float32)
+    right[batch.mask_mask] = (marginal.argmax(dim=-1) == batch.targets[batch.mask_mask]).float()
+    return right
 
 
 @dataclass
