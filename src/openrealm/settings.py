@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
-                "max_positions": 256,
+                "max_positions": 512,
                 "dropout": 0.0,
             },
             "token_prior": True,
@@ -251,10 +251,32 @@ def checked(settings: Settings) -> Settings:
             f"realm.lexical = {settings.realm.lexical} leaves none of the "
             f"{settings.retrieval.k - 1} chunks to the index; lower it or raise retrieval.k"
         )
+    by_words = {"warmup": settings.warmup.candidates == "lexical", "realm": settings.realm.lexical}
+    for stage, used in by_words.items():
+        if getattr(settings, stage).lexical_query == "unmasked" and not used:
+            needed = "candidates=lexical" if stage == "warmup" else "lexical=1"
+            raise ConfigError(
+                f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
+                f"set {stage}.{needed}, or leave it at masked"
+            )
+    if settings.salient.told_within and settings.retrieval.exclude == "nothing":
+        raise ConfigError(
+            f"salient.told_within = {settings.salient.told_within} looks spans up in other chunks, "
+            "but retrieval.exclude = nothing counts a span's own; set salient.told_within=0"
+        )
     if not settings.realm.chunk_tower and settings.model.embedder.shared:
         raise ConfigError(
             "realm.chunk_tower = false trains a query tower alone, but model.embedder.shared is "
-            "true; set model.embedder.shared=false"
+            "true; set model.embedder.shared=false, or realm.chunk_tower=true"
+        )
+    if (
+        not settings.realm.chunk_tower
+        and settings.start == "scratch"
+        and not ("ict" in settings.stages and settings.ict.steps)
+    ):
+        raise ConfigError(
+            "realm.chunk_tower = false keeps the chunk embeddings of the start, and start = "
+            "scratch has random ones; add the stage ict, or set realm.chunk_tower=true"
         )
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(
@@ -281,7 +303,8 @@ def _require_positions(has: int, needs: int, *, name: str, what: str) -> None:
     if needs > has:
         raise ConfigError(
             f"{what} {needs} tokens, more than {name}.max_positions = {has}; "
-            "lower model.query_tokens or corpus.chunking.chunk_tokens"
+            f"raise {name}.max_positions, or lower model.query_tokens or "
+            "corpus.chunking.chunk_tokens"
         )
 
 

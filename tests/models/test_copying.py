@@ -40,15 +40,16 @@ def test_the_mixture_is_a_distribution_and_adds_up_by_hand() -> None:
 
 def test_attention_weighs_likeness_rarity_and_what_the_query_has() -> None:
     torch.manual_seed(0)
-    head = CopyHead(4).double()
+    head = CopyHead(4, 9)
     with torch.no_grad():
         head.query.weight.normal_()
         head.gate.weight.normal_()
-    masks, states = torch.randn(1, 2, 4).double(), torch.randn(1, 5, 4).double()
+    masks, states = torch.randn(1, 2, 4), torch.randn(1, 5, 4)
     body = torch.tensor([[False, False, True, True, False]])
     in_query = torch.tensor([[True, False, False, True, False]])
-    log_frequency = torch.tensor([[-1.0, -2.0, -3.0, -4.0, -5.0]])
-    found = head.attention(masks, states, body=body, in_query=in_query, log_frequency=log_frequency)
+    head.log_frequency.copy_(-torch.arange(9.0))
+    token_ids = torch.tensor([[1, 2, 3, 4, 5]])
+    found = head.attention(masks, states, body=body, in_query=in_query, token_ids=token_ids)
     w = head.query.weight.detach().numpy()
     for mask in range(2):
         h = masks[0, mask].numpy()
@@ -62,11 +63,15 @@ def test_attention_weighs_likeness_rarity_and_what_the_query_has() -> None:
 
 
 def test_without_a_body_nothing_is_copied_and_gradients_are_finite() -> None:
-    head = CopyHead(4)
+    head = CopyHead(4, 9)
     states = torch.randn(2, 3, 4, requires_grad=True)
     body = torch.tensor([[False, False, False], [False, True, False]])
     found = head.attention(
-        states[:, :1], states, body=body, in_query=~body, log_frequency=torch.zeros(2, 3)
+        states[:, :1],
+        states,
+        body=body,
+        in_query=~body,
+        token_ids=torch.zeros(2, 3, dtype=torch.long),
     )
     assert found[0].abs().sum() == 0 and found[1].sum() > 0.2
     found.sum().backward()  # type: ignore[no-untyped-call]

@@ -80,7 +80,7 @@ def test_what_is_kept_is_computed_once_and_said_where_nothing_is_left(
 
     assert 0 < queries(2) <= queries(0)
     assert queries(2) and calls == [2]
-    with pytest.raises(InputError, match="no salient span"):
+    with pytest.raises(InputError, match="told twice"):
         queries(3)
 
 

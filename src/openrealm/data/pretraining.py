@@ -179,7 +179,7 @@ class MaskedQueries:
         return found
 
     def probe(self) -> list[MaskedQuery]:
-        """The held-out queries, the same in every run over the same texts."""
+        """The held-out queries, the same in every run over the same texts and table of spans."""
         return [self._query(int(u), np.random.default_rng((0, 2, int(u)))) for u in self._probe]
 
     def _query(self, unit: int, draw: np.random.Generator) -> MaskedQuery:

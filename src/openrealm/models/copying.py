@@ -1,10 +1,9 @@
 """The copy head: a mask may say a token of the chunk's body outright; knows no encoder.
 
-p(y_j|z,x) = (1 - g) p_LM(y_j|z,x) + g sum_i a_i [z_i = y_j]: a pointer-generator (See et al.,
-2017).
-A softmax over the vocabulary has to put a wrong guess of a word in place of everything else; here
-a chunk that does not hold the answer costs at most log(1 - g), and one that does is worth nats from
-the first step on, without any training.
+p(y_j|z,x) = (1 - g) p_LM(y_j|z,x) + g sum_i a_i [z_i = y_j], a pointer-generator (See et al.). A
+softmax over the vocabulary has to put a wrong guess of a word in place of everything else; here a
+chunk that does not hold the answer costs at most log(1 - g), and one that does is worth nats before
+any training. Source: See, Liu and Manning, ACL 2017.
 """
 
 from __future__ import annotations
@@ -22,8 +21,12 @@ _LIKENESS, _RARITY, _IN_QUERY = 0.5, 0.5, -2.0
 class CopyHead(nn.Module):
     """Attention of masks over the tokens of the body, and how much is left to it."""
 
-    def __init__(self, hidden_size: int) -> None:
+    log_frequency: Tensor
+
+    def __init__(self, hidden_size: int, vocab_size: int) -> None:
         super().__init__()
+        # All alike until `Reader.set_frequencies` says how often the texts have each token.
+        self.register_buffer("log_frequency", torch.zeros(vocab_size))
         self.query = nn.Linear(hidden_size, hidden_size, bias=False)
         self.gate = nn.Linear(hidden_size, 1)
         # What is rare and not in the query itself is what a chunk has to tell.
@@ -41,7 +44,7 @@ class CopyHead(nn.Module):
         *,
         body: Bool[Tensor, "rows seq"],
         in_query: Bool[Tensor, "rows seq"],
-        log_frequency: Float[Tensor, "rows seq"],
+        token_ids: Int[Tensor, "rows seq"],
     ) -> Float[Tensor, "rows masks seq"]:
         """g a_i: the probability of copying each token of the body; 0 where there is no body.
 
@@ -50,14 +53,17 @@ class CopyHead(nn.Module):
             states: States of all positions.
             body: Which of them may be copied.
             in_query: Which of them stand in the query too.
-            log_frequency: log p of each token in the texts.
+            token_ids: Token at each position.
         """
-        scores = self.query(mask_states) @ states.transpose(1, 2) / math.sqrt(states.shape[-1])
-        token = self.in_query * in_query.float() - self.rarity * log_frequency
-        scores = (scores.float() + token[:, None, :]).masked_fill(~body[:, None, :], -torch.inf)
+        # In full precision, like every softmax here.
+        with torch.autocast(states.device.type, enabled=False):
+            states, mask_states = states.float(), mask_states.float()
+            scores = self.query(mask_states) @ states.transpose(1, 2) / math.sqrt(states.shape[-1])
+            gate = torch.sigmoid(self.gate(mask_states))
+        token = self.in_query * in_query.float() - self.rarity * self.log_frequency[token_ids]
+        scores = (scores + token[:, None, :]).masked_fill(~body[:, None, :], -torch.inf)
         empty = ~body.any(dim=1)
         weights = torch.softmax(scores.masked_fill(empty[:, None, None], 0.0), dim=-1)
-        gate = torch.sigmoid(self.gate(mask_states).float())
         return (gate * weights).masked_fill(empty[:, None, None], 0.0)
 
 

@@ -5,7 +5,8 @@
     joint   [CLS] x [SEP] body [SEP]             segments 0 up to the first [SEP], then 1
 
 Source: realm/featurization.py of google-research/language. The reader never sees the title, and
-the query comes first, so that a mask has the same position beside every candidate.
+the query comes first, so that a mask has the same position beside every candidate. Masks may
+be left out of the query input, which the embedder reads, and never of the joint one.
 """
 
 from __future__ import annotations

@@ -323,6 +323,10 @@ def _initialize(
         if towers and config.bert.initialization == "copying":
             for tower in model.embedder.towers:
                 initialize_word_matching(tower.bert)
+        if towers and not model.embedder.is_shared:
+            # Two towers that begin unlike each other would find nothing in common.
+            query, chunk = model.embedder.query_tower, model.embedder.chunk_tower
+            query.load_state_dict(chunk.state_dict())
         if reader and config.reader_bert.initialization == "copying":
             initialize_copying(model.reader.masked_lm, mask_id=mask_id)
 

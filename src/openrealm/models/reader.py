@@ -1,6 +1,7 @@
 """The knowledge-augmented encoder and its two heads; knows nothing of where chunks come from.
 
-Pre-training: p(y_j|z,x) by a masked-LM head on ``[CLS] x [SEP] body [SEP]``; fine-tuning: a score
+Pre-training: p(y_j|z,x) by a masked-LM head on ``[CLS] x [SEP] body [SEP]``, at will with a copy
+head beside it; fine-tuning: a score
 for every span of the body. One BERT under both heads, not shared with the embedder (section 3.2).
 """
 
@@ -79,7 +80,9 @@ class Reader(nn.Module):
         self.span_head = SpanHead(
             bert_config.hidden_size, span_config, std=bert_config.initializer_range
         )
-        self.copy_head = CopyHead(bert_config.hidden_size) if copy_head else None
+        self.copy_head = (
+            CopyHead(bert_config.hidden_size, bert_config.vocab_size) if copy_head else None
+        )
 
     @property
     def fillers(self) -> tuple[nn.Module, ...]:
@@ -87,9 +90,18 @@ class Reader(nn.Module):
         return (self.masked_lm,) if self.copy_head is None else (self.masked_lm, self.copy_head)
 
     @torch.no_grad()
-    def set_token_prior(self, log_p: Float[Tensor, " vocab"]) -> None:
-        """The masked-LM head's bias: what it predicts before it looks at anything."""
-        self.masked_lm.cls.predictions.bias.copy_(log_p)
+    def set_frequencies(self, log_p: Float[Tensor, " vocab"], *, prior: bool) -> None:
+        """Tells the copy head how rare tokens are.
+
+        Args:
+            log_p: log p of each token in the texts.
+            prior: Whether it becomes the masked-LM head's bias too: what is predicted before
+                anything is read.
+        """
+        if prior:
+            self.masked_lm.cls.predictions.bias.copy_(log_p)
+        if self.copy_head is not None:
+            self.copy_head.log_frequency.copy_(log_p)
 
     def states(self, inputs: Inputs) -> Float[Tensor, "rows seq hidden"]:
         """Last hidden states of padded inputs."""
@@ -104,7 +116,10 @@ class Reader(nn.Module):
     def logits_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int = 1
     ) -> Float[Tensor, "rows masks vocab"]:
-        """Masked-LM logits at chosen positions only, computed in groups of similar length."""
+        """Masked-LM logits at chosen positions only, computed in groups of similar length.
+
+        With a copy head they are the log-probabilities of the mixture, whose softmax is itself.
+        """
         everywhere = torch.ones_like(positions, dtype=torch.bool)
         logits = self.real_logits_at(inputs, positions, everywhere, groups=groups)
         return logits.view(*positions.shape, -1)
@@ -158,7 +173,12 @@ class Reader(nn.Module):
         width = inputs.token_ids.shape[1] if self.copy_head is not None else 0
         copied = torch.cat([nn.functional.pad(c, (0, width - c.shape[-1])) for _, c in chosen])
         row, _ = real.nonzero(as_tuple=True)
-        return self.masked_lm.cls(states[real]), copied[order][real], inputs.token_ids[row]
+        predictions = self.masked_lm.cls.predictions
+        transformed = predictions.transform(states[real])
+        # The bias in full precision: a token prior of -20 has steps of 0.06 in bfloat16.
+        logits = nn.functional.linear(transformed, predictions.decoder.weight)
+        logits = logits.to(predictions.bias.dtype) + predictions.bias
+        return logits, copied[order][real], inputs.token_ids[row]
 
     def _group_states_at(
         self, inputs: Inputs, positions: Int[Tensor, "rows masks"]
@@ -175,7 +195,7 @@ class Reader(nn.Module):
             states,
             body=body_mask(inputs),
             in_query=stands_in_query(inputs.token_ids, query),
-            log_frequency=self.masked_lm.cls.predictions.bias.detach()[inputs.token_ids],
+            token_ids=inputs.token_ids,
         )
         return chosen, copied
 

@@ -16,7 +16,7 @@ from openrealm.data.salient import SpanTagger, make_tagger
 from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import MINILM, build_model, minilm_directory
+from openrealm.models.pretrained import MINILM, build_model, minilm_directory, start_model
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
@@ -129,10 +129,41 @@ def known_tokens(stores: Sequence[ChunkStore]) -> torch.Tensor:
     return torch.from_numpy(known)
 
 
-def token_prior(store: ChunkStore) -> torch.Tensor:
-    """log p(token) ``(vocab,)`` in the texts, one occurrence shared out over the vocabulary."""
-    counts = token_counts([store]) + 1.0 / store.tokenizer.vocab_size
+def token_prior(stores: Sequence[ChunkStore]) -> torch.Tensor:
+    """log p(token) ``(vocab,)`` in the texts; a token that they lack counts as had once."""
+    counts = np.maximum(token_counts(stores), 1)
     return torch.from_numpy(np.log(counts / counts.sum())).float()
+
+
+def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:
+    """The model that training begins with.
+
+    Args:
+        settings: Of the run.
+        corpus: What is retrieved from.
+        texts: What is masked; may be the same object.
+
+    Raises:
+        CheckpointError: The start cannot be loaded.
+        ConfigError: Its vocabulary is of another size than the corpus's tokenizer.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    tokenizer, shape = corpus.tokenizer, settings.model
+    started = start_model(
+        settings.start,
+        shape,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+        seed=settings.seed,
+    )
+    stores = [corpus] if texts is corpus else [corpus, texts]
+    if shape.embedder.known_tokens:
+        started.model.embedder.set_known(known_tokens(stores))
+    if shape.token_prior or shape.copy_head:
+        prior = shape.token_prior and not started.has_masked_lm_head
+        started.model.reader.set_frequencies(token_prior(stores), prior=prior)
+    return started.model
 
 
 def make_refresh(

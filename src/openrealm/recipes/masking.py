@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries, SpanTable, kept_table
+from openrealm.errors import InputError
 from openrealm.progress import Progress
 from openrealm.recipes.loading import span_tagger
-from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.lexical import BM25, LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.settings import Settings
 from openrealm.training.probe import holds
@@ -44,14 +45,23 @@ def masked_queries(
     within = settings.salient.told_within
     if within:
         rule = settings.retrieval
-        key = f"{texts.fingerprint} {corpus.fingerprint} {tagger.fingerprint} {within} {rule}"
+        same = "same" if texts is corpus else corpus.fingerprint
+        rules = f"{within} {rule.exclude} {rule.near_duplicate} {stemming()}"
+        key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
 
         def supported() -> SpanTable:
             lexical = LexicalRetriever(corpus, BM25.build(corpus), rule)
             wanted = told_nearby(table, texts, corpus, lexical, within=within, progress=progress)
             return table.where(wanted)
 
-        table = kept_table(place.cache, key, supported)
+        num_spans, table = len(table.rows), kept_table(place.cache, key, supported)
+        if num_spans and not len(table.rows):
+            raise InputError(
+                f"none of {num_spans:,} salient spans stands in one of the {within} chunks that "
+                "resemble its sentence, so nothing here is told twice; "
+                "raise salient.told_within, or set it to 0 to mask what is told once too"
+            )
+        progress.say(f"{len(table.rows):,} of {num_spans:,} salient spans are told elsewhere too")
     return MaskedQueries(
         texts,
         table,
@@ -84,6 +94,7 @@ def told_nearby(
     told = np.zeros(len(table.rows), dtype=np.bool_)
     place = np.stack([table.rows, table.sentences[:, 0], table.sentences[:, 1]], axis=1)
     sentences, which = np.unique(place, axis=0, return_inverse=True)
+    which = which.reshape(-1)  # NumPy 2.0 keeps an axis
     spans_of = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1])
     with progress.task(
         "looking spans up elsewhere", total=len(sentences), unit="sentences"

@@ -23,7 +23,7 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     draw,
-    known_tokens,
+    first_model,
     make_refresh,
     make_templates,
     metrics_log,
@@ -31,7 +31,6 @@ from openrealm.recipes.loading import (
     pick_device,
     pick_precision,
     require_files,
-    token_prior,
 )
 from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
@@ -336,24 +335,15 @@ class _Session:
 
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
-        tokenizer = self._corpus.tokenizer
-        vocab_size, pad_id, seed = tokenizer.vocab_size, tokenizer.pad_id, self._settings.seed
-        shape = self._settings.model
         if any(True for _ in checkpoints(self._run.checkpoints)):
-            return build_model(shape, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
-        started = start_model(
-            self._settings.start,
-            shape,
-            vocab_size=vocab_size,
-            pad_id=pad_id,
-            mask_id=tokenizer.mask_id,
-            seed=seed,
-        )
-        if shape.embedder.known_tokens:
-            started.model.embedder.set_known(known_tokens([self._corpus, self._texts]))
-        if shape.token_prior and not started.has_masked_lm_head:
-            started.model.reader.set_token_prior(token_prior(self._texts))
-        return started.model
+            tokenizer = self._corpus.tokenizer
+            return build_model(
+                self._settings.model,
+                vocab_size=tokenizer.vocab_size,
+                pad_id=tokenizer.pad_id,
+                seed=self._settings.seed,
+            )
+        return first_model(self._settings, corpus=self._corpus, texts=self._texts)
 
     def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
         kept = self._run.directory / "queries.jsonl"

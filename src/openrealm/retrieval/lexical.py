@@ -186,6 +186,11 @@ def _best_rows(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray
     return chosen[order].astype(np.int64)
 
 
+def stemming() -> str:
+    """How words are compared: ``english`` stems, or ``none`` where PyStemmer is not installed."""
+    return "none" if _stemmer() is str else "english"
+
+
 def _stemmer() -> Callable[[str], str]:
     try:
         import Stemmer

@@ -73,7 +73,7 @@ class Stage(Protocol):
         name: Of the stage.
         steps: How many it has.
         uses_index: Whether a step needs the live index.
-        moves_retriever: Whether what is found for a query changes.
+        moves_retriever: Whether pre-training moves it, so that the probe watches retrieval.
         moves_chunks: Whether chunk embeddings do, so that the index goes stale.
     """
 

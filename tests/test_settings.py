@@ -1,0 +1,55 @@
+"""Tests of the presets, and of settings that contradict each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from openrealm.errors import ConfigError
+from openrealm.settings import PRESETS, Settings, resolve
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
+    settings = resolve(preset=preset, assignments=["seed=7"])
+    assert settings.seed == 7
+    assert settings != Settings()
+
+
+@pytest.mark.parametrize(
+    ("preset", "assignments", "message"),
+    [
+        ("paper", ["stages=['ict','drill']"], "'drill'"),
+        ("paper", ["realm.lexical=7"], "leaves none of the 7 chunks"),
+        ("paper", ["realm.chunk_tower=false"], "realm.chunk_tower=true"),
+        (
+            "adapt",
+            ["start=scratch"],
+            "start = scratch has random ones",
+        ),
+        ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
+        ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
+        ("adapt", ["retrieval.exclude=nothing"], "set salient.told_within=0"),
+        (
+            "adapt",
+            ["corpus.chunking.chunk_tokens=500"],
+            "raise model.reader.max_positions",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    preset: str, assignments: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(preset=preset, assignments=assignments)
+    assert message in str(caught.value)
+
+
+def test_larger_chunks_fit_the_default_preset() -> None:
+    settings = resolve(assignments=["corpus.chunking.chunk_tokens=288"])
+    assert settings.corpus.chunking.chunk_tokens == 288
+
+
+def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
+    resolve(assignments=["realm.lexical=1", "realm.lexical_query=unmasked"])
+    resolve(assignments=["realm.chunk_tower=true"])
+    resolve(assignments=["start=scratch", "stages=['ict','realm']", "ict.steps=5"])
