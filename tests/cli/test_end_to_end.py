@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,45 @@ def test_a_folder_of_text_becomes_answers_with_evidence(workspace: str, folder: 
         text = texts[place["chunk"]["document_id"]][place["start"] : place["stop"]]
         assert text.split() == answer["text"].split()
     assert "(no answer)" in run("ask", workspace, "What is the capital of Norland?").stdout
+
+
+def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
+    folder: Path, tmp_path: Path
+) -> None:
+    ws, qa = str(tmp_path / "ws"), str(folder / "qa.jsonl")
+    chosen = settings("corpus.vocab_size=400", "corpus.chunking.chunk_tokens=32")
+    run("ingest", str(folder / "docs.jsonl"), "--to", ws, "--preset", "tiny", *chosen)
+    ways = settings(
+        "salient.told_within=6",
+        "model.copy_head=true",
+        "model.token_prior=true",
+        "model.query_masks=false",
+        "model.embedder.shared=false",
+        "realm.chunk_tower=false",
+        "realm.lexical=1",
+        "realm.lexical_query=unmasked",
+        "loop.checkpoint_every=2",
+    )
+    trained = run("pretrain", ws, "--preset", "tiny", *chosen, *settings(*SETTINGS), *ways)
+    assert "salient spans are told elsewhere too" in trained.stderr
+    end = tmp_path / "ws" / "runs" / "run-001" / "checkpoints" / "realm-000003"
+    weights = (end / "weights.safetensors").read_bytes()
+
+    filled = run_json("fill", ws, "Aldera is the capital of [MASK] .", "-k", "3")["fillings"]
+    assert sum(c["p_z"] for c in filled["candidates"]) == pytest.approx(1.0, abs=1e-5)
+    assert run_json("evaluate", ws, "--probe")["rows"]
+    assert run_json("info", ws)["problems"] == []
+
+    # As if the process had died after step 2: the same weights once more, and no new snapshot.
+    shutil.rmtree(end)
+    before = sorted(path.name for path in (tmp_path / "ws/runs/run-001/snapshots").iterdir())
+    run("pretrain", ws, "--resume")
+    assert (end / "weights.safetensors").read_bytes() == weights
+    after = sorted(path.name for path in (tmp_path / "ws/runs/run-001/snapshots").iterdir())
+    assert after == before
+
+    run("finetune", ws, "--qa", qa)
+    assert run_json("ask", ws, "What is the capital of Norland?")["has_reader"] is True
 
 
 @pytest.mark.parametrize(
