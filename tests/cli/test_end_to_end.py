@@ -128,6 +128,17 @@ def test_a_folder_of_text_becomes_answers_with_evidence(workspace: str, folder: 
     assert "(no answer)" in run("ask", workspace, "What is the capital of Norland?").stdout
 
 
+def test_texts_that_tell_nothing_twice_are_refused_and_leave_no_run(tmp_path: Path) -> None:
+    ws, document = str(tmp_path / "ws"), tmp_path / "a.txt"
+    document.write_text("The mill of Arnsford was built in 1790 by Jonas Reed.")
+    chosen = settings("corpus.vocab_size=200", "corpus.chunking.chunk_tokens=32")
+    run("ingest", str(document), "--to", ws, "--preset", "tiny", *chosen)
+    given = [*settings(*SETTINGS), *settings("salient.told_within=4")]
+    told = run("pretrain", ws, "--preset", "tiny", *chosen, *given, status=2)
+    assert "nothing here is told twice" in told.output
+    assert not list((tmp_path / "ws" / "runs").iterdir())
+
+
 def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -111,7 +111,12 @@ def pretrain(
         folder = _new_run(place, run, settings, corpus, texts, progress)
         settings = read_settings(folder.settings_file)
     with folder.locked():
-        session = _Session(place, folder, settings, corpus, queries, progress)
+        try:
+            session = _Session(place, folder, settings, corpus, queries, progress)
+        except InputError:
+            if not resume:  # texts that nothing can be learned from leave no run behind
+                shutil.rmtree(folder.directory, ignore_errors=True)
+            raise
         session.run()
     record = folder.read_record()
     return RunSummary(
