@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,18 @@ from openrealm.training.refresh import LiveIndex
 from openrealm.training.stage import Ingredients, StepResult
 
 
+def _lexical_query() -> Any:
+    """What both stages say of words in common."""
+    return option(
+        "masked",
+        "The words that candidates by words in common are looked up with: the masked sentence's, "
+        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
+        "more than the masked sentence.",
+        choices=("masked", "unmasked"),
+        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class WarmupConfig:
     """Reader warm-up: the joint loss with the retriever frozen, own chunk allowed."""
@@ -38,14 +51,7 @@ class WarmupConfig:
         "retriever is still too weak to find what the reader could learn to read.",
         choices=("retriever", "lexical"),
     )
-    lexical_query: str = option(
-        "masked",
-        "The words that candidates by words in common are looked up with: the masked sentence's, "
-        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
-        "more than the masked sentence.",
-        choices=("masked", "unmasked"),
-        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
-    )
+    lexical_query: str = _lexical_query()
     own_chunk: float = option(
         0.5,
         "Probability that the query's own chunk is among the candidates: the one chunk that "
@@ -75,14 +81,7 @@ class JointConfig:
         "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
         minimum=0,
     )
-    lexical_query: str = option(
-        "masked",
-        "The words that candidates by words in common are looked up with: the masked sentence's, "
-        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
-        "more than the masked sentence.",
-        choices=("masked", "unmasked"),
-        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
-    )
+    lexical_query: str = _lexical_query()
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
     chunk_tower: bool = option(
         True,
@@ -187,7 +186,7 @@ class JointStage:
         return [*readers, (towers, config.lr_retriever)]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Retrieve by the present query tower, embed the candidates again, read, marginalise."""
+        """Retrieve, embed the candidates again where their tower moves, read, marginalise."""
         assert live is not None
         parts, config = self._parts, self._config
         queries = self._queries.batch(step, config.batch_size)
