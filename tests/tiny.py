@@ -20,7 +20,7 @@ from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.data.spans import Span
 from openrealm.index.mips import ExactIndex
 from openrealm.models.embedder import EmbedderConfig
-from openrealm.models.inputs import Templates
+from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.pretrained import BertShape, ModelConfig, build_model
 from openrealm.models.reader import SpanHeadConfig
 from openrealm.models.realm import Realm
@@ -133,6 +133,16 @@ def model_config(*, dropout: float = 0.0, shared: bool = True, **embedder: objec
         embedder=EmbedderConfig(dim=8, shared=shared, **embedder),  # type: ignore[arg-type]
         span_head=SpanHeadConfig(hidden=8, max_width=4),
     )
+
+
+def log_p_everywhere(model: Realm, inputs: Inputs) -> torch.Tensor:
+    """Log-probabilities ``(seq, vocab)`` of the masked LM at every place of one unpadded input."""
+    logits = model.reader.masked_lm(
+        input_ids=inputs.token_ids,
+        token_type_ids=inputs.segment_ids,
+        attention_mask=inputs.attention_mask,
+    ).logits[0]
+    return logits.double().log_softmax(dim=-1).detach()
 
 
 @dataclass(frozen=True)

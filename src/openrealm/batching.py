@@ -80,14 +80,19 @@ def origins(
 ) -> list[Origin]:
     """Where queries were taken from, so that trivial candidates can be told."""
     return [
-        Origin(
-            row=query.row if texts_are_corpus else NO_CHUNK,
-            document_id=texts.document(int(texts.document_of[query.row])).id,
-            sentence_ids=query.original_ids,
-            body_ids=texts.body_ids(query.row),
-        )
+        origin_of(texts, query.row, query.original_ids, texts_are_corpus=texts_are_corpus)
         for query in queries
     ]
+
+
+def origin_of(texts: ChunkStore, row: int, sentence_ids: Ids, *, texts_are_corpus: bool) -> Origin:
+    """Where a sentence of a chunk of the texts stands."""
+    return Origin(
+        row=row if texts_are_corpus else NO_CHUNK,
+        document_id=texts.document(int(texts.document_of[row])).id,
+        sentence_ids=sentence_ids,
+        body_ids=texts.body_ids(row),
+    )
 
 
 def cloze_inputs(

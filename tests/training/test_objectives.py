@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import NameTagger, World, make_store, model_config
+from tiny import NameTagger, World, log_p_everywhere, make_store, model_config
 
 from openrealm.batching import origins, query_inputs
 from openrealm.corpus.documents import Document
@@ -35,17 +35,6 @@ def model(world: World) -> Realm:
     return world.model(lively=True)
 
 
-def masked_logits(world: World, model: Realm, ids: np.ndarray, body: np.ndarray) -> torch.Tensor:
-    """Log-probabilities at every place of one joint input, alone and unpadded."""
-    inputs = world.templates.joint([ids], [body])
-    logits = model.reader.masked_lm(
-        input_ids=inputs.token_ids,
-        token_type_ids=inputs.segment_ids,
-        attention_mask=inputs.attention_mask,
-    ).logits[0]
-    return logits.double().log_softmax(dim=-1).detach()
-
-
 def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, span: bool):  # type: ignore[no-untyped-def]
     """Loss, utility, p(null) and entropy of masked queries, candidate by candidate."""
     empty = np.empty(0, dtype=np.int32)
@@ -59,7 +48,7 @@ def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, spa
             body = world.store.body_ids(row) if row != NO_CHUNK else empty
             z = model.embedder.embed_chunks(world.templates.chunk([title], [body]))[0].double()
             scores.append((x @ z).item())
-            log_p = masked_logits(world, model, query.masked_ids, body)
+            log_p = log_p_everywhere(model, world.templates.joint([query.masked_ids], [body]))
             tokens.append(
                 [
                     log_p[p + 1, t].exp().item()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import World
+from tiny import World, log_p_everywhere
 
 from openrealm.data.pretraining import ClozePairs, MaskedTexts
 from openrealm.models.realm import Realm
@@ -18,17 +18,6 @@ from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 @pytest.fixture()
 def model(world: World) -> Realm:
     return world.model(lively=True)
-
-
-def masked_logits(world: World, model: Realm, ids: np.ndarray) -> torch.Tensor:
-    """Log-probabilities at every place of one input, alone and unpadded."""
-    inputs = replace(world.templates, query_tokens=world.templates.joint_tokens).query([ids])
-    logits = model.reader.masked_lm(
-        input_ids=inputs.token_ids,
-        token_type_ids=inputs.segment_ids,
-        attention_mask=inputs.attention_mask,
-    ).logits[0]
-    return logits.double().log_softmax(dim=-1).detach()
 
 
 def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, model: Realm) -> None:
@@ -41,9 +30,10 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, mo
         max_tokens=world.templates.joint_tokens - 2,
         whole_words=True,
     ).batch(2, 4)
+    wide = replace(world.templates, query_tokens=world.templates.joint_tokens)
     losses, right = [], []
     for text in texts:
-        log_p = masked_logits(world, model, text.masked_ids)
+        log_p = log_p_everywhere(model, wide.query([text.masked_ids]))
         for place, target in zip(text.positions, text.targets, strict=True):
             losses.append(-log_p[place + 1, target].item())
             right.append(int(log_p[place + 1].argmax()) == target)

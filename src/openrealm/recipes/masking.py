@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from openrealm.batching import origin_of
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries, SpanTable, kept_table
 from openrealm.errors import InputError
 from openrealm.progress import Progress
 from openrealm.recipes.loading import span_tagger
 from openrealm.retrieval.lexical import BM25, LexicalRetriever, stemming
-from openrealm.retrieval.retriever import NO_CHUNK, Origin
+from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.settings import Settings
 from openrealm.training.probe import holds
 from openrealm.workspace import Workspace
@@ -41,7 +42,9 @@ def masked_queries(
         InputError: No span is left to mask.
     """
     tagger = span_tagger(settings, texts)
-    table = SpanTable.cached(place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress)
+    tagged = table = SpanTable.cached(
+        place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
+    )
     within = settings.salient.told_within
     if within:
         rule = settings.retrieval
@@ -51,10 +54,10 @@ def masked_queries(
 
         def supported() -> SpanTable:
             lexical = LexicalRetriever(corpus, BM25.build(corpus), rule)
-            wanted = told_nearby(table, texts, corpus, lexical, within=within, progress=progress)
-            return table.where(wanted)
+            wanted = told_nearby(tagged, texts, corpus, lexical, within=within, progress=progress)
+            return tagged.where(wanted)
 
-        num_spans, table = len(table.rows), kept_table(place.cache, key, supported)
+        num_spans, table = len(tagged.rows), kept_table(place.cache, key, supported)
         if num_spans and not len(table.rows):
             raise InputError(
                 f"none of {num_spans:,} salient spans stands in one of the {within} chunks that "
@@ -121,16 +124,9 @@ def _resembling(
     within: int,
 ) -> npt.NDArray[np.int64]:
     """Rows ``(sentences, within)`` of the chunks with the most words in common."""
-    where = []
-    for row, start, stop in sentences.tolist():
-        body = texts.body_ids(row)
-        where.append(
-            Origin(
-                row=row if texts is corpus else NO_CHUNK,
-                document_id=texts.document(int(texts.document_of[row])).id,
-                sentence_ids=body[start:stop],
-                body_ids=body,
-            )
-        )
+    where = [
+        origin_of(texts, row, texts.body_ids(row)[start:stop], texts_are_corpus=texts is corpus)
+        for row, start, stop in sentences.tolist()
+    ]
     words = [texts.tokenizer.decode(origin.sentence_ids) for origin in where]
     return lexical.candidates(words, within, origins=where)
