@@ -279,7 +279,7 @@ def test_candidates_may_be_looked_up_by_the_words_that_are_masked_out(
 
 
 def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: World) -> None:
-    losses = []
+    losses, tokens = [], []
     for chunk_tower in (True, False):
         model = world.model(lively=True, shared=False)
         live = world.live(model)
@@ -292,10 +292,13 @@ def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: 
         result = stage.step(0, live)
         result.loss.backward()  # type: ignore[no-untyped-call]
         losses.append(result.loss.item())
+        tokens.append(result.num_tokens)
         touched = [p.grad is not None for p in model.embedder.chunk_tower.parameters()]
         assert any(touched) is chunk_tower
         assert any(p.grad is not None for p in model.embedder.query_tower.parameters())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    # What does not go through the chunk tower is not counted.
+    assert tokens[1] < tokens[0]
 
 
 def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:

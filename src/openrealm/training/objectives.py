@@ -135,7 +135,7 @@ class WarmupStage:
         batch = to_device(batch, parts.device)
         with parts.precision():
             output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
-        result = _joint_result(batch, output, marginal="token", prefix="warmup")
+        result = _joint_result(batch, output, marginal="token", prefix="warmup", embedded=False)
         return replace(result, retrieval_s=retrieval_s)
 
     def _candidates(self, queries: Sequence[MaskedQuery], live: LiveIndex) -> npt.NDArray[np.int64]:
@@ -207,7 +207,9 @@ class JointStage:
                 chunk_emb = _known_vectors(parts, found, live)
         with parts.precision():
             output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
-        result = _joint_result(batch, output, marginal=config.marginal, prefix="realm")
+        result = _joint_result(
+            batch, output, marginal=config.marginal, prefix="realm", embedded=config.chunk_tower
+        )
         return replace(result, retrieval_s=retrieval_s)
 
 
@@ -273,8 +275,9 @@ def _origins(parts: Ingredients, queries: Sequence[MaskedQuery]) -> list[Origin]
 
 
 def _joint_result(
-    batch: MaskedBatch, output: MaskedOutput, *, marginal: str, prefix: str
+    batch: MaskedBatch, output: MaskedOutput, *, marginal: str, prefix: str, embedded: bool
 ) -> StepResult:
+    """Loss and numbers of a step; ``embedded``: its chunks went through their tower."""
     if marginal == "span":
         log_p_span = likelihood.marginal_per_span(
             output.log_p_z, output.log_p_y_given_z, batch.mask_mask
@@ -291,7 +294,9 @@ def _joint_result(
         # Without the null chunk (an ablation) there is nothing that retrieval could be better than.
         if bool(batch.candidate_mask[:, 0].all()):
             metrics[f"{prefix}/utility"] = float(utility[batch.mask_mask].mean())
-    tokens = batch.query.lengths.sum() + batch.chunks.lengths.sum() + batch.joint.lengths.sum()
+    tokens = batch.query.lengths.sum() + batch.joint.lengths.sum()
+    if embedded:
+        tokens += batch.chunks.lengths.sum()
     return StepResult(
         loss=loss, metrics=metrics, num_tokens=int(tokens), num_examples=len(batch.query)
     )
