@@ -34,6 +34,7 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             ["corpus.chunking.chunk_tokens=500"],
             "raise model.reader.max_positions",
         ),
+        ("tiny", ["qa.reader=tower", "model.bert.max_positions=80"], "with qa.reader = tower"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

@@ -122,7 +122,14 @@ PRESETS: dict[str, dict[str, Any]] = {
             "lr_retriever": 5e-6,
             "chunk_tower": False,
         },
-        "qa": {"steps": 500, "batch_size": 8, "lr": 5e-5, "lr_retriever": 1e-5, "beam": 500},
+        "qa": {
+            "reader": "tower",
+            "steps": 500,
+            "batch_size": 8,
+            "lr": 5e-5,
+            "lr_retriever": 1e-5,
+            "beam": 500,
+        },
         "loop": {"probe_every": 40, "checkpoint_every": 40},
     },
     "tiny": {
@@ -291,6 +298,14 @@ def checked(settings: Settings) -> Settings:
         name="model.bert",
         what="the longer of query and chunk has",
     )
+    if settings.qa.reader == "tower":
+        _require_positions(
+            model.bert.max_positions,
+            model.query_tokens + chunk_tokens - 1,
+            name="model.bert",
+            what=f"with qa.reader = tower a question of {model.query_tokens} and a chunk of "
+            f"{chunk_tokens} tokens make",
+        )
     if model.own_reader and "mlm" in settings.stages and settings.mlm.steps and settings.mlm.share:
         raise ConfigError(
             "mlm.share gives the towers the reader's BERT, but model.own_reader is true; "

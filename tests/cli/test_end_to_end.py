@@ -174,8 +174,17 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     after = sorted(path.name for path in (tmp_path / "ws/runs/run-001/snapshots").iterdir())
     assert after == before
 
-    run("finetune", ws, "--qa", qa)
+    # The towers are wider than the reader was: the one that answers is theirs.
+    run("finetune", ws, "--qa", qa, *settings("qa.reader=tower"))
+    end = tmp_path / "ws" / "runs" / "run-001" / "checkpoints" / "qa-000003"
+    weights = (end / "weights.safetensors").read_bytes()
     assert run_json("ask", ws, "What is the capital of Norland?")["has_reader"] is True
+    assert (
+        run_json("fill", ws, "Aldera is the capital of [MASK] .", "-k", "3")["fillings"] == filled
+    )
+    shutil.rmtree(end)
+    run("finetune", ws, "--qa", qa, "--resume")
+    assert (end / "weights.safetensors").read_bytes() == weights
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from openrealm.models.pretrained import (
     minilm_directory,
     save_weights,
     start_model,
+    tower_reader,
 )
 
 VOCAB = 90
@@ -167,6 +168,21 @@ def test_after_plain_masked_lm_the_towers_take_the_readers_encoder(world: World)
         assert_same(model.reader.masked_lm.bert, tower.bert)
     # The masked-LM class has no pooler: the tower keeps its own.
     assert torch.equal(model.embedder.chunk_tower.bert.pooler.dense.weight, pooler)
+
+
+def test_a_reader_of_the_towers_shape_begins_as_the_chunk_tower(
+    encoder: tuple[Path, BertModel],
+) -> None:
+    config = replace(model_config(), own_reader=True)
+    model = start(encoder[0], config).model
+    reader = tower_reader(model.embedder, config.span_head, seed=3)
+    assert_same(reader.masked_lm.bert, model.embedder.chunk_tower.bert, but="pooler")
+    again = tower_reader(model.embedder, config.span_head, seed=3)
+    assert fingerprint(reader) == fingerprint(again)
+    before = fingerprint(model.embedder)
+    with torch.no_grad():
+        reader.masked_lm.bert.embeddings.word_embeddings.weight.add_(1.0)
+    assert fingerprint(model.embedder) == before  # a copy
 
 
 @pytest.mark.skipif(

@@ -173,6 +173,24 @@ def copy_encoder(source: Reader, target: Embedder) -> None:
         tower.bert.load_state_dict(weights, strict=False)
 
 
+def tower_reader(embedder: Embedder, config: SpanHeadConfig, *, seed: int) -> Reader:
+    """A reader of the towers' shape whose BERT begins as the chunk tower's; its span head is new.
+
+    Args:
+        embedder: The towers.
+        config: Shape of the span head.
+        seed: Seed of the span head's first weights.
+    """
+    bert = embedder.chunk_tower.bert
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reader = Reader(bert.config, config)
+    wanted = reader.masked_lm.bert.state_dict().keys()
+    weights = {name: value for name, value in bert.state_dict().items() if name in wanted}
+    reader.masked_lm.bert.load_state_dict(weights)
+    return reader.to(bert.device)
+
+
 def minilm_directory() -> Path:
     """Folder of the MiniLM sentence encoder, checked against its known checksum.
 

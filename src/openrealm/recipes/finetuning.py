@@ -19,6 +19,7 @@ from openrealm.recipes.loading import (
     make_refresh,
     metrics_log,
     pick_precision,
+    prepare_for_questions,
     require_files,
 )
 from openrealm.recipes.pretraining import RunSummary
@@ -107,8 +108,7 @@ def _train(
     progress: Progress,
 ) -> None:
     settings, run = loaded.settings, loaded.run
-    # Queries get a tower of their own, so that chunk embeddings stay those of the snapshot.
-    loaded.model.embedder.unshare()
+    prepare_for_questions(loaded.model, settings)
     parts = Ingredients(
         model=loaded.model,
         corpus=loaded.corpus,

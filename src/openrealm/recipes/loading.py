@@ -16,7 +16,13 @@ from openrealm.data.salient import SpanTagger, make_tagger
 from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import MINILM, build_model, minilm_directory, start_model
+from openrealm.models.pretrained import (
+    MINILM,
+    build_model,
+    minilm_directory,
+    start_model,
+    tower_reader,
+)
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
@@ -282,8 +288,19 @@ def empty_model(settings: Settings, corpus: ChunkStore, checkpoint: Checkpoint) 
         seed=settings.seed,
     )
     if checkpoint.position.stage == "qa":
-        model.embedder.unshare()
+        prepare_for_questions(model, settings)
     return model
+
+
+def prepare_for_questions(model: Realm, settings: Settings) -> None:
+    """Gives a pre-trained model the parts that fine-tuning trains.
+
+    Queries get a tower of their own, so that chunk embeddings stay those of the snapshot; the
+    reader is replaced where the settings say so.
+    """
+    model.embedder.unshare()
+    if settings.qa.reader == "tower":
+        model.reader = tower_reader(model.embedder, settings.model.span_head, seed=settings.seed)
 
 
 def require_files(paths: Sequence[Path]) -> None:

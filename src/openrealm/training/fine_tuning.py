@@ -48,6 +48,13 @@ class QaConfig:
     lr_retriever: float = option(
         1e-5, "Peak learning rate of the query tower.", source="orqa/README.md"
     )
+    reader: str = option(
+        "pretrained",
+        "What reads for answers: the reader of pre-training, or one that begins as a copy of the "
+        "chunk tower (where that is a trained encoder, and the reader a small one of its own).",
+        choices=("pretrained", "tower"),
+        source="pretrained: section 3.2",
+    )
     beam: int = option(
         5000, "Chunks in the retriever's loss.", minimum=1, source="retriever_beam_size"
     )
