@@ -20,12 +20,14 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
     [
         ("paper", ["stages=['ict','drill']"], "'drill'"),
         ("paper", ["realm.lexical=7"], "leaves none of the 7 chunks"),
-        ("paper", ["realm.chunk_tower=false"], "realm.chunk_tower=true"),
+        ("paper", ["realm.towers=query"], "realm.towers=both"),
         (
             "adapt",
             ["start=scratch"],
-            "start = scratch has random ones",
+            "start = scratch makes random vectors",
         ),
+        ("paper", ["realm.unread=true", "realm.null_chunk=false"], "realm.unread=false"),
+        ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
         ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
         ("adapt", ["retrieval.exclude=nothing"], "set salient.told_within=0"),
@@ -52,5 +54,5 @@ def test_larger_chunks_fit_the_default_preset() -> None:
 
 def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
     resolve(assignments=["realm.lexical=1", "realm.lexical_query=unmasked"])
-    resolve(assignments=["realm.chunk_tower=true"])
+    resolve(assignments=["realm.towers=both"])
     resolve(assignments=["start=scratch", "stages=['ict','realm']", "ict.steps=5"])

@@ -36,6 +36,7 @@ def masked_batch(
     templates: Templates,
     *,
     null_chunk: bool = True,
+    unread: npt.NDArray[np.bool_] | None = None,
 ) -> MaskedBatch:
     """Masked queries with the null chunk and the chunks retrieved for them.
 
@@ -46,14 +47,16 @@ def masked_batch(
         templates: How inputs are joined.
         null_chunk: Whether slot 0 counts; False leaves it in its place but gives it no
             probability (for the ablation).
+        unread: Which of the batch's distinct chunks ``(batch, distinct)``, in the order of
+            `distinct_rows`, take part in p(z|x) without being read.
     """
     slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), candidates], axis=1)
     filled = slots != NO_CHUNK
     filled[:, 0] = null_chunk
     # A chunk that several queries retrieved is embedded once; row 0 is the null chunk.
-    distinct, where = np.unique(slots[slots != NO_CHUNK], return_inverse=True)
+    distinct = distinct_rows(candidates)
     chunk_slots = np.zeros(slots.shape, dtype=np.int64)
-    chunk_slots[slots != NO_CHUNK] = where + 1
+    chunk_slots[slots != NO_CHUNK] = np.searchsorted(distinct, slots[slots != NO_CHUNK]) + 1
     bodies = [_EMPTY, *(corpus.body_ids(int(row)) for row in distinct)]
     titles = [_EMPTY, *(corpus.title_ids(int(row)) for row in distinct)]
     joints = np.argwhere(filled)
@@ -72,7 +75,13 @@ def masked_batch(
         mask_positions=positions + 1,
         mask_mask=real,
         targets=targets,
+        unread=None if unread is None else torch.from_numpy(np.pad(unread, ((0, 0), (1, 0)))),
     )
+
+
+def distinct_rows(candidates: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The chunks of a batch, each once, in order."""
+    return np.unique(candidates[candidates != NO_CHUNK])
 
 
 def origins(
@@ -173,8 +182,8 @@ def read_batch(
 
 def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:
     """The same batch on a device."""
-    moved = {name: value.to(device) for name, value in vars(batch).items()}
-    return MaskedBatch(**moved)
+    given = {name: value for name, value in vars(batch).items() if value is not None}
+    return MaskedBatch(**{name: value.to(device) for name, value in given.items()})
 
 
 def _padded_masks(

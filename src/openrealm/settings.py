@@ -95,7 +95,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             # language, the prior and the copy head make up for.
             "own_reader": True,
             "reader": {
-                "layers": 2,
+                "layers": 1,
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
@@ -106,22 +106,23 @@ PRESETS: dict[str, dict[str, Any]] = {
             "copy_head": True,
             "embedder": {
                 "pooling": "mean",
-                "projection": "none",
+                "projection": "adapter",
                 "normalize": True,
                 "score_scale": 20.0,
-                "shared": False,
             },
         },
         "retrieval": {"k": 7, "exclude": "neighbours"},
         "warmup": {"steps": 25, "batch_size": 32, "lr": 3e-4, "k": 5, "own_chunk": 0.0},
-        # A trained encoder is soon spoilt: at 2e-5 both towers together lose what they know.
+        # A trained encoder is soon spoilt: it stays as it is, and a matrix above it learns.
         "realm": {
-            "steps": 80,
+            "steps": 160,
             "batch_size": 32,
             "lr": 3e-4,
-            "lr_retriever": 5e-6,
-            "chunk_tower": False,
+            "lr_retriever": 3e-4,
+            "unread": True,
+            "towers": "projection",
         },
+        "refresh": {"every": 20},
         "qa": {
             "reader": "tower",
             "steps": 500,
@@ -271,19 +272,30 @@ def checked(settings: Settings) -> Settings:
             f"salient.told_within = {settings.salient.told_within} looks spans up in other chunks, "
             "but retrieval.exclude = nothing counts a span's own; set salient.told_within=0"
         )
-    if not settings.realm.chunk_tower and settings.model.embedder.shared:
+    if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
-            "realm.chunk_tower = false trains a query tower alone, but model.embedder.shared is "
-            "true; set model.embedder.shared=false, or realm.chunk_tower=true"
+            "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "
+            "set model.embedder.shared=false, or realm.towers=both"
+        )
+    if settings.realm.towers == "projection" and settings.model.embedder.projection == "none":
+        raise ConfigError(
+            "realm.towers = projection trains what stands above BERT, but "
+            "model.embedder.projection is none; set model.embedder.projection=adapter, or "
+            "realm.towers=both"
+        )
+    if settings.realm.unread and not settings.realm.null_chunk:
+        raise ConfigError(
+            "realm.unread takes chunks that are not read for no better than the null chunk, but "
+            "realm.null_chunk is false; set realm.null_chunk=true, or realm.unread=false"
         )
     if (
-        not settings.realm.chunk_tower
+        settings.realm.towers != "both"
         and settings.start == "scratch"
         and not ("ict" in settings.stages and settings.ict.steps)
     ):
         raise ConfigError(
-            "realm.chunk_tower = false keeps the chunk embeddings of the start, and start = "
-            "scratch has random ones; add the stage ict, or set realm.chunk_tower=true"
+            f"realm.towers = {settings.realm.towers} keeps what the start makes of chunks, and "
+            "start = scratch makes random vectors; add the stage ict, or set realm.towers=both"
         )
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(

@@ -9,7 +9,7 @@ files, not what is in the corpus or the checkpoints.
       settings.toml             resolved configuration
       run.json                  what made it: start, versions, fingerprints, stage reports
       metrics.jsonl             one record per line
-      checkpoints/ snapshots/ texts/ plots/
+      checkpoints/ snapshots/ pooled/ texts/ plots/
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Run:
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
         return self.directory / "snapshots"
+
+    @property
+    def pooled(self) -> Path:
+        """Folder of vectors under the projection, where only that moves."""
+        return self.directory / "pooled"
 
     @property
     def texts(self) -> Path:

@@ -151,7 +151,7 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
         "model.token_prior=true",
         "model.query_masks=false",
         "model.embedder.shared=false",
-        "realm.chunk_tower=false",
+        "realm.towers=query",
         "realm.lexical=1",
         "realm.lexical_query=unmasked",
         "loop.checkpoint_every=2",

@@ -169,3 +169,29 @@ def test_tokens_that_the_texts_do_not_have_are_passed_over(world: World) -> None
     torch.testing.assert_close(velle, bresk)
     torch.testing.assert_close(sable, before[2])
     assert not torch.allclose(velle, before[0]) and not torch.allclose(velle, sable)
+
+
+@pytest.mark.parametrize("projection", ["linear", "none", "adapter"])
+def test_a_vector_is_the_projection_of_what_was_pooled(
+    world: World, chunks: Inputs, projection: str
+) -> None:
+    embedder = embedder_of(sentence_encoder(projection=projection), world)
+    tower = embedder.chunk_tower
+    pooled = tower.pool(chunks)
+    assert pooled.shape == (12, embedder.hidden)
+    torch.testing.assert_close(tower.project(pooled), embedder.embed_chunks(chunks))
+
+
+def test_an_adapter_begins_as_nothing_and_bends_the_vectors_before_their_length(
+    world: World, chunks: Inputs
+) -> None:
+    plain = embedder_of(sentence_encoder(), world)
+    bent = embedder_of(sentence_encoder(projection="adapter"), world)
+    bent.chunk_tower.bert.load_state_dict(plain.chunk_tower.bert.state_dict())
+    torch.testing.assert_close(bent.embed_chunks(chunks), plain.embed_chunks(chunks))
+    with torch.no_grad():
+        weight = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+        bent.chunk_tower.adapter.weight.copy_(weight)
+    pooled = plain.chunk_tower.pool(chunks)
+    by_hand = torch.nn.functional.normalize(pooled @ weight.T, dim=-1)
+    torch.testing.assert_close(bent.embed_chunks(chunks), by_hand)

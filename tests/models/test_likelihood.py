@@ -297,3 +297,22 @@ def test_the_gradient_of_the_share_is_that_of_finite_differences() -> None:
         lambda s: likelihood.log_marginal_of_correct(s, valid, correct),
         scores.requires_grad_(True),
     )
+
+
+def test_chunks_that_are_not_read_count_as_the_null_chunk() -> None:
+    numbers, draw = Numbers(7), np.random.default_rng(8)
+    others = draw.normal(scale=3.0, size=(BATCH, 6))
+    unread = draw.random((BATCH, 6)) < 0.5
+    unread[2] = False
+    scores = likelihood.with_unread(
+        torch.tensor(numbers.f), torch.tensor(others), torch.tensor(unread)
+    )
+    log_p_y = likelihood.marginal_per_token(numbers.log_p_z(scores), numbers.log_p_y_given_z())
+    for b in range(BATCH):
+        mine = [math.exp(numbers.f[b, z]) * numbers.filled[b, z] for z in range(K)]
+        rest = sum(math.exp(f) for f, yes in zip(others[b], unread[b], strict=True) if yes)
+        total = sum(mine) + rest
+        for j in np.flatnonzero(numbers.real[b]).tolist():
+            read = sum(weight * numbers.p_token(b, z, j) for z, weight in enumerate(mine))
+            wanted = (read + rest * numbers.p_token(b, 0, j)) / total
+            assert math.exp(log_p_y[b, j].item()) == pytest.approx(wanted, rel=1e-9)

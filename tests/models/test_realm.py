@@ -196,3 +196,23 @@ def test_evaluating_gives_every_part_its_own_mode_back() -> None:
         raise ValueError("inside")
     assert [part.training for part in module.modules()] == before
     assert any(before) and not all(before)
+
+
+def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: Realm) -> None:
+    queries = three_queries(world)
+    distinct = [1, 3, 4, 9, 20, 30]
+    unread = np.array([[row not in line for row in distinct] for line in FOUND.tolist()])
+    unread[2, distinct.index(20)] = False
+    batch = masked_batch(queries, FOUND, world.store, world.templates, unread=unread)
+    plain = model(masked_batch(queries, FOUND, world.store, world.templates))
+    output = model(batch)
+    scores = (output.query_emb @ output.chunk_emb.T).double().exp()
+    for q, line in enumerate(FOUND.tolist()):
+        read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
+        rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
+        total = scores[q, read].sum() + scores[q, rest].sum()
+        p_z = [((scores[q, 0] + scores[q, rest].sum()) / total).item()]
+        p_z += (scores[q, read[1:]] / total).tolist()
+        assert output.log_p_z[q].exp().tolist()[: len(p_z)] == pytest.approx(p_z, rel=1e-4)
+    torch.testing.assert_close(output.log_p_y_given_z, plain.log_p_y_given_z)
+    assert not torch.allclose(output.log_p_y, plain.log_p_y)

@@ -19,7 +19,9 @@ from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import (
     batches_by_length,
     embed_rows,
+    pooled_key,
     snapshot_key,
+    write_pooled,
     write_snapshot,
 )
 
@@ -185,3 +187,28 @@ def test_lower_precision_gives_nearly_the_same_vectors(world: World, model: Real
     )
     assert not np.array_equal(full, low)
     np.testing.assert_allclose(full, low, atol=0.3)
+
+
+def test_a_snapshot_of_pooled_vectors_is_that_of_the_chunks(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    pooled = write_pooled(
+        world.store, model.embedder, world.templates, tmp_path / "p", generation=1, shard_rows=10
+    )
+    assert (pooled.manifest.chunks, pooled.manifest.dim) == (48, 16)
+    whole = snapshot(world, model, tmp_path / "whole")
+    known = snapshot(world, model, tmp_path / "known", pooled=pooled.read())
+    np.testing.assert_allclose(known.read(), whole.read(), rtol=1e-4, atol=1e-4)
+    assert known.manifest.key == whole.manifest.key
+
+
+def test_the_key_of_pooled_vectors_leaves_the_projection_out(world: World, model: Realm) -> None:
+    before = pooled_key(world.store, model.embedder)
+    tower = model.embedder.chunk_tower
+    with torch.no_grad():
+        tower.dense.weight.add_(1.0)
+        tower.layer_norm.bias.add_(1.0)
+    assert pooled_key(world.store, model.embedder) == before
+    with torch.no_grad():
+        tower.bert.embeddings.word_embeddings.weight[3, 3] += 1.0
+    assert pooled_key(world.store, model.embedder) != before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from openrealm.training.objectives import (
     interleave,
 )
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
+from openrealm.training.refresh import PooledVectors, RefreshConfig
 from openrealm.training.stage import Stage
 
 
@@ -280,12 +282,12 @@ def test_candidates_may_be_looked_up_by_the_words_that_are_masked_out(
 
 def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: World) -> None:
     losses, tokens = [], []
-    for chunk_tower in (True, False):
+    for towers in ("both", "query"):
         model = world.model(lively=True, shared=False)
         live = world.live(model)
-        config = JointConfig(batch_size=8, chunk_tower=chunk_tower)
+        config = JointConfig(batch_size=8, towers=towers)
         stage = JointStage(world.parts(model), config, world.queries(), k=4)
-        assert stage.moves_chunks is chunk_tower
+        assert stage.moves_chunks is (towers == "both")
         freeze(model, frozen=True)
         for module, _ in stage.trained():
             freeze(module, frozen=False)
@@ -294,11 +296,52 @@ def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: 
         losses.append(result.loss.item())
         tokens.append(result.num_tokens)
         touched = [p.grad is not None for p in model.embedder.chunk_tower.parameters()]
-        assert any(touched) is chunk_tower
+        assert any(touched) is (towers == "both")
         assert any(p.grad is not None for p in model.embedder.query_tower.parameters())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     # What does not go through the chunk tower is not counted.
     assert tokens[1] < tokens[0]
+
+
+def test_with_the_projection_alone_the_loss_is_the_same_and_bert_stays(
+    world: World, tmp_path: Path
+) -> None:
+    losses = []
+    for towers in ("both", "projection"):
+        model = world.model(lively=True)
+        pooled = PooledVectors(
+            world.store,
+            model.embedder,
+            world.templates,
+            tmp_path,
+            RefreshConfig(),
+            autocast=None,
+            progress=Silent(),
+        )
+        config = JointConfig(batch_size=8, towers=towers, unread=True)
+        stage = JointStage(world.parts(model), config, world.queries(), k=4, pooled=pooled)
+        assert stage.moves_chunks
+        freeze(model, frozen=True)
+        for module, _ in stage.trained():
+            freeze(module, frozen=False)
+        result = stage.step(0, world.live(model))
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(result.loss.item())
+        tower = model.embedder.chunk_tower
+        assert all(p.grad is not None for part in tower.projections for p in part.parameters())
+        moved = any(p.grad is not None for p in tower.bert.parameters())
+        assert moved is (towers == "both")
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_chunks_of_the_batch_that_are_not_read_change_the_loss(world: World) -> None:
+    losses = []
+    for unread in (False, True):
+        model = world.model(lively=True)
+        config = JointConfig(batch_size=8, unread=unread)
+        stage = JointStage(world.parts(model), config, world.queries(), k=3)
+        losses.append(stage.step(0, world.live(model)).loss.item())
+    assert losses[0] != losses[1]
 
 
 def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:

@@ -17,7 +17,15 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows, write_snapshot
 from openrealm.retrieval.retriever import RetrievalConfig
-from openrealm.training.refresh import InlineRefresh, LiveIndex, Refresh, RefreshConfig, go_live
+from openrealm.training import refresh as refresh_module
+from openrealm.training.refresh import (
+    InlineRefresh,
+    LiveIndex,
+    PooledVectors,
+    Refresh,
+    RefreshConfig,
+    go_live,
+)
 
 
 def refresh_of(
@@ -158,3 +166,59 @@ def test_on_a_cpu_half_precision_on_disk_is_searched_in_single(
     live = go_live(snapshot, world.store, RetrievalConfig(), device=torch.device("cpu"))
     assert live.index.chunk_emb.dtype == torch.float32
     np.testing.assert_array_equal(live.index.chunk_emb.numpy(), snapshot.read())
+
+
+def pooled_of(world: World, model: Realm, directory: Path) -> PooledVectors:
+    return PooledVectors(
+        world.store,
+        model.embedder,
+        world.templates,
+        directory,
+        RefreshConfig(shard_rows=10),
+        autocast=None,
+        progress=Silent(),
+    )
+
+
+def test_pooled_vectors_are_made_once_for_one_state_of_bert(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = world.model()
+    first = pooled_of(world, model, tmp_path).now()
+    move(model)  # the projection alone
+    again = pooled_of(world, model, tmp_path)
+    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    np.testing.assert_array_equal(again.now(), first)  # from the disk
+    monkeypatch.undo()
+    with torch.no_grad():
+        model.embedder.chunk_tower.bert.embeddings.word_embeddings.weight.mul_(2.0)
+    assert not np.allclose(again.now(), first)
+    assert generations(tmp_path) == [2]
+
+
+def test_damaged_pooled_vectors_are_made_again(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    first = pooled_of(world, model, tmp_path).now()
+    shard = tmp_path / "000001" / "shard-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-8])
+    np.testing.assert_array_equal(pooled_of(world, model, tmp_path).now(), first)
+
+
+def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path) -> None:
+    model = world.model()
+    pooled = pooled_of(world, model, tmp_path / "pooled")
+    pooled.now()
+    refresh = InlineRefresh(
+        world.store,
+        model.embedder,
+        world.templates,
+        tmp_path / "snapshots",
+        RefreshConfig(),
+        autocast=None,
+        progress=Silent(),
+        pooled=pooled,
+    )
+    move(model)
+    wanted = embed_rows(world.store, range(48), model.embedder, world.templates)
+    model.embedder.chunk_tower.bert.forward = None  # type: ignore[method-assign,assignment]
+    np.testing.assert_allclose(refresh.now(3).read(), wanted, rtol=1e-4, atol=1e-4)

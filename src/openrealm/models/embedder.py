@@ -6,7 +6,9 @@
 With ``projection = "linear"`` a tower is the released one: tanh-pooled [CLS], a dense layer with
 bias, LayerNorm. With ``projection = "none"`` it is a sentence encoder: mean of the token states,
 unit length, and the query's vector multiplied by ``score_scale``, so that inner products are
-scaled cosines. Either way relevance is a plain inner product.
+scaled cosines; an ``adapter`` between mean and length begins as the identity. Either way relevance
+is a plain inner product, and what is under the projection (*pooled*) can be kept where BERT does
+not move.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ class EmbedderConfig:
     )
     projection: str = option(
         "linear",
-        "Dense layer and LayerNorm to `dim` numbers, or none (then dim is BERT's hidden size).",
-        choices=("linear", "none"),
-        source="orqa/models/ict_model.py",
+        "Dense layer and LayerNorm to `dim` numbers, none (then dim is BERT's hidden size), or "
+        "adapter: a square matrix that begins as the identity, to bend a trained encoder with.",
+        choices=("linear", "none", "adapter"),
+        source="linear: orqa/models/ict_model.py",
     )
     dim: int = option(128, "Numbers per vector.", minimum=1, source="section 4.3")
     layer_norm_eps: float = option(
@@ -77,9 +80,23 @@ class Tower(nn.Module):
             self.layer_norm = nn.LayerNorm(config.dim, eps=config.layer_norm_eps)
             nn.init.trunc_normal_(self.dense.weight, std=bert_config.initializer_range)
             nn.init.zeros_(self.dense.bias)
+        if config.projection == "adapter":
+            self.adapter = nn.Linear(bert_config.hidden_size, bert_config.hidden_size, bias=False)
+            nn.init.eye_(self.adapter.weight)
+
+    @property
+    def projections(self) -> tuple[nn.Module, ...]:
+        """What stands above the pooled states and can be trained."""
+        names = {"linear": ("dense", "layer_norm"), "adapter": ("adapter",), "none": ()}
+        return tuple(getattr(self, name) for name in names[self.config.projection])
 
     def forward(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
         """Vectors ``(rows, dim)`` of padded inputs."""
+        vectors: Tensor = self.project(self.pool(inputs))
+        return vectors
+
+    def pool(self, inputs: Inputs) -> Float[Tensor, "rows hidden"]:
+        """BERT's states of padded inputs, pooled."""
         mask = inputs.attention_mask
         if self.config.known_tokens:
             mask = mask & self.known[inputs.token_ids]
@@ -87,17 +104,19 @@ class Tower(nn.Module):
             input_ids=inputs.token_ids, token_type_ids=inputs.segment_ids, attention_mask=mask
         )
         if self.config.pooling == "cls":
-            pooled = output.pooler_output
+            pooled: Tensor = output.pooler_output
         else:
             states = output.last_hidden_state
             logits = self.attention(states)[..., 0] if self.config.pooling == "attention" else None
             pooled = _mean(states, mask, logits)
-        if self.config.projection == "linear":
-            pooled = self.layer_norm(self.dense(pooled))
-        if self.config.normalize:
-            pooled = nn.functional.normalize(pooled, dim=-1)
-        vectors: Tensor = pooled
-        return vectors
+        return pooled
+
+    def project(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
+        """Vectors ``(rows, dim)`` out of pooled states."""
+        vectors = pooled
+        for part in self.projections:
+            vectors = part(vectors)
+        return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
 
 
 def _mean(
@@ -146,12 +165,20 @@ class Embedder(nn.Module):
         """Numbers per vector."""
         if self.config.projection == "linear":
             return self.config.dim
+        return self.hidden
+
+    @property
+    def hidden(self) -> int:
+        """Numbers per vector under the projection."""
         return int(self.chunk_tower.bert.config.hidden_size)
 
     def embed_queries(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
         """Query vectors ``(rows, dim)``, with the score scale in them."""
-        vectors: Tensor = self.query_tower(inputs)
-        return vectors * self.config.score_scale
+        return self.project_queries(self.query_tower.pool(inputs))
+
+    def project_queries(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
+        """Query vectors ``(rows, dim)`` out of pooled states, with the score scale in them."""
+        return self.query_tower.project(pooled) * self.config.score_scale
 
     def embed_chunks(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows dim"]:
         """Chunk vectors ``(rows, dim)``, computed in groups of similar length."""

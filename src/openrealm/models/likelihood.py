@@ -29,6 +29,26 @@ def log_p_z_given_x(
     return torch.log_softmax(scores.masked_fill(~candidate_mask, lowest), dim=-1)
 
 
+def with_unread(
+    scores: Float[Tensor, "batch k"],
+    all_scores: Float[Tensor, "batch rows"],
+    unread: Bool[Tensor, "batch rows"],
+) -> Float[Tensor, "batch k"]:
+    """Scores of the candidates, the mass of chunks that are not read added to the null chunk's.
+
+    Equation 1 sums over the whole corpus. Of a chunk z that was not read for x, the best guess at
+    p(y|z,x) is that it says no more than the null chunk does:
+
+        p(y|x) = sum_candidates p(y|z,x) p(z|x) + p(y|null,x) sum_unread p(z|x)
+
+    which is a softmax over the candidates with log-sum-exp of the unread scores in slot 0.
+    """
+    lowest = torch.finfo(all_scores.dtype).min
+    rest = torch.logsumexp(all_scores.masked_fill(~unread, lowest), dim=1)
+    null = torch.logaddexp(scores[:, 0], rest)
+    return torch.cat([null[:, None], scores[:, 1:]], dim=1)
+
+
 def log_p_y_given_zx(
     logits: Float[Tensor, "rows vocab"], targets: Int[Tensor, " rows"]
 ) -> Float[Tensor, " rows"]:

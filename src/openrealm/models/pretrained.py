@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -253,10 +253,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
         )
 
 
-def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of a module's weights, names included."""
+def fingerprint(module: nn.Module, *, but: Sequence[nn.Module] = ()) -> str:
+    """SHA-256 of a module's weights, names included, those of some of its parts left out."""
     digest = hashlib.sha256()
+    left_out = {tensor.data_ptr() for part in but for tensor in part.state_dict().values()}
     for name, tensor in sorted(module.state_dict().items()):
+        if tensor.data_ptr() in left_out:
+            continue
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         flat = tensor.detach().cpu().contiguous().flatten()
         digest.update(flat.view(torch.uint8).numpy().tobytes())

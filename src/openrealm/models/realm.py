@@ -38,6 +38,7 @@ class MaskedBatch:
         mask_positions: Places of the masks, the same in every joint input of a query.
         mask_mask: Which of the masks are real.
         targets: The tokens masked out: y.
+        unread: Rows of ``chunks`` that take part in p(z|x) though they are not read; None: none.
     """
 
     query: Inputs
@@ -49,6 +50,7 @@ class MaskedBatch:
     mask_positions: Int[Tensor, "batch masks"]
     mask_mask: Bool[Tensor, "batch masks"]
     targets: Int[Tensor, "batch masks"]
+    unread: Bool[Tensor, "batch rows"] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Realm(nn.Module):
         self,
         batch: MaskedBatch,
         *,
+        query_emb: Float[Tensor, "batch dim"] | None = None,
         chunk_emb: Float[Tensor, "rows dim"] | None = None,
         groups: int = 1,
     ) -> MaskedOutput:
@@ -81,11 +84,13 @@ class Realm(nn.Module):
 
         Args:
             batch: Queries, candidates and targets.
+            query_emb: Vectors of ``batch.query`` where they are known.
             chunk_emb: Vectors of ``batch.chunks`` where they are known (a frozen retriever).
             groups: Rows are run in so many groups of similar length, to save padding.
         """
         # Retrieve: relevance of the given candidates under the current embedder.
-        query_emb = self.embedder.embed_queries(batch.query)
+        if query_emb is None:
+            query_emb = self.embedder.embed_queries(batch.query)
         if chunk_emb is None:
             chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
         # In full precision: 8 bits of mantissa would round a score of 100 by up to 0.25 nats.
@@ -93,6 +98,9 @@ class Realm(nn.Module):
             scores = likelihood.relevance_scores(
                 query_emb.float(), chunk_emb.float()[batch.chunk_slots]
             )
+            if batch.unread is not None:
+                everything = query_emb.float() @ chunk_emb.float().T
+                scores = likelihood.with_unread(scores, everything, batch.unread)
         log_p_z = likelihood.log_p_z_given_x(scores, batch.candidate_mask)
 
         # Read: the masked tokens beside each candidate.

@@ -30,7 +30,7 @@ from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, checkpoints
-from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
+from openrealm.training.refresh import InlineRefresh, LiveIndex, PooledVectors, go_live
 from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
 
@@ -179,6 +179,7 @@ def make_refresh(
     model: Realm,
     templates: Templates,
     *,
+    pooled: PooledVectors | None = None,
     progress: Progress,
 ) -> InlineRefresh:
     """Refreshing in the training process."""
@@ -190,6 +191,7 @@ def make_refresh(
         run.snapshots,
         settings.refresh,
         autocast=pick_precision(settings, device),
+        pooled=pooled,
         progress=progress,
     )
 

@@ -39,7 +39,7 @@ from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, run_probe
-from openrealm.training.refresh import LiveIndex, go_live
+from openrealm.training.refresh import LiveIndex, PooledVectors, go_live
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace
@@ -226,8 +226,25 @@ class _Session:
             groups=settings.length_groups,
             autocast=pick_precision(settings, device),
         )
+        self._pooled = None
+        if "realm" in settings.stages and settings.realm.towers == "projection":
+            self._pooled = PooledVectors(
+                corpus,
+                self._model.embedder,
+                self._templates,
+                run.pooled,
+                settings.refresh,
+                autocast=self._parts.autocast,
+                progress=progress,
+            )
         self._refresh = make_refresh(
-            run, settings, corpus, self._model, self._templates, progress=progress
+            run,
+            settings,
+            corpus,
+            self._model,
+            self._templates,
+            pooled=self._pooled,
+            progress=progress,
         )
 
     def run(self) -> None:
@@ -332,6 +349,7 @@ class _Session:
             self._queries,
             k=settings.retrieval.k,
             lexical=self._lexical() if settings.realm.lexical else None,
+            pooled=self._pooled,
         )
 
     def _lexical(self) -> LexicalRetriever:

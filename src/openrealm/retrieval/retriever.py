@@ -75,7 +75,7 @@ class Retriever:
     def __init__(self, store: ChunkStore, index: Index, config: RetrievalConfig) -> None:
         """Takes a corpus and an index whose rows are its chunks."""
         self._store = store
-        self._config = config
+        self.config = config
         self.index = index
 
     def candidates(
@@ -100,7 +100,7 @@ class Retriever:
         return take_not_trivial(
             ranked,
             self._store,
-            self._config,
+            self.config,
             num_queries=len(query_emb),
             num_chunks=num_chunks,
             origins=origins,

@@ -14,15 +14,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from openrealm.batching import masked_batch, origins, query_inputs, to_device
+from openrealm.batching import (
+    distinct_rows,
+    masked_batch,
+    origins,
+    query_inputs,
+    to_device,
+)
 from openrealm.config import option
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.models import likelihood
+from openrealm.models.inputs import Inputs
 from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.refresh import LiveIndex, PooledVectors
 from openrealm.training.stage import Ingredients, StepResult
+from openrealm.training.unread import unread_chunks
 
 
 def _lexical_query() -> Any:
@@ -83,11 +91,20 @@ class JointConfig:
     )
     lexical_query: str = _lexical_query()
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
-    chunk_tower: bool = option(
-        True,
-        "Train the chunk tower too. If false only the query tower moves (it has to be one of its "
-        "own: model.embedder.shared=false): chunks are not embedded again, in a step or at all.",
-        source="false: query-side fine-tuning of Izacard et al., 2022",
+    unread: bool = option(
+        False,
+        "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
+        "not read, and count as saying no more than the null chunk. The top k alone leave "
+        "everything else unpunished.",
+    )
+    towers: str = option(
+        "both",
+        "What of the embedder is trained: both towers; the query tower alone (it has to be one of "
+        "its own, model.embedder.shared=false), which leaves the chunk embeddings as they are; "
+        "or the projection above a BERT that stays as it is, where embedding the corpus anew is "
+        "one matrix product.",
+        choices=("both", "query", "projection"),
+        source="query: query-side fine-tuning of Izacard et al., 2022",
     )
 
 
@@ -127,21 +144,26 @@ class WarmupStage:
         queries = self._queries.batch(step, self._config.batch_size)
         started = time.perf_counter()
         with torch.no_grad(), parts.precision():
-            found = self._candidates(queries, live)
+            query_emb = _query_vectors(parts, queries)
+            found = self._candidates(queries, query_emb, live)
             retrieval_s = time.perf_counter() - started
             found = self._with_own(found, queries, step)
             batch = masked_batch(queries, found, parts.corpus, parts.templates)
             chunk_emb = _known_vectors(parts, found, live)
         batch = to_device(batch, parts.device)
         with parts.precision():
-            output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
+            output = parts.model(
+                batch, query_emb=query_emb, chunk_emb=chunk_emb, groups=parts.groups
+            )
         result = _joint_result(batch, output, marginal="token", prefix="warmup", embedded=False)
         return replace(result, retrieval_s=retrieval_s)
 
-    def _candidates(self, queries: Sequence[MaskedQuery], live: LiveIndex) -> npt.NDArray[np.int64]:
+    def _candidates(
+        self, queries: Sequence[MaskedQuery], query_emb: Tensor, live: LiveIndex
+    ) -> npt.NDArray[np.int64]:
         parts, wanted = self._parts, self._config.k - 1
         if self._lexical is None:
-            return _retrieve(parts, queries, live, wanted)
+            return _retrieve(parts, queries, query_emb, live, wanted)
         return _by_words(parts, self._lexical, queries, wanted, self._config.lexical_query)
 
     def _with_own(
@@ -171,19 +193,35 @@ class JointStage:
         *,
         k: int,
         lexical: LexicalRetriever | None = None,
+        pooled: PooledVectors | None = None,
     ) -> None:
-        """Takes what is shared, the number of candidates, and what proposes some by their words."""
+        """Takes what is shared and what the settings ask for.
+
+        Args:
+            parts: What is shared.
+            config: Of this stage.
+            queries: Masked queries.
+            k: Candidates, the null chunk included.
+            lexical: What proposes some of them by their words.
+            pooled: What is under the projection, where that alone is trained.
+        """
         self._parts, self._config, self._queries, self._k = parts, config, queries, k
-        self._lexical = lexical
+        self._lexical, self._pooled = lexical, pooled
+        self._kept: npt.NDArray[np.float32] | None = None
         self.steps = config.steps
-        self.moves_chunks = config.chunk_tower
+        self.moves_chunks = config.towers != "query"
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Reader and towers, at rates of their own."""
         model, config = self._parts.model, self._config
-        towers = model.embedder if config.chunk_tower else model.embedder.query_tower
+        towers = model.embedder.towers
+        moving: dict[str, Sequence[nn.Module]] = {
+            "both": (model.embedder,),
+            "query": (model.embedder.query_tower,),
+            "projection": [part for tower in towers for part in tower.projections],
+        }
         readers = [(part, config.lr) for part in model.reader.fillers]
-        return [*readers, (towers, config.lr_retriever)]
+        return [*readers, *((part, config.lr_retriever) for part in moving[config.towers])]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Retrieve, embed the candidates again where their tower moves, read, marginalise."""
@@ -191,46 +229,86 @@ class JointStage:
         parts, config = self._parts, self._config
         queries = self._queries.batch(step, config.batch_size)
         started = time.perf_counter()
-        with torch.no_grad(), parts.precision():
-            found = _retrieve(parts, queries, live, self._k - 1)
+        moved = config.towers != "projection"
+        with torch.set_grad_enabled(not moved), parts.precision():
+            query_emb = _query_vectors(parts, queries)
+        found = _retrieve(parts, queries, query_emb.detach(), live, self._k - 1)
         if self._lexical is not None:
             proposed = _by_words(parts, self._lexical, queries, self._k - 1, config.lexical_query)
             found = interleave(found, proposed, num_last=config.lexical)
+        unread = None
+        if config.unread:
+            where, rule = _origins(parts, queries), live.retriever.config
+            unread = unread_chunks(queries, found, where, parts.corpus, rule)
         retrieval_s = time.perf_counter() - started
         batch = masked_batch(
-            queries, found, parts.corpus, parts.templates, null_chunk=config.null_chunk
+            queries,
+            found,
+            parts.corpus,
+            parts.templates,
+            null_chunk=config.null_chunk,
+            unread=unread,
         )
         batch = to_device(batch, parts.device)
-        chunk_emb = None
-        if not config.chunk_tower:
-            with torch.no_grad(), parts.precision():
-                chunk_emb = _known_vectors(parts, found, live)
         with parts.precision():
-            output = parts.model(batch, chunk_emb=chunk_emb, groups=parts.groups)
+            chunk_emb = self._vectors(found, live)
+            # A BERT that moves has dropout and gradients, and is run anew.
+            known = None if moved else query_emb
+            output = parts.model(batch, query_emb=known, chunk_emb=chunk_emb, groups=parts.groups)
         result = _joint_result(
-            batch, output, marginal=config.marginal, prefix="realm", embedded=config.chunk_tower
+            batch,
+            output,
+            marginal=config.marginal,
+            prefix="realm",
+            embedded=config.towers == "both",
         )
         return replace(result, retrieval_s=retrieval_s)
+
+    def _vectors(self, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor | None:
+        """Vectors of the distinct candidates, where the tower need not make them."""
+        if self._config.towers == "both":
+            return None
+        if self._config.towers == "query":
+            with torch.no_grad():
+                return _known_vectors(self._parts, found, live)
+        if self._kept is None:  # no step of this stage moves what they are made by
+            assert self._pooled is not None
+            self._kept = self._pooled.now()
+        parts, tower = self._parts, self._parts.model.embedder.chunk_tower
+        with torch.no_grad():
+            null = tower.pool(_null_chunk(parts)).float()
+        kept = torch.from_numpy(self._kept[distinct_rows(found)]).to(null)
+        return tower.project(torch.cat([null, kept]))
 
 
 def _known_vectors(parts: Ingredients, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:
     """The null chunk's vector, and those of the distinct candidates out of the index."""
-    empty = np.empty(0, dtype=np.int32)
-    null = parts.templates.chunk([empty], [empty]).to(parts.device)
-    rows = torch.from_numpy(np.unique(found[found >= 0]))
+    rows = torch.from_numpy(distinct_rows(found))
     vectors = live.index.chunk_emb[rows.to(live.index.chunk_emb.device)]
-    null_emb = parts.model.embedder.embed_chunks(null).float()
+    null_emb = parts.model.embedder.embed_chunks(_null_chunk(parts)).float()
     return torch.cat([null_emb, vectors.float()])
 
 
-def _retrieve(
-    parts: Ingredients, queries: Sequence[MaskedQuery], live: LiveIndex, num_chunks: int
-) -> npt.NDArray[np.int64]:
-    """Candidates by the present query tower, without its dropout."""
+def _null_chunk(parts: Ingredients) -> Inputs:
+    empty = np.empty(0, dtype=np.int32)
+    return parts.templates.chunk([empty], [empty]).to(parts.device)
+
+
+def _query_vectors(parts: Ingredients, queries: Sequence[MaskedQuery]) -> Tensor:
+    """Vectors of masked queries by the present query tower, without its dropout."""
     embedder = parts.model.embedder
-    inputs = query_inputs(queries, parts.templates).to(parts.device)
     with evaluating(embedder):
-        query_emb = embedder.embed_queries(inputs)
+        return embedder.embed_queries(query_inputs(queries, parts.templates).to(parts.device))
+
+
+def _retrieve(
+    parts: Ingredients,
+    queries: Sequence[MaskedQuery],
+    query_emb: Tensor,
+    live: LiveIndex,
+    num_chunks: int,
+) -> npt.NDArray[np.int64]:
+    """Candidates out of the index that are not trivial."""
     where = _origins(parts, queries)
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
 

@@ -13,17 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
 from openrealm.index.mips import ExactIndex
-from openrealm.index.snapshot import Snapshot, generations, prune
+from openrealm.index.snapshot import Snapshot, SnapshotKey, generations, prune
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import snapshot_key, write_snapshot
+from openrealm.retrieval.embedding import (
+    pooled_key,
+    snapshot_key,
+    write_pooled,
+    write_snapshot,
+)
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 
 logger = logging.getLogger(__name__)
@@ -64,8 +71,8 @@ class Refresh(Protocol):
         """A snapshot to swap in before this step, or None to go on with the live one."""
 
 
-class InlineRefresh:
-    """Embeds the corpus in the training process, every so many steps."""
+class PooledVectors:
+    """What BERT makes of every chunk, under the projection: kept while BERT does not move."""
 
     def __init__(
         self,
@@ -81,6 +88,60 @@ class InlineRefresh:
         self._corpus, self._embedder, self._templates = corpus, embedder, templates
         self._directory, self._config = directory, config
         self._autocast, self._progress = autocast, progress
+        self._known: tuple[str, npt.NDArray[np.float32]] | None = None
+
+    def now(self) -> npt.NDArray[np.float32]:
+        """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it."""
+        key = pooled_key(self._corpus, self._embedder)
+        if self._known is None or self._known[0] != key.embedder:
+            vectors = self._snapshot(key).read().astype(np.float32)
+            self._known = (key.embedder, vectors)
+        return self._known[1]
+
+    def _snapshot(self, key: SnapshotKey) -> Snapshot:
+        published = generations(self._directory)
+        for generation in reversed(published):
+            try:
+                snapshot = Snapshot.open(self._directory / f"{generation:06d}")
+                if snapshot.manifest.key == key:
+                    snapshot.verify()
+                    return snapshot
+            except SnapshotError as error:
+                logger.warning("%s; embedding again", error)
+        snapshot = write_pooled(
+            self._corpus,
+            self._embedder,
+            self._templates,
+            self._directory,
+            generation=published[-1] + 1 if published else 1,
+            shard_rows=self._config.shard_rows,
+            batch_tokens=self._config.batch_tokens,
+            autocast=self._autocast,
+            progress=self._progress,
+        )
+        prune(self._directory, keep={snapshot.manifest.generation})
+        return snapshot
+
+
+class InlineRefresh:
+    """Embeds the corpus in the training process, every so many steps."""
+
+    def __init__(
+        self,
+        corpus: ChunkStore,
+        embedder: Embedder,
+        templates: Templates,
+        directory: Path,
+        config: RefreshConfig,
+        *,
+        autocast: torch.dtype | None,
+        progress: Progress,
+        pooled: PooledVectors | None = None,
+    ) -> None:
+        """Takes what to embed with; ``pooled`` where only the projection moves."""
+        self._corpus, self._embedder, self._templates = corpus, embedder, templates
+        self._directory, self._config = directory, config
+        self._autocast, self._progress, self._pooled = autocast, progress, pooled
 
     def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
         """A new snapshot where the live one is ``every`` steps old or there is none."""
@@ -106,6 +167,7 @@ class InlineRefresh:
             shard_rows=self._config.shard_rows,
             batch_tokens=self._config.batch_tokens,
             autocast=self._autocast,
+            pooled=self._pooled.now() if self._pooled is not None else None,
             progress=self._progress,
         )
 

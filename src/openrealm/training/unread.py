@@ -1,0 +1,48 @@
+"""Which chunks of a batch take part in p(z|x) though they are not read; knows no loss and no model.
+
+Top-k candidates alone leave the retriever free to score everything else as high as it likes: it
+learns to prefer chunks that suit any query. Chunks that the batch's other queries retrieved stand
+for the rest of the corpus (`likelihood.with_unread`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from openrealm.batching import distinct_rows
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import MaskedQuery
+from openrealm.retrieval.retriever import Origin, RetrievalConfig, TrivialTest
+from openrealm.training.probe import holds
+
+
+def unread_chunks(
+    queries: Sequence[MaskedQuery],
+    candidates: npt.NDArray[np.int64],
+    origins: Sequence[Origin],
+    corpus: ChunkStore,
+    rule: RetrievalConfig,
+) -> npt.NDArray[np.bool_]:
+    """Which distinct chunks of a batch ``(batch, distinct)`` are others' and tell a query nothing.
+
+    Left out are the query's own candidates, chunks that are trivial for it, and chunks that hold
+    the words masked out, of which p(y|z,x) cannot be taken for the null chunk's.
+
+    Args:
+        queries: The masked queries.
+        candidates: Rows ``(batch, k - 1)`` that each of them reads.
+        origins: Where they were taken from.
+        corpus: The chunks.
+        rule: What is trivial.
+    """
+    distinct = distinct_rows(candidates)
+    unread = np.zeros((len(queries), len(distinct)), dtype=np.bool_)
+    for line, query, own, origin in zip(unread, queries, candidates, origins, strict=True):
+        trivial = TrivialTest(corpus, origin, rule)
+        for place in np.flatnonzero(~np.isin(distinct, own)).tolist():
+            row = int(distinct[place])
+            line[place] = not (holds(corpus.body_ids(row), query.targets, corpus) or trivial(row))
+    return unread
