@@ -67,6 +67,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "queries.jsonl").write_text(
         "".join(json.dumps({"text": q, "answers": [a]}) + "\n" for q, a in asked)
     )
+    (folder / "beir" / "qrels").mkdir(parents=True)
+    (folder / "beir" / "queries.jsonl").write_text('{"_id": "1", "text": "Which town?"}\n')
+    (folder / "beir" / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n1\telsewhere\t1\n"
+    )
     return folder
 
 
@@ -174,6 +179,14 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     after = sorted(path.name for path in (tmp_path / "ws/runs/run-001/snapshots").iterdir())
     assert after == before
 
+    broken = end.parent / "warmup-000003" / "weights.safetensors"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-1])
+    told = run("info", ws, status=1).stdout
+    assert "warmup-000003/weights.safetensors is missing or damaged" in told
+    broken.write_bytes(whole)
+    assert run_json("info", ws)["problems"] == []
+
     # The towers are wider than the reader was: the one that answers is theirs.
     run("finetune", ws, "--qa", qa, *settings("qa.reader=tower"))
     end = tmp_path / "ws" / "runs" / "run-001" / "checkpoints" / "qa-000003"
@@ -195,6 +208,7 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
         (["search", "{ws}", "x", "--run", "nope"], "no run 'nope'"),
         (["evaluate", "{ws}"], "nothing to measure"),
         (["evaluate", "{ws}", "--qa", "{ws}/missing.jsonl"], "missing.jsonl"),
+        (["evaluate", "{ws}", "--beir", "{folder}/beir"], "holds none of the 1 documents"),
         (["finetune", "{ws}", "--qa", "{ws}/missing.jsonl"], "missing.jsonl"),
         (["finetune", "{ws}", "--qa", "q", "--resume", "--set", "qa.steps=1"], "began with"),
         (["pretrain", "{ws}", "--set", "realm.stepps=1"], "did you mean 'steps'"),
@@ -207,9 +221,9 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     ],
 )
 def test_what_a_user_can_get_wrong_is_told_in_a_line(
-    workspace: str, words: list[str], told: str
+    workspace: str, folder: Path, words: list[str], told: str
 ) -> None:
-    result = run(*(word.format(ws=workspace) for word in words), status=2)
+    result = run(*(word.format(ws=workspace, folder=folder) for word in words), status=2)
     assert result.stdout == ""
     assert result.stderr.startswith("openrealm: ")
     assert result.stderr.count("\n") == 1

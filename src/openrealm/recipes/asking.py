@@ -14,7 +14,7 @@ from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import load_run, open_corpus
 from openrealm.settings import preset_settings, settings_text
-from openrealm.training.checkpoint import checkpoints
+from openrealm.training.checkpoint import checkpoints, damaged_checkpoints
 from openrealm.workspace import Run, Workspace
 
 
@@ -220,6 +220,7 @@ def info(
     for each in runs:
         for generation in generations(each.snapshots):
             _check_snapshot(problems, each, generation)
+        problems.extend(damaged_checkpoints(each.checkpoints))
     return WorkspaceInfo(
         workspace=str(workspace),
         documents=corpus.num_documents,

@@ -151,6 +151,12 @@ def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> Evaluatio
 
 def _beir(corpus: ChunkStore, path: Path, rankers: dict[str, Ranker]) -> list[EvaluationRow]:
     judgments = read_beir_judgments(path)
+    judged = {document for line in judgments.qrels.values() for document in line}
+    if not any(corpus.find_document(document) is not None for document in judged):
+        raise InputError(
+            f"the corpus holds none of the {len(judged):,} documents that '{path}' judges; ingest "
+            f"'{path / 'corpus.jsonl'}', whose ids they are"
+        )
     return [
         EvaluationRow(
             data=path.name,

@@ -184,21 +184,35 @@ def checkpoints(directory: Path, *, verify: bool = True) -> Iterator[Checkpoint]
         directory: Folder of the run's checkpoints.
         verify: Read every byte of those that are asked for; otherwise only their positions.
     """
-    if not directory.is_dir():
-        return
     found = []
-    for path in directory.iterdir():
-        if path.is_dir() and not path.name.startswith("."):
-            try:
-                found.append(open_checkpoint(path, verify=False))
-            except CheckpointError:
-                continue
+    for path in _folders(directory):
+        try:
+            found.append(open_checkpoint(path, verify=False))
+        except CheckpointError:
+            continue
     found.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
     for checkpoint in found:
         try:
             yield open_checkpoint(checkpoint.directory, verify=verify)
         except CheckpointError:
             continue
+
+
+def damaged_checkpoints(directory: Path) -> list[str]:
+    """What is wrong with those that `checkpoints` passes over, a sentence each."""
+    problems = []
+    for path in _folders(directory):
+        try:
+            open_checkpoint(path)
+        except CheckpointError as error:
+            problems.append(f"{error}; it is passed over and may be deleted")
+    return problems
+
+
+def _folders(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(p for p in directory.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def prune(directory: Path, *, keep_last: int) -> None:
