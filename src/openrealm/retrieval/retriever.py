@@ -173,11 +173,17 @@ class TrivialTest:
         self._sentence = shingles(origin.sentence_ids)
         self._body = shingles(origin.body_ids)
 
-    def __call__(self, row: int) -> bool:
-        """Whether the chunk is the query's own, overlaps it, or nearly repeats it."""
+    def __call__(self, row: int, body: npt.NDArray[np.int64] | None = None) -> bool:
+        """Whether the chunk is the query's own, overlaps it, or nearly repeats it.
+
+        Args:
+            row: The chunk.
+            body: The `shingles` of its body, where they are known.
+        """
         if row in self._rows:
             return True
-        body = shingles(self._store.body_ids(row))
+        if body is None:
+            body = shingles(self._store.body_ids(row))
         return (
             _share(self._sentence, body, of=len(self._sentence)) >= self._threshold
             or _share(self._body, body, of=min(len(self._body), len(body))) >= self._threshold

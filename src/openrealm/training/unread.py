@@ -15,7 +15,7 @@ import numpy.typing as npt
 from openrealm.batching import distinct_rows
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQuery
-from openrealm.retrieval.retriever import Origin, RetrievalConfig, TrivialTest
+from openrealm.retrieval.retriever import Origin, RetrievalConfig, TrivialTest, shingles
 from openrealm.training.probe import holds
 
 
@@ -39,10 +39,14 @@ def unread_chunks(
         rule: What is trivial.
     """
     distinct = distinct_rows(candidates)
+    bodies = [corpus.body_ids(int(row)) for row in distinct]
+    tokens = [set(body.tolist()) for body in bodies]
+    trigrams = [shingles(body) for body in bodies]
     unread = np.zeros((len(queries), len(distinct)), dtype=np.bool_)
     for line, query, own, origin in zip(unread, queries, candidates, origins, strict=True):
-        trivial = TrivialTest(corpus, origin, rule)
-        for place in np.flatnonzero(~np.isin(distinct, own)).tolist():
-            row = int(distinct[place])
-            line[place] = not (holds(corpus.body_ids(row), query.targets, corpus) or trivial(row))
+        trivial, wanted = TrivialTest(corpus, origin, rule), set(query.targets.tolist())
+        for n in np.flatnonzero(~np.isin(distinct, own)).tolist():
+            # The tokens in any order first: most chunks lack one.
+            told = wanted <= tokens[n] and holds(bodies[n], query.targets, corpus)
+            line[n] = not (told or trivial(int(distinct[n]), trigrams[n]))
     return unread
