@@ -26,7 +26,6 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             ["start=scratch"],
             "start = scratch makes random vectors",
         ),
-        ("paper", ["realm.unread=true", "realm.null_chunk=false"], "realm.unread=false"),
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
         ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),

@@ -118,7 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "steps": 160,
             "batch_size": 32,
             "lr": 3e-4,
-            "lr_retriever": 3e-4,
+            "lr_retriever": 5e-4,
             "unread": True,
             "towers": "projection",
         },
@@ -284,11 +284,6 @@ def checked(settings: Settings) -> Settings:
             "realm.towers = projection trains what stands above BERT, but "
             "model.embedder.projection is none; set model.embedder.projection=adapter, or "
             "realm.towers=both"
-        )
-    if settings.realm.unread and not settings.realm.null_chunk:
-        raise ConfigError(
-            "realm.unread takes chunks that are not read for no better than the null chunk, but "
-            "realm.null_chunk is false; set realm.null_chunk=true, or realm.unread=false"
         )
     if (
         settings.realm.towers != "both"

@@ -299,20 +299,26 @@ def test_the_gradient_of_the_share_is_that_of_finite_differences() -> None:
     )
 
 
-def test_chunks_that_are_not_read_count_as_the_null_chunk() -> None:
+def test_chunks_that_are_not_read_count_as_the_worst_that_was() -> None:
     numbers, draw = Numbers(7), np.random.default_rng(8)
     others = draw.normal(scale=3.0, size=(BATCH, 6))
     unread = draw.random((BATCH, 6)) < 0.5
     unread[2] = False
-    scores = likelihood.with_unread(
-        torch.tensor(numbers.f), torch.tensor(others), torch.tensor(unread)
+    rest = likelihood.unread_score(torch.tensor(others), torch.tensor(unread))
+    filled, read = torch.tensor(numbers.filled), numbers.log_p_y_given_z()
+    guess = likelihood.log_p_y_given_unread(read, filled)
+    log_p_z = likelihood.log_p_z_given_x(
+        torch.cat([torch.tensor(numbers.f), rest[:, None]], dim=1),
+        torch.cat([filled, torch.ones(BATCH, 1, dtype=torch.bool)], dim=1),
     )
-    log_p_y = likelihood.marginal_per_token(numbers.log_p_z(scores), numbers.log_p_y_given_z())
+    log_p_y = likelihood.marginal_per_token(log_p_z, torch.cat([read, guess[:, None]], dim=1))
     for b in range(BATCH):
         mine = [math.exp(numbers.f[b, z]) * numbers.filled[b, z] for z in range(K)]
-        rest = sum(math.exp(f) for f, yes in zip(others[b], unread[b], strict=True) if yes)
-        total = sum(mine) + rest
+        mass = sum(math.exp(f) for f, yes in zip(others[b], unread[b], strict=True) if yes)
         for j in np.flatnonzero(numbers.real[b]).tolist():
-            read = sum(weight * numbers.p_token(b, z, j) for z, weight in enumerate(mine))
-            wanted = (read + rest * numbers.p_token(b, 0, j)) / total
+            tokens = [numbers.p_token(b, z, j) for z in range(K)]
+            worst = min(p for p, yes in zip(tokens, numbers.filled[b], strict=True) if yes)
+            together = sum(w * p for w, p in zip(mine, tokens, strict=True)) + mass * worst
+            wanted = together / (sum(mine) + mass)
             assert math.exp(log_p_y[b, j].item()) == pytest.approx(wanted, rel=1e-9)
+    assert log_p_z.exp()[2, -1].item() == 0.0

@@ -210,9 +210,20 @@ def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: R
     for q, line in enumerate(FOUND.tolist()):
         read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
         rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
-        total = scores[q, read].sum() + scores[q, rest].sum()
-        p_z = [((scores[q, 0] + scores[q, rest].sum()) / total).item()]
-        p_z += (scores[q, read[1:]] / total).tolist()
-        assert output.log_p_z[q].exp().tolist()[: len(p_z)] == pytest.approx(p_z, rel=1e-4)
-    torch.testing.assert_close(output.log_p_y_given_z, plain.log_p_y_given_z)
+        p_z = [*scores[q, read].tolist(), scores[q, rest].sum().item()]
+        found = output.log_p_z[q].exp()
+        shown = [*found[: len(read)].tolist(), found[-1].item()]
+        assert shown == pytest.approx([p / sum(p_z) for p in p_z], rel=1e-4)
+        worst = plain.log_p_y_given_z[q, : len(read)].min(dim=0).values
+        torch.testing.assert_close(output.log_p_y_given_z[q, -1], worst)
+    torch.testing.assert_close(output.log_p_y_given_z[:, :-1], plain.log_p_y_given_z)
     assert not torch.allclose(output.log_p_y, plain.log_p_y)
+
+
+def test_a_guess_at_what_was_not_read_teaches_the_reader_nothing(
+    world: World, model: Realm
+) -> None:
+    unread = np.array([[row not in line for row in (1, 3, 4, 9, 20, 30)] for line in FOUND])
+    batch = masked_batch(three_queries(world), FOUND, world.store, world.templates, unread=unread)
+    model(batch).log_p_y_given_z[:, -1].sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())

@@ -29,24 +29,28 @@ def log_p_z_given_x(
     return torch.log_softmax(scores.masked_fill(~candidate_mask, lowest), dim=-1)
 
 
-def with_unread(
-    scores: Float[Tensor, "batch k"],
-    all_scores: Float[Tensor, "batch rows"],
-    unread: Bool[Tensor, "batch rows"],
-) -> Float[Tensor, "batch k"]:
-    """Scores of the candidates, the mass of chunks that are not read added to the null chunk's.
+def unread_score(
+    all_scores: Float[Tensor, "batch rows"], unread: Bool[Tensor, "batch rows"]
+) -> Float[Tensor, " batch"]:
+    """log sum exp f(x,z) over chunks that are not read: one slot for all of them.
 
-    Equation 1 sums over the whole corpus. Of a chunk z that was not read for x, the best guess at
-    p(y|z,x) is that it says no more than the null chunk does:
-
-        p(y|x) = sum_candidates p(y|z,x) p(z|x) + p(y|null,x) sum_unread p(z|x)
-
-    which is a softmax over the candidates with log-sum-exp of the unread scores in slot 0.
+    Equation 1 sums over the whole corpus. Beside the scores of the candidates, in the softmax of
+    p(z|x), this is the mass of chunks beyond them; the lowest finite number where there are none.
     """
     lowest = torch.finfo(all_scores.dtype).min
-    rest = torch.logsumexp(all_scores.masked_fill(~unread, lowest), dim=1)
-    null = torch.logaddexp(scores[:, 0], rest)
-    return torch.cat([null[:, None], scores[:, 1:]], dim=1)
+    return torch.logsumexp(all_scores.masked_fill(~unread, lowest), dim=1).clamp(min=lowest)
+
+
+def log_p_y_given_unread(
+    log_p_y_given_z: Float[Tensor, "batch k masks"], candidate_mask: Bool[Tensor, "batch k"]
+) -> Float[Tensor, "batch masks"]:
+    """log p(y_j|z,x) of a chunk z that was not read: taken for that of the worst that was.
+
+    A guess and no prediction: no gradient goes through it.
+    """
+    highest = torch.finfo(log_p_y_given_z.dtype).max
+    read = log_p_y_given_z.detach().masked_fill(~candidate_mask[:, :, None], highest)
+    return read.min(dim=1).values
 
 
 def log_p_y_given_zx(

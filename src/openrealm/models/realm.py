@@ -55,10 +55,13 @@ class MaskedBatch:
 
 @dataclass(frozen=True)
 class MaskedOutput:
-    """What a forward pass found, in log-probabilities."""
+    """What a forward pass found, in log-probabilities.
 
-    log_p_z: Float[Tensor, "batch k"]
-    log_p_y_given_z: Float[Tensor, "batch k masks"]
+    Where unread chunks take part there is one slot more than candidates, for all of them.
+    """
+
+    log_p_z: Float[Tensor, "batch slots"]
+    log_p_y_given_z: Float[Tensor, "batch slots masks"]
     log_p_y: Float[Tensor, "batch masks"]
     query_emb: Float[Tensor, "batch dim"]
     chunk_emb: Float[Tensor, "rows dim"]
@@ -98,13 +101,20 @@ class Realm(nn.Module):
             scores = likelihood.relevance_scores(
                 query_emb.float(), chunk_emb.float()[batch.chunk_slots]
             )
-            if batch.unread is not None:
-                everything = query_emb.float() @ chunk_emb.float().T
-                scores = likelihood.with_unread(scores, everything, batch.unread)
-        log_p_z = likelihood.log_p_z_given_x(scores, batch.candidate_mask)
-
         # Read: the masked tokens beside each candidate.
         log_p_y_given_z = self.read(batch, groups=groups)
+
+        mask = batch.candidate_mask
+        if batch.unread is not None:
+            # One slot more, for the chunks that are not read.
+            with torch.autocast(query_emb.device.type, enabled=False):
+                everything = query_emb.float() @ chunk_emb.float().T
+            rest = likelihood.unread_score(everything, batch.unread)
+            guess = likelihood.log_p_y_given_unread(log_p_y_given_z, mask)
+            scores = torch.cat([scores, rest[:, None]], dim=1)
+            log_p_y_given_z = torch.cat([log_p_y_given_z, guess[:, None]], dim=1)
+            mask = torch.cat([mask, batch.unread.any(dim=1, keepdim=True)], dim=1)
+        log_p_z = likelihood.log_p_z_given_x(scores, mask)
 
         # Marginalise over candidates.
         return MaskedOutput(

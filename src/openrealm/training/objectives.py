@@ -94,8 +94,8 @@ class JointConfig:
     unread: bool = option(
         False,
         "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
-        "not read, and count as saying no more than the null chunk. The top k alone leave "
-        "everything else unpunished.",
+        "not read, and count as saying no more than the worst chunk that is. The top k alone "
+        "leave everything else unpunished.",
     )
     towers: str = option(
         "both",
@@ -369,6 +369,8 @@ def _joint_result(
             f"{prefix}/p_null": float(output.log_p_z[:, 0].exp().mean()),
             f"{prefix}/entropy": float(likelihood.entropy(output.log_p_z).mean()),
         }
+        if batch.unread is not None:
+            metrics[f"{prefix}/p_unread"] = float(output.log_p_z[:, -1].exp().mean())
         # Without the null chunk (an ablation) there is nothing that retrieval could be better than.
         if bool(batch.candidate_mask[:, 0].all()):
             metrics[f"{prefix}/utility"] = float(utility[batch.mask_mask].mean())

@@ -2,7 +2,7 @@
 
 Top-k candidates alone leave the retriever free to score everything else as high as it likes: it
 learns to prefer chunks that suit any query. Chunks that the batch's other queries retrieved stand
-for the rest of the corpus (`likelihood.with_unread`).
+for the rest of the corpus (`likelihood.unread_score`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def unread_chunks(
     corpus: ChunkStore,
     rule: RetrievalConfig,
 ) -> npt.NDArray[np.bool_]:
-    """Which distinct chunks of a batch ``(batch, distinct)`` are others' and tell a query nothing.
+    """Which distinct chunks of a batch ``(batch, distinct)`` are others' and seem not to help.
 
     Left out are the query's own candidates, chunks that are trivial for it, and chunks that hold
-    the words masked out, of which p(y|z,x) cannot be taken for the null chunk's.
+    the words masked out, which might well help.
 
     Args:
         queries: The masked queries.
