@@ -83,7 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "adapt": {
         "start": "minilm",
-        "stages": ["warmup", "realm"],
+        "stages": ["realm"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
         "salient": {"told_within": 4},
         "model": {
@@ -112,11 +112,10 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
         },
         "retrieval": {"k": 7, "exclude": "neighbours"},
-        "warmup": {"steps": 25, "batch_size": 32, "lr": 3e-4, "k": 5, "own_chunk": 0.0},
         # A trained encoder is soon spoilt: it stays as it is, and a matrix above it learns.
         "realm": {
-            "steps": 160,
-            "batch_size": 32,
+            "steps": 100,
+            "batch_size": 64,
             "lr": 3e-4,
             "lr_retriever": 5e-4,
             "unread": True,
@@ -131,7 +130,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "lr_retriever": 1e-5,
             "beam": 500,
         },
-        "loop": {"probe_every": 40, "checkpoint_every": 40},
+        "optim": {"bias_correction": True},
+        "loop": {"probe_every": 50, "checkpoint_every": 50},
     },
     "tiny": {
         "start": "scratch",
@@ -152,7 +152,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
             "own_reader": True,
             "reader": {
-                "layers": 2,
+                "layers": 4,
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
@@ -160,8 +160,6 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "dropout": 0.0,
                 "initialization": "copying",
             },
-            "token_prior": True,
-            "copy_head": True,
             # The mean of all tokens finds names long before a trained [CLS] does.
             "embedder": {
                 "pooling": "mean",
@@ -172,11 +170,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
             "span_head": {"hidden": 64},
         },
-        "retrieval": {"k": 8},
+        "retrieval": {"k": 5},
         # One pass over the almanac: a second one gained nothing on its held-out queries.
         "ict": {"steps": 40, "batch_size": 64, "lr": 5e-4},
         "warmup": {
-            "steps": 40,
+            "steps": 150,
             "batch_size": 64,
             "lr": 2e-3,
             "k": 2,
@@ -184,11 +182,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             "candidates": "lexical",
         },
         "realm": {
-            "steps": 280,
+            "steps": 240,
             "batch_size": 32,
             "lr": 1e-3,
             "lr_retriever": 1e-3,
-            "lexical": 3,
+            "lexical": 2,
         },
         "refresh": {"every": 25},
         "qa": {"steps": 150, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},

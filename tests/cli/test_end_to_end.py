@@ -121,6 +121,14 @@ def test_a_folder_of_text_becomes_answers_with_evidence(workspace: str, folder: 
     )
     assert {row["system"] for row in measured["rows"]} == {"openrealm", "bm25", "openrealm + bm25"}
 
+    # The start is made again, as it was measured when the run began.
+    queries = str(folder / "queries.jsonl")
+    start = run_json("evaluate", workspace, "--stage", "start", "--queries", queries)
+    reports = run_json("info", workspace)["runs"][0]["record"]["stage_reports"]
+    assert (start["stage"], reports[0]["stage"]) == ("start", "start")
+    for name, interval in start["rows"][0]["measures"].items():
+        assert interval["mean"] == pytest.approx(reports[0][f"held_out/{name}"], abs=1e-6)
+
     qa = str(folder / "qa.jsonl")
     run("finetune", workspace, "--qa", qa, "--dev", qa)
     asked = run_json("ask", workspace, "What is the capital of Norland?")

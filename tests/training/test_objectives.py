@@ -334,6 +334,21 @@ def test_with_the_projection_alone_the_loss_is_the_same_and_bert_stays(
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_what_has_no_learning_rate_is_not_trained(world: World) -> None:
+    model = world.model()
+    for changes, wanted in (
+        ({"lr": 0.0}, [model.embedder]),
+        ({"lr_retriever": 0.0}, list(model.reader.fillers)),
+    ):
+        config = JointConfig(batch_size=4, **changes)
+        stage = JointStage(world.parts(model), config, world.queries(), k=3)
+        assert [module for module, _ in stage.trained()] == wanted
+        freeze(model, frozen=True)
+        for module in wanted:
+            freeze(module, frozen=False)
+        assert stage.step(0, world.live(model)).loss.requires_grad
+
+
 def test_chunks_of_the_batch_that_are_not_read_change_the_loss(world: World) -> None:
     losses = []
     for unread in (False, True):

@@ -52,7 +52,10 @@ def evaluate(
     ] = None,
     stage: Annotated[
         str | None,
-        typer.Option("--stage", help="Measure the end of this stage; the last one by default."),
+        typer.Option(
+            "--stage",
+            help="Measure the end of this stage (start: before any); the last one by default.",
+        ),
     ] = None,
     raw_match: Annotated[
         bool,

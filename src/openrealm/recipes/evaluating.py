@@ -72,7 +72,8 @@ def evaluate(
     Args:
         workspace: Its folder.
         run: Name of the run; the newest by default.
-        stage: Measure the weights at the end of this stage; the last one by default.
+        stage: Measure the weights at the end of this stage, or those that training began with
+            (``start``); the last ones by default.
         qa: Question files: recall@k, and exact match and F1 where there is a QA reader.
         squad: SQuAD files, likewise.
         beir: BEIR directories: nDCG@10, recall@100, MRR.

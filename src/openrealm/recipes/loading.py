@@ -29,10 +29,12 @@ from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
-from openrealm.training.checkpoint import Checkpoint, checkpoints
+from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
 from openrealm.training.refresh import InlineRefresh, LiveIndex, PooledVectors, go_live
 from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
+
+START = "start"
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ def load_run(
     """A run's newest weights of the first of the stages that it has, with an index of them.
 
     The snapshot of these weights over the present corpus is used, and made where there is none.
+    The stage ``start`` alone means the weights that training began with, which are made again.
 
     Raises:
         InputError: There is no such run, or it has no checkpoint of these stages.
@@ -236,9 +239,13 @@ def load_run(
             f"run '{run.name}' was trained with another vocabulary than the corpus has now; "
             "train a new run"
         )
-    checkpoint = newest_checkpoint(run, stages)
-    model = empty_model(settings, corpus, checkpoint).to(pick_device(settings))
-    checkpoint.load_weights(model)
+    if tuple(stages) == (START,):
+        checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
+    else:
+        checkpoint = newest_checkpoint(run, stages)
+        model = empty_model(settings, corpus, checkpoint)
+        checkpoint.load_weights(model)
+    model = model.to(pick_device(settings))
     templates = make_templates(settings, corpus)
     refresh = make_refresh(run, settings, corpus, model, templates, progress=progress)
     snapshot = matching_snapshot(run, corpus, model) or refresh.now(checkpoint.position.total_step)
@@ -252,6 +259,27 @@ def load_run(
         templates=templates,
         checkpoint=checkpoint,
     )
+
+
+def _start_of(run: Run) -> Checkpoint:
+    """Where a run stands before its first step."""
+    position = Position(
+        stage=START,
+        step=0,
+        total_step=0,
+        finished=True,
+        generation=0,
+        index_step=0,
+        metrics_bytes=0,
+        window={},
+    )
+    return Checkpoint(directory=run.directory, position=position)
+
+
+def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
+    """The weights that a run began with."""
+    texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
+    return first_model(settings, corpus=corpus, texts=texts)
 
 
 def newest_checkpoint(run: Run, stages: Sequence[str]) -> Checkpoint:

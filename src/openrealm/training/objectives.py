@@ -75,8 +75,12 @@ class JointConfig:
 
     steps: int = option(200_000, "Steps; 0 leaves the stage out.", minimum=0, source="section 4.3")
     batch_size: int = option(512, "Queries per step.", minimum=1, source="section 4.3")
-    lr: float = option(3e-5, "Peak learning rate of the reader.", source="section 4.3")
-    lr_retriever: float = option(3e-5, "Peak learning rate of the towers.", source="section 4.3")
+    lr: float = option(
+        3e-5, "Peak learning rate of the reader; 0 leaves it as it is.", source="section 4.3"
+    )
+    lr_retriever: float = option(
+        3e-5, "Peak learning rate of the towers; 0 leaves them as they are.", source="section 4.3"
+    )
     marginal: str = option(
         "token",
         "Marginal likelihood of each masked token, or of the span as a whole.",
@@ -220,8 +224,12 @@ class JointStage:
             "query": (model.embedder.query_tower,),
             "projection": [part for tower in towers for part in tower.projections],
         }
-        readers = [(part, config.lr) for part in model.reader.fillers]
-        return [*readers, *((part, config.lr_retriever) for part in moving[config.towers])]
+        readers = model.reader.fillers if config.lr else ()
+        retrievers = moving[config.towers] if config.lr_retriever else ()
+        return [
+            *((part, config.lr) for part in readers),
+            *((part, config.lr_retriever) for part in retrievers),
+        ]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Retrieve, embed the candidates again where their tower moves, read, marginalise."""
