@@ -83,7 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "adapt": {
         "start": "minilm",
-        "stages": ["realm"],
+        "stages": ["warmup", "realm"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
         "salient": {"told_within": 4},
         "model": {
@@ -112,6 +112,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
         },
         "retrieval": {"k": 7, "exclude": "neighbours"},
+        # The copy head tells chunks apart from its first weights.
+        "warmup": {"steps": 0, "batch_size": 32, "lr": 3e-4, "k": 5, "own_chunk": 0.0},
         # A trained encoder is soon spoilt: it stays as it is, and a matrix above it learns.
         "realm": {
             "steps": 100,
