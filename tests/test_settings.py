@@ -24,7 +24,19 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
         (
             "adapt",
             ["start=scratch"],
-            "start = scratch makes random vectors",
+            "start = scratch with",
+        ),
+        ("adapt", ["realm.lr=0", "realm.lr_retriever=0"], "nothing is trained"),
+        ("adapt", ["realm.batch_size=1"], "set realm.unread=false"),
+        (
+            "paper",
+            [
+                "start=minilm",
+                "realm.towers=query",
+                "model.embedder.shared=false",
+                "stages=['realm']",
+            ],
+            "projection = linear makes random vectors",
         ),
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),

@@ -279,6 +279,16 @@ def checked(settings: Settings) -> Settings:
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "
             "set model.embedder.shared=false, or realm.towers=both"
         )
+    if not (settings.realm.lr or settings.realm.lr_retriever):
+        raise ConfigError(
+            "realm.lr and realm.lr_retriever are both 0, so that nothing is trained; raise one, or "
+            "set realm.steps=0"
+        )
+    if settings.realm.unread and settings.realm.batch_size == 1:
+        raise ConfigError(
+            "realm.unread takes chunks of the batch's other queries, but realm.batch_size = 1; "
+            "raise it, or set realm.unread=false"
+        )
     if settings.realm.towers == "projection" and settings.model.embedder.projection == "none":
         raise ConfigError(
             "realm.towers = projection trains what stands above BERT, but "
@@ -287,12 +297,14 @@ def checked(settings: Settings) -> Settings:
         )
     if (
         settings.realm.towers != "both"
-        and settings.start == "scratch"
+        and (settings.start == "scratch" or _has_random_projection(settings))
         and not ("ict" in settings.stages and settings.ict.steps)
     ):
         raise ConfigError(
             f"realm.towers = {settings.realm.towers} keeps what the start makes of chunks, and "
-            "start = scratch makes random vectors; add the stage ict, or set realm.towers=both"
+            f"start = {settings.start} with model.embedder.projection = "
+            f"{settings.model.embedder.projection} makes random vectors; add the stage ict, or set "
+            "realm.towers=both"
         )
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(
@@ -321,6 +333,11 @@ def checked(settings: Settings) -> Settings:
             "set mlm.share=false"
         )
     return settings
+
+
+def _has_random_projection(settings: Settings) -> bool:
+    """Whether chunk vectors are made by a dense layer that nothing would train."""
+    return settings.realm.towers == "query" and settings.model.embedder.projection == "linear"
 
 
 def _require_positions(has: int, needs: int, *, name: str, what: str) -> None:

@@ -203,9 +203,21 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     assert (
         run_json("fill", ws, "Aldera is the capital of [MASK] .", "-k", "3")["fillings"] == filled
     )
+    # It cannot fill masks, the probe's neither: that is asked of the weights before.
+    probed = run_json("evaluate", ws, "--probe")["rows"]
+    assert probed == run_json("evaluate", ws, "--probe", "--stage", "realm")["rows"]
     shutil.rmtree(end)
     run("finetune", ws, "--qa", qa, "--resume")
     assert (end / "weights.safetensors").read_bytes() == weights
+
+    # What the first weights were made of is gone once the corpus changes.
+    more = tmp_path / "more.txt"
+    more.write_text("Another town lies on the river Velle, and a king founded it in 1377.")
+    run("ingest", str(more), "--to", ws)
+    asked = ("evaluate", ws, "--queries", str(folder / "queries.jsonl"))
+    told = run(*asked, "--stage", "start", status=2)
+    assert "first weights cannot be made again" in told.stderr
+    run(*asked)
 
 
 @pytest.mark.parametrize(

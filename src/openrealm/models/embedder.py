@@ -113,9 +113,11 @@ class Tower(nn.Module):
 
     def project(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
         """Vectors ``(rows, dim)`` out of pooled states."""
-        vectors = pooled
-        for part in self.projections:
-            vectors = part(vectors)
+        # In full precision: an adapter's steps are smaller than what bfloat16 can tell from 1.
+        with torch.autocast(pooled.device.type, enabled=False):
+            vectors = pooled.float()
+            for part in self.projections:
+                vectors = part(vectors)
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
 
 

@@ -46,11 +46,11 @@ def log_p_y_given_unread(
 ) -> Float[Tensor, "batch masks"]:
     """log p(y_j|z,x) of a chunk z that was not read: taken for that of the worst that was.
 
-    A guess and no prediction: no gradient goes through it.
+    A guess and no prediction: no gradient goes through it. Each masked token by itself.
     """
     highest = torch.finfo(log_p_y_given_z.dtype).max
     read = log_p_y_given_z.detach().masked_fill(~candidate_mask[:, :, None], highest)
-    return read.min(dim=1).values
+    return read.min(dim=1).values.clamp(max=0.0)
 
 
 def log_p_y_given_zx(

@@ -99,7 +99,7 @@ def evaluate(
     rankers = _rankers(loaded, baseline)
     rows: list[EvaluationRow] = []
     if probe:
-        rows.append(_probe(place, loaded, progress))
+        rows.append(_probe(place, _with_filler(place, loaded, progress), progress))
     for path in beir:
         rows.extend(_beir(loaded.corpus, path, rankers))
     for path in queries:
@@ -113,6 +113,16 @@ def evaluate(
         stage=loaded.checkpoint.position.stage,
         start=loaded.settings.start,
         rows=tuple(rows),
+    )
+
+
+def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> LoadedRun:
+    """The run with a reader that fills masks: one for questions that began as a tower cannot."""
+    if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
+        return loaded
+    progress.say("the probe is asked of the weights before fine-tuning")
+    return load_run(
+        place, name=loaded.run.name, stages=("realm", "warmup", "ict", "mlm"), progress=progress
     )
 
 

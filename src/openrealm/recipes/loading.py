@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -277,7 +277,19 @@ def _start_of(run: Run) -> Checkpoint:
 
 
 def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
-    """The weights that a run began with."""
+    """The weights that a run began with.
+
+    Raises:
+        CorpusError: The corpus has changed, and with it the frequencies that some are made of.
+    """
+    record = run.read_record()
+    if record["corpus"] != corpus.fingerprint:
+        raise CorpusError(
+            f"the corpus has changed since run '{run.name}' began, so that its first weights "
+            "cannot be made again; measure one of its stages"
+        )
+    # Fine-tuning may have been given others.
+    settings = replace(settings, start=record["start"], seed=record["seed"])
     texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
     return first_model(settings, corpus=corpus, texts=texts)
 

@@ -227,7 +227,8 @@ class _Session:
             autocast=pick_precision(settings, device),
         )
         self._pooled = None
-        if "realm" in settings.stages and settings.realm.towers == "projection":
+        joint = "realm" in settings.stages and settings.realm.steps
+        if joint and settings.realm.towers == "projection":
             self._pooled = PooledVectors(
                 corpus,
                 self._model.embedder,

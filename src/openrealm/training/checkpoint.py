@@ -205,7 +205,7 @@ def damaged_checkpoints(directory: Path) -> list[str]:
         try:
             open_checkpoint(path)
         except CheckpointError as error:
-            problems.append(f"{error}; it is passed over and may be deleted")
+            problems.append(f"{error}; it is passed over")
     return problems
 
 

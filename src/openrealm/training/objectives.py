@@ -213,7 +213,7 @@ class JointStage:
         self._lexical, self._pooled = lexical, pooled
         self._kept: npt.NDArray[np.float32] | None = None
         self.steps = config.steps
-        self.moves_chunks = config.towers != "query"
+        self.moves_chunks = config.towers != "query" and config.lr_retriever > 0
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Reader and towers, at rates of their own."""

@@ -150,12 +150,13 @@ class InlineRefresh:
         return self.now(total_step)
 
     def now(self, total_step: int) -> Snapshot:
-        """A snapshot by the present weights; the newest published one where it is of these."""
+        """A snapshot by the present weights; a published one where it is of these."""
         published = generations(self._directory)
-        if published:
-            newest = self._of_present_weights(published[-1])
-            if newest is not None:
-                return newest
+        key = snapshot_key(self._corpus, self._embedder)
+        for generation in reversed(published):
+            found = self._of_present_weights(generation, key)
+            if found is not None:
+                return found
         return write_snapshot(
             self._corpus,
             self._embedder,
@@ -171,10 +172,10 @@ class InlineRefresh:
             progress=self._progress,
         )
 
-    def _of_present_weights(self, generation: int) -> Snapshot | None:
+    def _of_present_weights(self, generation: int, key: SnapshotKey) -> Snapshot | None:
         try:
             snapshot = Snapshot.open(self._directory / f"{generation:06d}")
-            if snapshot.manifest.key == snapshot_key(self._corpus, self._embedder):
+            if snapshot.manifest.key == key:
                 snapshot.verify()
                 return snapshot
         except SnapshotError as error:
