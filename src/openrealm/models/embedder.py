@@ -176,11 +176,8 @@ class Embedder(nn.Module):
 
     def embed_queries(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
         """Query vectors ``(rows, dim)``, with the score scale in them."""
-        return self.project_queries(self.query_tower.pool(inputs))
-
-    def project_queries(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
-        """Query vectors ``(rows, dim)`` out of pooled states, with the score scale in them."""
-        return self.query_tower.project(pooled) * self.config.score_scale
+        vectors: Tensor = self.query_tower(inputs)
+        return vectors * self.config.score_scale
 
     def embed_chunks(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows dim"]:
         """Chunk vectors ``(rows, dim)``, computed in groups of similar length."""

@@ -9,7 +9,7 @@ since the trainer only ever sees published snapshots.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -71,110 +71,110 @@ class Refresh(Protocol):
         """A snapshot to swap in before this step, or None to go on with the live one."""
 
 
-class PooledVectors:
+@dataclass(eq=False)
+class _Embeds:
+    """What embeds a corpus into a folder.
+
+    Attributes:
+        corpus: The chunks.
+        embedder: The towers, as they are when asked.
+        templates: How inputs are joined.
+        directory: Where what is made is kept.
+        config: How.
+        autocast: Lower precision for matrix products, or None.
+        progress: Where to tell how far it is.
+    """
+
+    corpus: ChunkStore
+    embedder: Embedder
+    templates: Templates
+    directory: Path
+    config: RefreshConfig
+    autocast: torch.dtype | None = field(kw_only=True)
+    progress: Progress = field(kw_only=True)
+
+
+@dataclass(eq=False)
+class PooledVectors(_Embeds):
     """What BERT makes of every chunk, under the projection: kept while BERT does not move."""
 
-    def __init__(
-        self,
-        corpus: ChunkStore,
-        embedder: Embedder,
-        templates: Templates,
-        directory: Path,
-        config: RefreshConfig,
-        *,
-        autocast: torch.dtype | None,
-        progress: Progress,
-    ) -> None:
-        self._corpus, self._embedder, self._templates = corpus, embedder, templates
-        self._directory, self._config = directory, config
-        self._autocast, self._progress = autocast, progress
-        self._known: tuple[str, npt.NDArray[np.float32]] | None = None
+    _known: tuple[str, npt.NDArray[np.float32]] | None = field(default=None, init=False)
 
     def now(self) -> npt.NDArray[np.float32]:
         """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it."""
-        key = pooled_key(self._corpus, self._embedder)
+        key = pooled_key(self.corpus, self.embedder)
         if self._known is None or self._known[0] != key.embedder:
             vectors = self._snapshot(key).read().astype(np.float32)
             self._known = (key.embedder, vectors)
         return self._known[1]
 
     def _snapshot(self, key: SnapshotKey) -> Snapshot:
-        published = generations(self._directory)
+        published = generations(self.directory)
         for generation in reversed(published):
             try:
-                snapshot = Snapshot.open(self._directory / f"{generation:06d}")
+                snapshot = Snapshot.open(self.directory / f"{generation:06d}")
                 if snapshot.manifest.key == key:
                     snapshot.verify()
                     return snapshot
             except SnapshotError as error:
                 logger.warning("%s; embedding again", error)
         snapshot = write_pooled(
-            self._corpus,
-            self._embedder,
-            self._templates,
-            self._directory,
+            self.corpus,
+            self.embedder,
+            self.templates,
+            self.directory,
             generation=published[-1] + 1 if published else 1,
-            shard_rows=self._config.shard_rows,
-            batch_tokens=self._config.batch_tokens,
-            autocast=self._autocast,
-            progress=self._progress,
+            shard_rows=self.config.shard_rows,
+            batch_tokens=self.config.batch_tokens,
+            autocast=self.autocast,
+            progress=self.progress,
         )
-        prune(self._directory, keep={snapshot.manifest.generation})
+        prune(self.directory, keep={snapshot.manifest.generation})
         return snapshot
 
 
-class InlineRefresh:
-    """Embeds the corpus in the training process, every so many steps."""
+@dataclass(eq=False)
+class InlineRefresh(_Embeds):
+    """Embeds the corpus in the training process, every so many steps.
 
-    def __init__(
-        self,
-        corpus: ChunkStore,
-        embedder: Embedder,
-        templates: Templates,
-        directory: Path,
-        config: RefreshConfig,
-        *,
-        autocast: torch.dtype | None,
-        progress: Progress,
-        pooled: PooledVectors | None = None,
-    ) -> None:
-        """Takes what to embed with; ``pooled`` where only the projection moves."""
-        self._corpus, self._embedder, self._templates = corpus, embedder, templates
-        self._directory, self._config = directory, config
-        self._autocast, self._progress, self._pooled = autocast, progress, pooled
+    Attributes:
+        pooled: What is under the projection, where only that moves.
+    """
+
+    pooled: PooledVectors | None = field(default=None, kw_only=True)
 
     def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
         """A new snapshot where the live one is ``every`` steps old or there is none."""
-        if live is not None and total_step - live.step < self._config.every:
+        if live is not None and total_step - live.step < self.config.every:
             return None
         return self.now(total_step)
 
     def now(self, total_step: int) -> Snapshot:
         """A snapshot by the present weights; a published one where it is of these."""
-        published = generations(self._directory)
-        key = snapshot_key(self._corpus, self._embedder)
+        published = generations(self.directory)
+        key = snapshot_key(self.corpus, self.embedder)
         for generation in reversed(published):
             found = self._of_present_weights(generation, key)
             if found is not None:
                 return found
         return write_snapshot(
-            self._corpus,
-            self._embedder,
-            self._templates,
-            self._directory,
+            self.corpus,
+            self.embedder,
+            self.templates,
+            self.directory,
             generation=published[-1] + 1 if published else 1,
             step=total_step,
-            dtype=self._config.dtype,
-            shard_rows=self._config.shard_rows,
-            batch_tokens=self._config.batch_tokens,
-            autocast=self._autocast,
-            pooled=self._pooled.now() if self._pooled is not None else None,
-            progress=self._progress,
+            dtype=self.config.dtype,
+            shard_rows=self.config.shard_rows,
+            batch_tokens=self.config.batch_tokens,
+            autocast=self.autocast,
+            pooled=self.pooled.now() if self.pooled is not None else None,
+            progress=self.progress,
         )
 
     def _of_present_weights(self, generation: int, key: SnapshotKey) -> Snapshot | None:
         try:
-            snapshot = Snapshot.open(self._directory / f"{generation:06d}")
+            snapshot = Snapshot.open(self.directory / f"{generation:06d}")
             if snapshot.manifest.key == key:
                 snapshot.verify()
                 return snapshot
@@ -184,15 +184,15 @@ class InlineRefresh:
 
     def open(self, generation: int) -> Snapshot:
         """A published snapshot, checked against the corpus; its weights may be older ones."""
-        snapshot = Snapshot.open(self._directory / f"{generation:06d}")
-        key = snapshot_key(self._corpus, self._embedder)
+        snapshot = Snapshot.open(self.directory / f"{generation:06d}")
+        key = snapshot_key(self.corpus, self.embedder)
         snapshot.require(key, parts=("tokenizer", "corpus"))
         snapshot.verify()
         return snapshot
 
     def prune(self, keep: set[int]) -> None:
         """Removes snapshots that neither a checkpoint nor the live index needs."""
-        prune(self._directory, keep=keep)
+        prune(self.directory, keep=keep)
 
 
 def go_live(
