@@ -43,7 +43,9 @@ class Settings:
     """Everything that a run is made from."""
 
     start: str = option(
-        "minilm", "First weights: minilm, scratch, a BERT directory, or a hub name."
+        "minilm",
+        "First weights: minilm, scratch, a BERT directory, a hub name, or an earlier run (its "
+        "folder, or that of one of its checkpoints), which brings its own `model`.",
     )
     stages: tuple[str, ...] = option(
         ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."

@@ -80,7 +80,8 @@ def pretrain(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="First weights: minilm, scratch, a BERT directory, or a hub name.",
+            help="First weights: minilm, scratch, a BERT directory, a hub name, or an earlier run "
+            "(its folder or a checkpoint's).",
         ),
     ] = None,
     preset: Preset = None,

@@ -26,6 +26,7 @@ from openrealm.models.pretrained import (
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
+from openrealm.recipes.continuing import earlier_run
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
@@ -152,10 +153,13 @@ def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) ->
         texts: What is masked; may be the same object.
 
     Raises:
-        CheckpointError: The start cannot be loaded.
-        ConfigError: Its vocabulary is of another size than the corpus's tokenizer.
+        CheckpointError: The start cannot be loaded, or is an earlier run of another shape.
+        ConfigError: Its vocabulary is another than the corpus's tokenizer's.
         MissingDependencyError: ``minilm`` is not installed.
     """
+    earlier = earlier_run(settings.start)
+    if earlier is not None:
+        return earlier.model(settings, corpus)
     tokenizer, shape = corpus.tokenizer, settings.model
     started = start_model(
         settings.start,

@@ -18,9 +18,10 @@ from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.models.pretrained import build_model, copy_encoder, start_model
+from openrealm.models.pretrained import ModelConfig, build_model, copy_encoder, start_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.continuing import earlier_run, settings_after
 from openrealm.recipes.loading import (
     draw,
     first_model,
@@ -34,7 +35,7 @@ from openrealm.recipes.loading import (
 )
 from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
-from openrealm.settings import Settings, read_settings, resolve, settings_text
+from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
@@ -81,7 +82,8 @@ def pretrain(
 
     Args:
         workspace: Folder that `ingest` made.
-        start: First weights, over the preset's: minilm, scratch, a directory, a hub name.
+        start: First weights, over the preset's: minilm, scratch, a BERT directory, a hub name, or
+            an earlier run by its folder or a checkpoint's.
         preset: Name of a preset.
         config: TOML file over the preset.
         assignments: ``section.key=value`` over both.
@@ -105,8 +107,7 @@ def pretrain(
         folder = place.run(run)
         settings = read_settings(folder.settings_file)
     else:
-        settings = resolve(preset=preset, config=config, assignments=assignments)
-        settings = replace(settings, start=start or settings.start)
+        settings = settings_after(start, preset=preset, config=config, assignments=assignments)
         require_files([*texts, *([queries] if queries else [])])
         folder = _new_run(place, run, settings, corpus, texts, progress)
         settings = read_settings(folder.settings_file)
@@ -138,19 +139,9 @@ def _new_run(
 ) -> Run:
     """A run folder with its settings, record, first weights and training texts."""
     # The start's own shape replaces the preset's before anything is written.
-    started = start_model(
-        settings.start,
-        settings.model,
-        vocab_size=corpus.tokenizer.vocab_size,
-        pad_id=corpus.tokenizer.pad_id,
-        mask_id=corpus.tokenizer.mask_id,
-        seed=settings.seed,
-    )
-    chunking = corpus.chunking
-    settings = replace(
-        settings, model=started.config, corpus=replace(settings.corpus, chunking=chunking)
-    )
-    settings = resolve(base=settings)
+    shape = _shape_of_start(settings, corpus)
+    chunking = replace(settings.corpus, chunking=corpus.chunking)
+    settings = checked(replace(settings, model=shape, corpus=chunking))
     run = place.new_run(name)
     try:
         if texts:
@@ -161,6 +152,23 @@ def _new_run(
         shutil.rmtree(run.directory, ignore_errors=True)
         raise
     return run
+
+
+def _shape_of_start(settings: Settings, corpus: ChunkStore) -> ModelConfig:
+    """The shape that the first weights bring, after a look at whether they fit."""
+    earlier = earlier_run(settings.start)
+    if earlier is not None:
+        earlier.model(settings, corpus)
+        return settings.model
+    started = start_model(
+        settings.start,
+        settings.model,
+        vocab_size=corpus.tokenizer.vocab_size,
+        pad_id=corpus.tokenizer.pad_id,
+        mask_id=corpus.tokenizer.mask_id,
+        seed=settings.seed,
+    )
+    return started.config
 
 
 def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> dict[str, Any]:
