@@ -41,7 +41,6 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
         ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
-        ("adapt", ["retrieval.exclude=nothing"], "set salient.told_within=0"),
         (
             "adapt",
             ["corpus.chunking.chunk_tokens=500"],

@@ -271,11 +271,6 @@ def checked(settings: Settings) -> Settings:
                 f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
                 f"set {stage}.{needed}, or leave it at masked"
             )
-    if settings.salient.told_within and settings.retrieval.exclude == "nothing":
-        raise ConfigError(
-            f"salient.told_within = {settings.salient.told_within} looks spans up in other chunks, "
-            "but retrieval.exclude = nothing counts a span's own; set salient.told_within=0"
-        )
     if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "

@@ -94,3 +94,22 @@ def test_a_kept_table_is_read_again(tmp_path: Path, world: World) -> None:
     again = kept_table(tmp_path, "a key", never)
     np.testing.assert_array_equal(again.spans, half.spans)
     np.testing.assert_array_equal(again.rows, world.table.rows[::2])
+
+
+def test_with_trivial_candidates_allowed_a_span_must_still_be_told_in_another_chunk(
+    tmp_path: Path, world: World
+) -> None:
+    settings = Settings()
+    settings = replace(settings, salient=replace(settings.salient, told_within=2))
+    tables = []
+    for exclude in ("chunk", "nothing"):
+        rule = replace(settings.retrieval, exclude=exclude)
+        found = masked_queries(
+            Workspace(tmp_path / exclude),
+            replace(settings, retrieval=rule),
+            texts=world.store,
+            corpus=world.store,
+            progress=Silent(),
+        )
+        tables.append(found)
+    assert 0 < len(tables[0]) == len(tables[1])

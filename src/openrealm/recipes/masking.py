@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,6 +50,8 @@ def masked_queries(
     within = settings.salient.told_within
     if within:
         rule = settings.retrieval
+        if rule.exclude == "nothing":  # an ablation of training: "elsewhere" stays elsewhere
+            rule = replace(rule, exclude="chunk")
         same = "same" if texts is corpus else corpus.fingerprint
         rules = f"{within} {rule.exclude} {rule.near_duplicate} {stemming()}"
         key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
