@@ -1,0 +1,396 @@
+r"""The paper's table 2 at a chosen size: what each part of the method is worth, on real text.
+
+    python benchmarks/ablations.py leads.jsonl --to ablations \
+        --train entityquestions.train.jsonl --dev entityquestions.dev.jsonl nq_open.dev.jsonl
+
+Every row begins with the same weights, which plain masked-LM training and the inverse cloze task
+made from the same text (one base per seed), and differs from REALM in one setting. All of it can
+be stopped and started again: what is finished is kept, what was begun goes on. Two processes may
+share the work if each is given seeds of its own. Afterwards the folder has ``table.md``,
+``curves.png`` and a JSON file per row and seed.
+
+Sizes are in ``ablations.toml``; ``--config`` and ``--set`` choose others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from openrealm import recipes
+from openrealm.errors import InputError
+from openrealm.files import write_atomic
+from openrealm.progress import Progress
+from openrealm.recipes.loading import load_run, newest_checkpoint
+from openrealm.recipes.masking import masked_queries
+from openrealm.retrieval.retriever import Retriever
+from openrealm.settings import Settings, read_settings, resolve, settings_text
+from openrealm.terminal import make_progress
+from openrealm.training.checkpoint import checkpoints, save_checkpoint
+from openrealm.training.probe import run_probe
+from openrealm.workspace import Run, Workspace
+
+SMALL = Path(__file__).with_suffix(".toml")
+BASE = ("mlm", "ict")
+TRAINED = ("warmup", "realm")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        label: What it is.
+        change: What differs from REALM, as assignments.
+        stages: What is trained before the questions.
+        parts: Rows whose retriever and reader are put together; none: a training of its own.
+        paper: Exact match and zero-shot recall@5 of the paper's table 2 (NQ, development set).
+    """
+
+    label: str
+    change: tuple[str, ...] = ()
+    stages: tuple[str, ...] = TRAINED
+    parts: tuple[str, str] | None = None
+    paper: tuple[float, float] | None = None
+
+
+ROWS = {
+    "realm": Row("REALM", paper=(38.2, 38.5)),
+    "realm-retriever": Row(
+        "REALM retriever + warm-start reader", parts=("realm", "baseline"), paper=(37.4, 38.5)
+    ),
+    "realm-reader": Row(
+        "warm-start retriever + REALM reader", parts=("baseline", "realm"), paper=(35.3, 13.9)
+    ),
+    "baseline": Row("warm start alone", stages=(), paper=(31.3, 13.9)),
+    "random-tokens": Row("random token masks", change=("salient.kind=tokens",), paper=(32.3, 24.2)),
+    "random-spans": Row("random span masks", change=("salient.kind=spans",), paper=(35.3, 26.1)),
+    "stale": Row("30x stale index", change=("refresh.every=30x",), paper=(28.7, 15.1)),
+    "no-null": Row("no null chunk", change=("realm.null_chunk=false",)),
+    "span-marginal": Row("marginal of the span", change=("realm.marginal=span",)),
+    "no-warmup": Row("no reader warm-up", stages=("realm",)),
+    "trivial": Row("trivial candidates allowed", change=("retrieval.exclude=nothing",)),
+}
+MEASURES = ("recall@5", "recall@20", "utility", "exact_match")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where it happens, with which sizes and questions."""
+
+    place: Workspace
+    settings: Settings
+    train: Sequence[Path]
+    dev: Sequence[Path]
+    limit: int | None
+    progress: Progress
+
+    def run(self, row: str, seed: int) -> None:
+        """One row with one seed: trained, fine-tuned, measured, written down."""
+        target = self.place.directory / "results" / f"{row}-{seed}.json"
+        if target.is_file():
+            return
+        self.progress.say(f"{ROWS[row].label}, seed {seed}")
+        run = self._pretrained(row, seed)
+        zero_shot = self._zero_shot(run)
+        self._finetuned(run)
+        found = {
+            **zero_shot,
+            "exact_match": self._answers(run),
+            **_cost(run),
+            "curves": _curves(run),
+        }
+        target.parent.mkdir(exist_ok=True)
+        write_atomic(target, json.dumps(found, indent=1).encode())
+        shutil.rmtree(run.snapshots, ignore_errors=True)  # made again where they are wanted
+
+    def _pretrained(self, row: str, seed: int) -> Run:
+        base = self._trained(f"base-{seed}", self._settings(seed, stages=BASE))
+        chosen = ROWS[row]
+        if chosen.parts is not None:
+            return self._joined(row, seed)
+        if not chosen.stages:
+            return self._copied(base, f"{row}-{seed}")
+        start = newest_checkpoint(base, BASE[::-1]).directory
+        settings = self._settings(seed, chosen.change, stages=chosen.stages, start=str(start))
+        return self._trained(f"{row}-{seed}", settings)
+
+    def _settings(
+        self, seed: int, change: Sequence[str] = (), *, stages: Sequence[str], start: str = ""
+    ) -> Settings:
+        every = 30 * self.settings.refresh.every
+        change = [text.replace("=30x", f"={every}") for text in change]
+        changed = resolve(base=self.settings, assignments=change)
+        return replace(changed, seed=seed, stages=tuple(stages), start=start or changed.start)
+
+    def _trained(self, name: str, settings: Settings) -> Run:
+        """A run at the end of its stages, begun or taken up as need be."""
+        folder = self.place.directory / "runs" / name
+        if not (folder / "run.json").is_file():
+            config = self.place.directory / f"{name}.toml"
+            config.write_text(settings_text(settings), encoding="utf-8")
+            recipes.pretrain(
+                self.place.directory,
+                start=settings.start,
+                config=config,
+                run=name,
+                progress=self.progress,
+            )
+            config.unlink()
+        run = self.place.run(name)
+        done = {c.position.stage for c in checkpoints(run.checkpoints) if c.position.finished}
+        if not set(settings.stages) <= done:
+            recipes.pretrain(self.place.directory, run=name, resume=True, progress=self.progress)
+        return run
+
+    def _copied(self, source: Run, name: str) -> Run:
+        """The base as a run of its own, to be fine-tuned."""
+        target = Run(self.place.directory / "runs" / name)
+        if not (target.directory / "run.json").is_file():
+            staging = target.directory.with_name(f".{name}")
+            shutil.rmtree(staging, ignore_errors=True)
+            shutil.copytree(source.directory, staging)
+            staging.rename(target.directory)
+        return target
+
+    def _joined(self, row: str, seed: int) -> Run:
+        """The retriever of one row with the reader of another."""
+        parts = ROWS[row].parts
+        assert parts is not None
+        retriever, reader = (self._pretrained(part, seed) for part in parts)
+        name = f"{row}-{seed}"
+        target = self._copied(retriever, name)
+        if (target.directory / "joined").is_file():
+            return target
+        models = [
+            load_run(self.place, name=run.name, stages=("realm", "ict"), progress=self.progress)
+            for run in (retriever, reader)
+        ]
+        model, position = models[0].model, models[0].checkpoint.position
+        model.reader.load_state_dict(models[1].model.reader.state_dict())
+        for checkpoint in list(checkpoints(target.checkpoints)):
+            shutil.rmtree(checkpoint.directory)
+        save_checkpoint(target.checkpoints, model, None, position)
+        (target.directory / "joined").touch()
+        return target
+
+    def _zero_shot(self, run: Run) -> dict[str, Any]:
+        """Recall on the questions, and what the probe of the base's salient spans says."""
+        loaded = load_run(
+            self.place, name=run.name, stages=("realm", "ict"), progress=self.progress
+        )
+        stage = loaded.checkpoint.position.stage
+        report = recipes.evaluate(
+            self.place.directory, run=run.name, stage=stage, qa=self.dev, progress=self.progress
+        )
+        rows = {row.data: row for row in report.rows}
+        # Rows that train on other masks, or retrieve by other rules, are asked the same as all.
+        settings = replace(self.settings, seed=loaded.settings.seed)
+        queries = masked_queries(
+            self.place,
+            settings,
+            texts=loaded.corpus,
+            corpus=loaded.corpus,
+            progress=self.progress,
+        )
+        probe = run_probe(
+            loaded.model,
+            queries.probe(),
+            Retriever(loaded.corpus, loaded.live.index, settings.retrieval),
+            corpus=loaded.corpus,
+            texts=loaded.corpus,
+            templates=loaded.templates,
+            k=settings.retrieval.k,
+        )
+        found: dict[str, Any] = {
+            f"recall@{k}": {name: row.measures[f"recall@{k}"].mean for name, row in rows.items()}
+            for k in (5, 20)
+        }
+        found["probe_recall@5"] = probe.recall[5]
+        return found | {"utility": probe.utility, "p_null": probe.p_null}
+
+    def _finetuned(self, run: Run) -> None:
+        found = [c for c in checkpoints(run.checkpoints) if c.position.stage == "qa"]
+        if not (found and found[0].position.finished):
+            recipes.finetune(
+                self.place.directory,
+                qa=self.train,
+                run=run.name,
+                resume=bool(found),
+                progress=self.progress,
+            )
+
+    def _answers(self, run: Run) -> dict[str, float]:
+        report = recipes.evaluate(
+            self.place.directory,
+            run=run.name,
+            stage="qa",
+            qa=self.dev,
+            limit=self.limit,
+            progress=self.progress,
+        )
+        return {row.data: row.measures["exact_match"].mean for row in report.rows}
+
+
+def _lines(run: Run) -> list[dict[str, Any]]:
+    text = run.metrics_file.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _cost(run: Run) -> dict[str, float]:
+    """Seconds and tokens of the stages that the base does not have."""
+    seconds = tokens = 0.0
+    for line in _lines(run):
+        if line["stage"] in TRAINED and "speed/tokens_per_second" in line:
+            parts = ("reading", "retrieval", "refresh")
+            passed = sum(line.get(f"seconds/{part}", 0.0) for part in parts)
+            seconds += passed
+            tokens += passed * line["speed/tokens_per_second"]
+    return {"seconds": seconds, "tokens": tokens}
+
+
+def _curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Figures over the joint stage's steps."""
+    names = ("probe/utility", "probe/recall@5", "realm/p_null")
+    lines = [line for line in _lines(run) if line["stage"] == "realm"]
+    return {n: [(line["step"], line[n]) for line in lines if n in line] for n in names}
+
+
+def table(results: Path, seeds: Sequence[int]) -> str:
+    """The table as Markdown, means and standard deviations over seeds, as far as there are any."""
+    lines = []
+    columns: list[str] = []
+    for name, row in ROWS.items():
+        found = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for seed in seeds
+            if (path := results / f"{name}-{seed}.json").is_file()
+        ]
+        if not found:
+            continue
+        cells = {}
+        for measure in MEASURES:
+            values = [one[measure] for one in found]
+            if isinstance(values[0], dict):
+                for data in values[0]:
+                    label = f"{data.split('.')[0]} {measure}"
+                    cells[label] = _spread([100 * value[data] for value in values], 1)
+            else:
+                cells[measure] = _spread(values, 2)
+        cells["Mtokens"] = f"{mean(one['tokens'] for one in found) / 1e6:.1f}"
+        cells["seconds"] = f"{mean(one['seconds'] for one in found):.0f}"
+        paper = " / ".join(f"{value:.1f}" for value in row.paper) if row.paper else ""
+        columns = list(cells)
+        lines.append([row.label, str(len(found)), *cells.values(), paper])
+    head = ["row", "seeds", *columns, "paper: EM / recall@5"]
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines]) + "\n"
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    shown = f"{mean(values):.{digits}f}"
+    return shown if len(values) == 1 else f"{shown} ± {stdev(values):.{digits}f}"
+
+
+def draw(results: Path, seeds: Sequence[int], target: Path) -> None:
+    """Curves of the joint stage, means over seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    names = {
+        "probe/utility": "utility of the probe, nats",
+        "probe/recall@5": "recall@5 of the probe",
+        "realm/p_null": "p(null)",
+    }
+    for axes, (name, label) in zip(figure.subplots(1, 3), names.items(), strict=True):
+        for number, (row, chosen) in enumerate(ROWS.items()):
+            paths = [results / f"{row}-{seed}.json" for seed in seeds]
+            curves = [
+                dict(json.loads(path.read_text(encoding="utf-8"))["curves"][name])
+                for path in paths
+                if path.is_file()
+            ]
+            steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+            if steps and chosen.parts is None:
+                style = "-" if number < 7 else "--"
+                means = [mean(curve[step] for curve in curves) for step in steps]
+                axes.plot(steps, means, style, color=f"C{number}", label=chosen.label)
+        axes.set_xlabel("joint step")
+        axes.set_title(label, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8
+    )
+    figure.savefig(target, dpi=120)
+
+
+def main() -> None:
+    """Runs what is missing and tabulates what there is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sources", type=Path, nargs="+", help="documents, as for ingest")
+    parser.add_argument("--to", type=Path, required=True, help="folder of all of it")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="question files")
+    parser.add_argument("--dev", type=Path, nargs="+", required=True, help="question files")
+    parser.add_argument("--config", type=Path, default=SMALL)
+    parser.add_argument("--set", dest="assignments", nargs="*", default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--limit", type=int, help="questions of each file to answer")
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--tabulate", action="store_true", help="only write the table again")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    place, progress = Workspace(arguments.to), make_progress()
+    settings = resolve(preset="tiny", config=arguments.config, assignments=arguments.assignments)
+    results = place.directory / "results"
+    if not arguments.tabulate:
+        _prepare(place, arguments.sources, settings, progress)
+        bench = Bench(place, settings, arguments.train, arguments.dev, arguments.limit, progress)
+        began = time.perf_counter()
+        for seed in arguments.seeds:
+            for row in arguments.rows:
+                bench.run(row, seed)
+        progress.say(f"{(time.perf_counter() - began) / 60:.0f} minutes")
+    seeds = sorted({int(path.stem.rpartition("-")[2]) for path in results.glob("*.json")})
+    if not seeds:
+        raise SystemExit(f"{results} holds no result yet")
+    text = table(results, seeds)
+    (place.directory / "table.md").write_text(text, encoding="utf-8")
+    draw(results, seeds, place.directory / "curves.png")
+    print(text)
+
+
+def _prepare(
+    place: Workspace, sources: Sequence[Path], settings: Settings, progress: Progress
+) -> None:
+    """The corpus, once, and the sizes that all rows are made with."""
+    kept = place.directory / "settings.toml"
+    if kept.is_file():
+        if read_settings(kept) != settings:
+            raise InputError(
+                f"'{place.directory}' was begun with other settings; name a new folder"
+            )
+        return
+    if not place.corpus.is_dir():
+        text = place.directory.with_name(f".{place.directory.name}.toml")
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(settings_text(settings), encoding="utf-8")
+        recipes.ingest(place.directory, sources=sources, config=text, progress=progress)
+        text.unlink()
+    kept.write_text(settings_text(settings), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
