@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from openrealm.recipes.demonstrating import DemoReport
     from openrealm.recipes.evaluating import EvaluationReport
+    from openrealm.recipes.exporting import ExportReport
     from openrealm.recipes.pretraining import RunSummary
 
 MAX_WIDTH = 100
@@ -158,6 +159,19 @@ def indexed(report: IndexReport) -> str:
         f"run '{report.run}': snapshot {report.generation} of step {report.step} holds "
         f"{_count(report.chunks, 'chunk')} x {report.dim} ({report.dtype}){checked}"
     )
+
+
+def exported(report: ExportReport) -> str:
+    """Which files were written, and where they were uploaded to."""
+    lines = [
+        f"run '{report.run}', weights after stage '{report.stage}', as {report.format} in "
+        f"'{report.directory}':"
+    ]
+    rows = [["file", "bytes"], *([name, f"{size:,}"] for name, size in report.files.items())]
+    lines.append(table(rows))
+    if report.url is not None:
+        lines.append(f"uploaded to {report.url}")
+    return "\n".join(lines)
 
 
 def demonstrated(report: DemoReport) -> str:

@@ -18,7 +18,7 @@ from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.models.pretrained import build_model, copy_encoder, start_model
+from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
@@ -33,6 +33,7 @@ from openrealm.recipes.loading import (
     require_files,
 )
 from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.starting import ancestors, begin
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
@@ -138,14 +139,7 @@ def _new_run(
 ) -> Run:
     """A run folder with its settings, record, first weights and training texts."""
     # The start's own shape replaces the preset's before anything is written.
-    started = start_model(
-        settings.start,
-        settings.model,
-        vocab_size=corpus.tokenizer.vocab_size,
-        pad_id=corpus.tokenizer.pad_id,
-        mask_id=corpus.tokenizer.mask_id,
-        seed=settings.seed,
-    )
+    started = begin(settings, corpus.tokenizer)
     chunking = corpus.chunking
     settings = replace(
         settings, model=started.config, corpus=replace(settings.corpus, chunking=chunking)
@@ -170,6 +164,7 @@ def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> di
         "torch": torch.__version__,
         "python": platform.python_version(),
         "start": settings.start,
+        "ancestors": ancestors(settings.start),
         "seed": settings.seed,
         "corpus": corpus.fingerprint,
         "tokenizer": corpus.tokenizer.fingerprint,
