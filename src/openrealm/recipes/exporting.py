@@ -77,21 +77,39 @@ def export(
         ConfigError: The format cannot say what the model is, or there is no such format.
         HubError: The upload failed; the folder is there.
     """
+    report = write_export(
+        workspace, to=to, output=output, run=run, stage=stage, place=push, progress=progress
+    )
+    if push is None:
+        return report
+    return replace(report, url=_pushed(Path(report.directory), to, push, public=public))
+
+
+def write_export(
+    workspace: Path,
+    *,
+    to: str,
+    output: Path | None,
+    run: str | None,
+    stage: str | None,
+    place: str | None,
+    progress: Progress | None,
+) -> ExportReport:
+    """What `export` does before it uploads; ``place`` is what the card's examples call it."""
     progress = progress or Silent()
     if to not in _WRITERS:
         raise ConfigError(f"there is no format '{to}'; there are: {', '.join(_WRITERS)}")
     if to == "faiss":
         require_faiss()
-    place = Workspace(Path(workspace))
-    loaded = load_model(place, name=run, stages=(stage,) if stage else _STAGES)
-    folder = output or place.directory / "exports" / f"{loaded.run.name}-{to}"
+    home = Workspace(Path(workspace))
+    loaded = load_model(home, name=run, stages=(stage,) if stage else _STAGES)
+    folder = output or home.directory / "exports" / f"{loaded.run.name}-{to}"
     _require_free(folder)
     with staged_directory(folder) as staging:
         _WRITERS[to](loaded, staging, progress)
-        facts = _facts(loaded, to, title=f"{_title(place)}, {loaded.run.name}")
-        card = model_card(replace(facts, place=push or folder.name))
+        title = f"{home.directory.resolve().name}, {loaded.run.name}"
+        card = model_card(_facts(loaded, to, title=title, place=place or folder.name))
         (staging / "README.md").write_text(card, encoding="utf-8")
-    url = _pushed(folder, to, push, public=public) if push else None
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return ExportReport(
         run=loaded.run.name,
@@ -99,17 +117,12 @@ def export(
         format=to,
         directory=str(folder),
         files={path.relative_to(folder).as_posix(): path.stat().st_size for path in paths},
-        url=url,
     )
 
 
 def _require_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"'{folder}' exists already; remove it, or name another with --output")
-
-
-def _title(place: Workspace) -> str:
-    return place.directory.resolve().name
 
 
 def _pushed(folder: Path, to: str, repo_id: str, *, public: bool) -> str:
@@ -214,12 +227,12 @@ def _published_record(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _facts(loaded: LoadedModel, to: str, *, title: str) -> CardFacts:
+def _facts(loaded: LoadedModel, to: str, *, title: str, place: str) -> CardFacts:
     record, embedder = _published_record(loaded), loaded.model.embedder
     return CardFacts(
         title=title,
         export=to,
-        place="",
+        place=place,
         version=openrealm.__version__,
         starts=(record["start"], *record["ancestors"]),
         seed=record["seed"],

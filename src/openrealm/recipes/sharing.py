@@ -23,7 +23,7 @@ from openrealm.interchange.model_folder import open_model_folder
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.progress import Progress
-from openrealm.recipes.exporting import export
+from openrealm.recipes.exporting import write_export
 from openrealm.recipes.loading import empty_model, pick_device
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.retriever import Retriever
@@ -183,7 +183,15 @@ def push_to_hub(
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / repo_id.rpartition("/")[2]
-        export(workspace, to=to, output=folder, run=run, stage=stage, progress=progress)
+        write_export(
+            workspace,
+            to=to,
+            output=folder,
+            run=run,
+            stage=stage,
+            place=repo_id,
+            progress=progress,
+        )
         return push_folder(
             folder, repo_id, private=private, repo_type=repo_type(to), token=token, api=api
         )
