@@ -43,7 +43,9 @@ class Settings:
     """Everything that a run is made from."""
 
     start: str = option(
-        "minilm", "First weights: minilm, scratch, a BERT directory, or a hub name."
+        "minilm",
+        "First weights: minilm, scratch, a folder of an exported model, a BERT directory, or a hub "
+        "name.",
     )
     stages: tuple[str, ...] = option(
         ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."

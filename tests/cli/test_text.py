@@ -67,6 +67,13 @@ def test_a_checked_index_says_so() -> None:
     assert "checksums" not in text.indexed(unchecked)
 
 
+def test_an_export_lists_its_files_and_where_it_was_uploaded_to() -> None:
+    shown = text.exported(results.EXPORTED)
+    assert "after stage 'realm', as openrealm in 'my ws/exports/run-001-openrealm'" in shown
+    assert "weights.safetensors  1,234,567" in shown
+    assert shown.endswith("uploaded to https://hub.example/me/rivers")
+
+
 def test_an_evaluation_has_systems_side_by_side_with_intervals() -> None:
     shown = text.evaluated(results.EVALUATED)
     rows = {line.split("  ")[0]: line for line in shown.splitlines()}
