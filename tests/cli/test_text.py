@@ -88,6 +88,12 @@ def test_an_evaluation_says_that_minilm_has_seen_labels() -> None:
     assert "labelled" not in text.evaluated(scratch)
 
 
+def test_labels_are_said_also_of_an_exported_model_that_began_with_them() -> None:
+    report = dataclasses.replace(results.EVALUATED, start="my-model", ancestors=("minilm",))
+    said = "started from my-model, which began as minilm, an encoder that was trained on labelled"
+    assert said in text.evaluated(report)
+
+
 def test_search_results_have_score_document_and_place() -> None:
     shown = text.searched(results.SEARCHED)
     assert "12.500  Lima (lima), characters 100-150" in shown

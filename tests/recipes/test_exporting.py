@@ -59,7 +59,7 @@ def test_a_folder_with_something_in_it_is_refused_and_kept(workspace: Path, tmp_
     assert sorted(output.iterdir()) == before
 
 
-def test_what_cannot_be_exported_leaves_nothing_behind(workspace: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_leaves_nothing_behind(workspace: Path) -> None:
     file = workspace / "runs" / "run-001" / "settings.toml"
     settings = read_settings(file)
     embedder = replace(settings.model.embedder, pooling="attention")

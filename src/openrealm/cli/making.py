@@ -80,7 +80,7 @@ def pretrain(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="First weights: minilm, scratch, an exported model, a BERT directory, or a hub name.",
+            help="First weights: minilm, scratch, an exported model, a BERT directory, a hub name.",
         ),
     ] = None,
     preset: Preset = None,

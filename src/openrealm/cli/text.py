@@ -191,7 +191,8 @@ def demonstrated(report: DemoReport) -> str:
 
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
-    start = LABELLED_STARTS.get(report.start, report.start)
+    starts = (LABELLED_STARTS.get(start, start) for start in (report.start, *report.ancestors))
+    start = ", which began as ".join(starts)
     parts = [
         f"run '{report.run}', weights after stage '{report.stage}', started from {start}\n"
         "means with 95% confidence intervals"

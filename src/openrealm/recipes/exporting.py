@@ -273,4 +273,6 @@ def _reports(loaded: LoadedModel, record: dict[str, Any]) -> list[dict[str, Any]
 
 def _public_name(name: str) -> str:
     """A start or tokenizer without the local folders that lead to it."""
-    return Path(name).name if Path(name).exists() or Path(name).is_absolute() else name
+    # A name on the hub has one slash; the folder may be gone, or be relative to another place.
+    is_path = Path(name).exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1
+    return Path(name).name if is_path else name
