@@ -95,6 +95,10 @@ print(found.documents, found.chunks, [run.name for run in found.runs], found.pro
     "config": """
 print(recipes.config_text("adapt"))
 """,
+    "export": """
+report = recipes.export(Path("WS"), to="sentence-transformers")
+print(report.directory, report.files)
+""",
     "demo": """
 report = recipes.demo(Path("demo"))
 print(report.stages[-1], report.plot)

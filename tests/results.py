@@ -28,6 +28,7 @@ from openrealm.recipes.asking import (
     WorkspaceInfo,
 )
 from openrealm.recipes.evaluating import EvaluationReport, EvaluationRow
+from openrealm.recipes.exporting import ExportReport
 from openrealm.recipes.pretraining import RunSummary
 
 
@@ -158,6 +159,14 @@ DAMAGED = WorkspaceInfo(
     corpus_fingerprint="ab" * 32,
     problems=("segment-000001/text.arrow is damaged",),
     runs=(),
+)
+EXPORTED = ExportReport(
+    run="run-001",
+    stage="realm",
+    format="openrealm",
+    directory="my ws/exports/run-001-openrealm",
+    files={"README.md": 2048, "weights.safetensors": 1234567},
+    url="https://hub.example/me/rivers",
 )
 DEMONSTRATED = _module_of("demo").DemoReport(
     workspace="demo",

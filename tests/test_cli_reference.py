@@ -59,6 +59,7 @@ def test_the_python_beside_a_command_runs(
         "fill": results.FILLED,
         "ask": results.ASKED,
         "info": results.WHOLE,
+        "export": results.EXPORTED,
         "config_text": "# all settings",
         "demo": results.DEMONSTRATED,
     }

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from openrealm.files import checksum, sync_directory, sync_file, write_atomic
+from openrealm.files import (
+    checksum,
+    staged_directory,
+    sync_directory,
+    sync_file,
+    write_atomic,
+)
 
 
 def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path: Path) -> None:
@@ -60,3 +66,31 @@ def test_files_and_folders_can_be_synced(tmp_path: Path) -> None:
     sync_directory(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_file(tmp_path / "b")
+
+
+def test_a_staged_folder_appears_whole_and_alone(tmp_path: Path) -> None:
+    final = tmp_path / "a" / "out"
+    with staged_directory(final) as staging:
+        (staging / "inner").mkdir()
+        (staging / "inner" / "file").write_text("x")
+        assert not final.exists()
+    assert (final / "inner" / "file").read_text() == "x"
+    assert [p.name for p in final.parent.iterdir()] == ["out"]
+
+
+def test_a_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), staged_directory(tmp_path / "out") as staging:
+        (staging / "file").write_text("x")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_filled_and_a_full_one_kept(tmp_path: Path) -> None:
+    final = tmp_path / "out"
+    final.mkdir()
+    with staged_directory(final) as staging:
+        (staging / "file").write_text("x")
+    with pytest.raises(OSError), staged_directory(final) as staging:
+        (staging / "file").write_text("y")
+    assert (final / "file").read_text() == "x"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]

@@ -7,6 +7,7 @@
     ├── SnapshotError            chunk embeddings are damaged or belong to another model or corpus
     ├── CheckpointError          saved weights or training state are damaged or do not fit
     ├── TrainingError            training cannot go on (a loss that is not finite, say)
+    ├── HubError                 the Hugging Face hub cannot be reached, or refuses
     ├── Stopped                  training was asked to stop and has saved everything
     └── MissingDependencyError   an optional library is not installed
 
@@ -42,6 +43,10 @@ class CheckpointError(OpenRealmError):
 
 class TrainingError(OpenRealmError):
     """Training cannot go on, for a reason that the message names."""
+
+
+class HubError(OpenRealmError):
+    """The Hugging Face hub cannot be reached, or refuses."""
 
 
 class Stopped(OpenRealmError):

@@ -44,8 +44,8 @@ class Settings:
 
     start: str = option(
         "minilm",
-        "First weights: minilm, scratch, a BERT directory, a hub name, or an earlier run (its "
-        "folder, or that of one of its checkpoints), which brings its own `model`.",
+        "First weights: minilm, scratch, an earlier run (its folder or a checkpoint's) or an "
+        "exported model, which bring their own `model`, a BERT directory, or a hub name.",
     )
     stages: tuple[str, ...] = option(
         ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."

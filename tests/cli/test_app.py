@@ -37,6 +37,7 @@ RETURNED = {
     "fill": results.FILLED,
     "ask": results.ASKED,
     "info": results.WHOLE,
+    "export": results.EXPORTED,
     "demo": results.DEMONSTRATED,
 }
 
@@ -143,6 +144,19 @@ CASES = [
     ),
     ("info ws --run mine", "info", {"workspace": Path("ws"), "run": "mine"}),
     (
+        "export ws --to parquet --output out --stage ict --push me/rivers --public --run mine",
+        "export",
+        {
+            "workspace": Path("ws"),
+            "to": "parquet",
+            "output": Path("out"),
+            "stage": "ict",
+            "push": "me/rivers",
+            "public": True,
+            "run": "mine",
+        },
+    ),
+    (
         "demo --to d --seed 3 --set realm.steps=5",
         "demo",
         {"directory": Path("d"), "seed": 3, "assignments": ["realm.steps=5"]},
@@ -178,6 +192,7 @@ def test_a_command_passes_all_its_options_to_one_recipe(
         ("fill ws x", "fill"),
         ("ask ws x", "ask"),
         ("info ws", "info"),
+        ("export ws --to faiss", "export"),
         ("demo", "demo"),
     ],
 )
@@ -218,6 +233,7 @@ def test_the_workspace_may_come_after_an_option(stubs: dict[str, mock.Mock]) -> 
         "search ws x -k many",
         "ingest a.txt",
         "finetune ws",
+        "export ws",
         "ask ws x --nonsense",
         "evaluate ws --limit 0",
         "serach ws x",
@@ -252,6 +268,7 @@ def test_a_mistyped_command_is_answered_with_the_right_one() -> None:
         "ingest a --to ws",
         "pretrain ws",
         "finetune ws --qa a",
+        "export ws --to openrealm",
         "demo",
         "config --preset tiny",
     ],

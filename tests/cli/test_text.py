@@ -67,6 +67,13 @@ def test_a_checked_index_says_so() -> None:
     assert "checksums" not in text.indexed(unchecked)
 
 
+def test_an_export_lists_its_files_and_where_it_was_uploaded_to() -> None:
+    shown = text.exported(results.EXPORTED)
+    assert "after stage 'realm', as openrealm in 'my ws/exports/run-001-openrealm'" in shown
+    assert "weights.safetensors  1,234,567" in shown
+    assert shown.endswith("uploaded to https://hub.example/me/rivers")
+
+
 def test_an_evaluation_has_systems_side_by_side_with_intervals() -> None:
     shown = text.evaluated(results.EVALUATED)
     rows = {line.split("  ")[0]: line for line in shown.splitlines()}
@@ -79,6 +86,12 @@ def test_an_evaluation_says_that_minilm_has_seen_labels() -> None:
     assert "labelled pairs" in text.evaluated(results.EVALUATED)
     scratch = dataclasses.replace(results.EVALUATED, start="scratch")
     assert "labelled" not in text.evaluated(scratch)
+
+
+def test_labels_are_said_also_of_an_exported_model_that_began_with_them() -> None:
+    report = dataclasses.replace(results.EVALUATED, start="my-model", ancestors=("minilm",))
+    said = "started from my-model, which began as minilm, an encoder that was trained on labelled"
+    assert said in text.evaluated(report)
 
 
 def test_search_results_have_score_document_and_place() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import openrealm
-from openrealm.cli import making, reading
+from openrealm.cli import exchanging, making, reading
 from openrealm.cli.guard import INTERRUPTED, guarded
 from openrealm.cli.parsing import Command
 
@@ -23,6 +23,7 @@ COMMANDS = (
     reading.ask,
     reading.info,
     reading.config,
+    exchanging.export,
     making.demo,
 )
 
@@ -38,6 +39,7 @@ SHORT_HELP = {
     "ask": "answers with evidence",
     "info": "what is in a workspace; is it whole?",
     "config": "all settings as commented TOML",
+    "export": "a run for other programs, or for the hub",
     "demo": "the whole method on the bundled almanac",
 }
 

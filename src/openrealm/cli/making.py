@@ -80,8 +80,8 @@ def pretrain(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="First weights: minilm, scratch, a BERT directory, a hub name, or an earlier run "
-            "(its folder or a checkpoint's).",
+            help="First weights: minilm, scratch, the folder of an earlier run or of an exported "
+            "model, a BERT directory, or a hub name.",
         ),
     ] = None,
     preset: Preset = None,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from openrealm.recipes.demonstrating import DemoReport
     from openrealm.recipes.evaluating import EvaluationReport
+    from openrealm.recipes.exporting import ExportReport
     from openrealm.recipes.pretraining import RunSummary
 
 MAX_WIDTH = 100
@@ -160,6 +161,19 @@ def indexed(report: IndexReport) -> str:
     )
 
 
+def exported(report: ExportReport) -> str:
+    """Which files were written, and where they were uploaded to."""
+    lines = [
+        f"run '{report.run}', weights after stage '{report.stage}', as {report.format} in "
+        f"'{report.directory}':"
+    ]
+    rows = [["file", "bytes"], *([name, f"{size:,}"] for name, size in report.files.items())]
+    lines.append(table(rows))
+    if report.url is not None:
+        lines.append(f"uploaded to {report.url}")
+    return "\n".join(lines)
+
+
 def demonstrated(report: DemoReport) -> str:
     """The demo's table, its answers, and where to look next."""
     parts = [stages(report.stages, main_only=True)]
@@ -177,7 +191,8 @@ def demonstrated(report: DemoReport) -> str:
 
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
-    start = LABELLED_STARTS.get(report.start, report.start)
+    starts = (LABELLED_STARTS.get(start, start) for start in (report.start, *report.ancestors))
+    start = ", which began as ".join(starts)
     parts = [
         f"run '{report.run}', weights after stage '{report.stage}', started from {start}\n"
         "means with 95% confidence intervals"

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from openrealm.recipes.asking import ask, build_index, config_text, fill, info, search
     from openrealm.recipes.demonstrating import demo
     from openrealm.recipes.evaluating import evaluate
+    from openrealm.recipes.exporting import export
     from openrealm.recipes.finetuning import finetune
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
+    from openrealm.recipes.sharing import from_pretrained, push_to_hub
 
 __all__ = [
     "ask",
@@ -22,11 +24,14 @@ __all__ = [
     "config_text",
     "demo",
     "evaluate",
+    "export",
     "fill",
     "finetune",
+    "from_pretrained",
     "info",
     "ingest",
     "pretrain",
+    "push_to_hub",
     "search",
 ]
 
@@ -36,11 +41,14 @@ _HOMES = {
     "config_text": "asking",
     "demo": "demonstrating",
     "evaluate": "evaluating",
+    "export": "exporting",
     "fill": "asking",
     "finetune": "finetuning",
+    "from_pretrained": "sharing",
     "info": "asking",
     "ingest": "ingesting",
     "pretrain": "pretraining",
+    "push_to_hub": "sharing",
     "search": "asking",
 }
 

@@ -44,12 +44,21 @@ class EvaluationRow:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """All that was measured of one run; ``stage`` is that of its weights."""
+    """All that was measured of one run.
+
+    Attributes:
+        run: Its name.
+        stage: Stage after which its weights were taken.
+        start: Where its first weights came from.
+        rows: The table.
+        ancestors: Where those had come from, if ``start`` is an exported model.
+    """
 
     run: str
     stage: str
     start: str
     rows: tuple[EvaluationRow, ...]
+    ancestors: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -113,6 +122,7 @@ def evaluate(
         stage=loaded.checkpoint.position.stage,
         start=loaded.settings.start,
         rows=tuple(rows),
+        ancestors=tuple(loaded.run.read_record().get("ancestors", ())),
     )
 
 

@@ -16,17 +16,11 @@ from openrealm.data.salient import SpanTagger, make_tagger
 from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import (
-    MINILM,
-    build_model,
-    minilm_directory,
-    start_model,
-    tower_reader,
-)
+from openrealm.models.pretrained import MINILM, build_model, minilm_directory, tower_reader
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
-from openrealm.recipes.continuing import earlier_run
+from openrealm.recipes.starting import begin, saved_model
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
@@ -36,6 +30,28 @@ from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
 
 START = "start"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A run with its model; ``checkpoint`` says how far its weights are."""
+
+    run: Run
+    settings: Settings
+    corpus: ChunkStore
+    model: Realm
+    templates: Templates
+    checkpoint: Checkpoint
+
+    def snapshot(self, progress: Progress) -> Snapshot:
+        """The snapshot of these weights over the present corpus; made where there is none."""
+        found = matching_snapshot(self.run, self.corpus, self.model)
+        if found is not None:
+            return found
+        refresh = make_refresh(
+            self.run, self.settings, self.corpus, self.model, self.templates, progress=progress
+        )
+        return refresh.now(self.checkpoint.position.total_step)
 
 
 @dataclass(frozen=True)
@@ -153,24 +169,13 @@ def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) ->
         texts: What is masked; may be the same object.
 
     Raises:
-        CheckpointError: The start cannot be loaded, or is an earlier run of another shape.
+        CheckpointError: The start cannot be loaded, or is a saved model of another shape.
         ConfigError: Its vocabulary is another than the corpus's tokenizer's.
         MissingDependencyError: ``minilm`` is not installed.
     """
-    earlier = earlier_run(settings.start)
-    if earlier is not None:
-        return earlier.model(settings, corpus)
-    tokenizer, shape = corpus.tokenizer, settings.model
-    started = start_model(
-        settings.start,
-        shape,
-        vocab_size=tokenizer.vocab_size,
-        pad_id=tokenizer.pad_id,
-        mask_id=tokenizer.mask_id,
-        seed=settings.seed,
-    )
+    started, shape = begin(settings, corpus.tokenizer), settings.model
     stores = [corpus] if texts is corpus else [corpus, texts]
-    if shape.embedder.known_tokens:
+    if shape.embedder.known_tokens and saved_model(settings.start) is None:
         started.model.embedder.set_known(known_tokens(stores))
     if shape.token_prior or shape.copy_head:
         prior = shape.token_prior and not started.has_masked_lm_head
@@ -218,16 +223,14 @@ def draw(run: Run, progress: Progress) -> str | None:
         return None
 
 
-def load_run(
+def load_model(
     workspace: Workspace,
     *,
     name: str | None,
     stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
-    progress: Progress,
-) -> LoadedRun:
-    """A run's newest weights of the first of the stages that it has, with an index of them.
+) -> LoadedModel:
+    """A run's newest weights of the first of the stages that it has.
 
-    The snapshot of these weights over the present corpus is used, and made where there is none.
     The stage ``start`` alone means the weights that training began with, which are made again.
 
     Raises:
@@ -247,21 +250,39 @@ def load_run(
         checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
     else:
         checkpoint = newest_checkpoint(run, stages)
-        model = empty_model(settings, corpus, checkpoint)
+        model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
         checkpoint.load_weights(model)
-    model = model.to(pick_device(settings))
-    templates = make_templates(settings, corpus)
-    refresh = make_refresh(run, settings, corpus, model, templates, progress=progress)
-    snapshot = matching_snapshot(run, corpus, model) or refresh.now(checkpoint.position.total_step)
-    live = go_live(snapshot, corpus, settings.retrieval, device=pick_device(settings))
-    return LoadedRun(
+    return LoadedModel(
         run=run,
         settings=settings,
         corpus=corpus,
-        model=model,
-        live=live,
-        templates=templates,
+        model=model.to(pick_device(settings)),
+        templates=make_templates(settings, corpus),
         checkpoint=checkpoint,
+    )
+
+
+def load_run(
+    workspace: Workspace,
+    *,
+    name: str | None,
+    stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
+    progress: Progress,
+) -> LoadedRun:
+    """What `load_model` gives, with an index of these weights over the present corpus."""
+    loaded = load_model(workspace, name=name, stages=stages)
+    settings = loaded.settings
+    live = go_live(
+        loaded.snapshot(progress), loaded.corpus, settings.retrieval, device=pick_device(settings)
+    )
+    return LoadedRun(
+        run=loaded.run,
+        settings=settings,
+        corpus=loaded.corpus,
+        model=loaded.model,
+        templates=loaded.templates,
+        checkpoint=loaded.checkpoint,
+        live=live,
     )
 
 
@@ -325,15 +346,15 @@ def matching_snapshot(run: Run, corpus: ChunkStore, model: Realm) -> Snapshot | 
     return None
 
 
-def empty_model(settings: Settings, corpus: ChunkStore, checkpoint: Checkpoint) -> Realm:
-    """A model of the right shape for a checkpoint's weights."""
+def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Realm:
+    """A model of the right shape for the weights after a stage."""
     model = build_model(
         settings.model,
-        vocab_size=corpus.tokenizer.vocab_size,
-        pad_id=corpus.tokenizer.pad_id,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
         seed=settings.seed,
     )
-    if checkpoint.position.stage == "qa":
+    if stage == "qa":
         prepare_for_questions(model, settings)
     return model
 

@@ -18,10 +18,9 @@ from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.models.pretrained import ModelConfig, build_model, copy_encoder, start_model
+from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.continuing import earlier_run, settings_after
 from openrealm.recipes.loading import (
     draw,
     first_model,
@@ -34,6 +33,7 @@ from openrealm.recipes.loading import (
     require_files,
 )
 from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.starting import ancestors, begin, settings_for
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
@@ -107,7 +107,7 @@ def pretrain(
         folder = place.run(run)
         settings = read_settings(folder.settings_file)
     else:
-        settings = settings_after(start, preset=preset, config=config, assignments=assignments)
+        settings = settings_for(start, preset=preset, config=config, assignments=assignments)
         require_files([*texts, *([queries] if queries else [])])
         folder = _new_run(place, run, settings, corpus, texts, progress)
         settings = read_settings(folder.settings_file)
@@ -139,9 +139,9 @@ def _new_run(
 ) -> Run:
     """A run folder with its settings, record, first weights and training texts."""
     # The start's own shape replaces the preset's before anything is written.
-    shape = _shape_of_start(settings, corpus)
+    started = begin(settings, corpus.tokenizer)
     chunking = replace(settings.corpus, chunking=corpus.chunking)
-    settings = checked(replace(settings, model=shape, corpus=chunking))
+    settings = checked(replace(settings, model=started.config, corpus=chunking))
     run = place.new_run(name)
     try:
         if texts:
@@ -154,23 +154,6 @@ def _new_run(
     return run
 
 
-def _shape_of_start(settings: Settings, corpus: ChunkStore) -> ModelConfig:
-    """The shape that the first weights bring, after a look at whether they fit."""
-    earlier = earlier_run(settings.start)
-    if earlier is not None:
-        earlier.model(settings, corpus)
-        return settings.model
-    started = start_model(
-        settings.start,
-        settings.model,
-        vocab_size=corpus.tokenizer.vocab_size,
-        pad_id=corpus.tokenizer.pad_id,
-        mask_id=corpus.tokenizer.mask_id,
-        seed=settings.seed,
-    )
-    return started.config
-
-
 def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> dict[str, Any]:
     return {
         "created": time.time(),
@@ -178,6 +161,7 @@ def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> di
         "torch": torch.__version__,
         "python": platform.python_version(),
         "start": settings.start,
+        "ancestors": ancestors(settings.start),
         "seed": settings.seed,
         "corpus": corpus.fingerprint,
         "tokenizer": corpus.tokenizer.fingerprint,

@@ -13,7 +13,7 @@ from tiny import documents
 
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError
-from openrealm.recipes.continuing import earlier_run
+from openrealm.recipes.starting import saved_model
 
 SHAPE = [
     "model.query_tokens=24",
@@ -74,14 +74,14 @@ def test_a_run_begins_with_the_newest_weights_and_the_shape_of_an_earlier_one(
 
 
 def test_a_checkpoint_in_the_middle_can_be_named(workspace: Path) -> None:
-    found = earlier_run(str(workspace / "runs" / "first" / "checkpoints" / "ict-000002"))
-    assert found is not None and found.checkpoint.position.stage == "ict"
+    found = saved_model(str(workspace / "runs" / "first" / "checkpoints" / "ict-000002"))
+    assert found is not None and found.stage == "ict"
 
 
 def test_what_is_no_run_is_none(tmp_path: Path) -> None:
-    assert earlier_run("minilm") is None
-    assert earlier_run(str(tmp_path)) is None
-    assert earlier_run("google/some-bert") is None
+    assert saved_model("minilm") is None
+    assert saved_model(str(tmp_path)) is None
+    assert saved_model("google/some-bert") is None
 
 
 def test_another_shape_is_refused_and_leaves_no_run(workspace: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_run_without_weights_and_one_for_questions_are_refused(
     state["position"]["stage"] = "qa"
     (tuned / "state.json").write_text(json.dumps(state))
     with pytest.raises(CheckpointError, match="fine-tuned on questions"):
-        earlier_run(str(tuned))
+        saved_model(str(tuned))
     shutil.rmtree(tmp_path / "runs" / "first" / "checkpoints" / "ict-000002")
     with pytest.raises(CheckpointError, match="without a checkpoint"):
-        earlier_run(str(tmp_path / "runs" / "first"))
+        saved_model(str(tmp_path / "runs" / "first"))

@@ -1,0 +1,197 @@
+"""Models without a workspace: from a folder or the Hugging Face hub, and to the hub."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from openrealm.answering import Answerer, Fillings
+from openrealm.corpus.documents import Document
+from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.errors import CorpusError, InputError
+from openrealm.index.mips import ExactIndex
+from openrealm.interchange.card import repo_type
+from openrealm.interchange.hub import Download, HubApi, fetch_folder, push_folder
+from openrealm.interchange.model_folder import open_model_folder
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import Realm, device_of
+from openrealm.progress import Progress
+from openrealm.recipes.exporting import write_export
+from openrealm.recipes.loading import empty_model, pick_device
+from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.retriever import Retriever
+from openrealm.settings import Settings, read_settings
+from openrealm.tokenizer import WordPiece
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """A model with all that it takes to use it, and no corpus.
+
+    Attributes:
+        model: Towers and reader, in evaluation mode.
+        settings: What it was made with.
+        tokenizer: Of its ids.
+        templates: How its inputs are joined and where they are cut.
+        stage: Stage after which the weights were taken.
+        record: What made it: start, versions, fingerprints, stage reports.
+    """
+
+    model: Realm
+    settings: Settings
+    tokenizer: WordPiece
+    templates: Templates
+    stage: str
+    record: dict[str, Any]
+
+    def embed_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Query vectors ``(texts, dim)``, with the score scale in them."""
+        inputs = self.templates.query([self.tokenizer.encode(text).ids for text in texts])
+        with torch.inference_mode():
+            vectors = self.model.embedder.embed_queries(inputs.to(device_of(self.model)))
+        return vectors.float().cpu().numpy()
+
+    def embed_chunks(self, chunks: Sequence[tuple[str, str]]) -> npt.NDArray[np.float32]:
+        """Chunk vectors ``(chunks, dim)`` of pairs of title and body; what is too long is cut."""
+        encode = self.tokenizer.encode
+        titles = [encode(title).ids for title, _ in chunks]
+        bodies = [encode(body).ids for _, body in chunks]
+        inputs = self.templates.chunk(titles, bodies).to(device_of(self.model))
+        with torch.inference_mode():
+            vectors = self.model.embedder.embed_chunks(inputs)
+        return vectors.float().cpu().numpy()
+
+    def answerer(self, corpus: ChunkStore) -> Answerer:
+        """What searches a corpus, fills masks over it and answers from it.
+
+        Raises:
+            CorpusError: The corpus has another vocabulary than the model.
+        """
+        if corpus.tokenizer.fingerprint != self.tokenizer.fingerprint:
+            raise CorpusError(
+                f"{corpus.directory} has another vocabulary than the model; ingest with the "
+                "model's: openrealm ingest ... --set corpus.tokenizer=FOLDER"
+            )
+        rows = np.arange(len(corpus))
+        vectors = embed_rows(corpus, rows, self.model.embedder, self.templates)
+        index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
+        retriever = Retriever(corpus, index, self.settings.retrieval)
+        return Answerer(self.model, corpus, retriever, self.templates)
+
+    def fill(self, text: str, documents: Sequence[tuple[str, str]], *, top: int = 5) -> Fillings:
+        """The most probable words for the ``[MASK]``s of a text, given some documents to read.
+
+        Args:
+            text: A text with one or more masks.
+            documents: Pairs of title and text; long ones are cut into chunks, all are read.
+            top: Fillings returned.
+
+        Raises:
+            InputError: The text has no mask, or the reader was fine-tuned and fills none.
+        """
+        if self.stage == "qa" and self.settings.qa.reader == "tower":
+            raise InputError(
+                "the reader was fine-tuned from a tower and fills no masks; export the weights "
+                "before that: openrealm export WS --to openrealm --stage realm"
+            )
+        given = [
+            Document(id=str(number), title=title, text=body, source="given")
+            for number, (title, body) in enumerate(documents)
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            chunking = self.settings.corpus.chunking
+            update_store(Path(folder), add=given, tokenizer=self.tokenizer, chunking=chunking)
+            corpus = ChunkStore.open(Path(folder))
+            return self.answerer(corpus).fill(text, k=len(corpus) + 1, top=top)
+
+
+def from_pretrained(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    download: Download | None = None,
+) -> PretrainedModel:
+    """A model that was exported ``--to openrealm``.
+
+    Args:
+        source: A folder, or the name of a repository on the Hugging Face hub.
+        revision: Branch, tag or commit of the repository.
+        token: Access token; by default the one that the hub's own tools use.
+        download: What downloads; `huggingface_hub.snapshot_download` by default.
+
+    Raises:
+        CheckpointError: The folder is damaged, or of another kind.
+        HubError: There is no such folder, and the hub does not give such a repository.
+    """
+    directory = Path(source)
+    if not directory.is_dir():
+        directory = fetch_folder(str(source), revision=revision, token=token, download=download)
+    folder = open_model_folder(directory)
+    settings, tokenizer = read_settings(folder.settings_file), folder.tokenizer()
+    model = empty_model(settings, tokenizer, stage=folder.stage)
+    folder.load_weights(model)
+    return PretrainedModel(
+        model=model.to(pick_device(settings)).eval(),
+        settings=settings,
+        tokenizer=tokenizer,
+        templates=Templates.of(
+            tokenizer,
+            query_tokens=settings.model.query_tokens,
+            chunk_tokens=settings.corpus.chunking.chunk_tokens,
+            query_masks=settings.model.query_masks,
+        ),
+        stage=folder.stage,
+        record=dict(folder.record),
+    )
+
+
+def push_to_hub(
+    workspace: Path,
+    repo_id: str,
+    *,
+    to: str = "openrealm",
+    run: str | None = None,
+    stage: str | None = None,
+    private: bool = True,
+    token: str | None = None,
+    api: HubApi | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Exports a run and uploads it; returns the repository's address and leaves no folder behind.
+
+    Args:
+        workspace: Its folder.
+        repo_id: ``name`` or ``owner/name``; the repository is made if there is none.
+        to: Format, as for `export`.
+        run: Name of the run; the newest by default.
+        stage: Take the weights at the end of this stage; the last ones by default.
+        private: Whether a repository that is made for it is private.
+        token: Access token; by default the one that the hub's own tools use.
+        api: What talks to the hub; `huggingface_hub.HfApi` by default.
+        progress: Where to tell how far it is.
+
+    Raises:
+        HubError: The hub cannot be reached, or refuses.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / repo_id.rpartition("/")[2]
+        write_export(
+            workspace,
+            to=to,
+            output=folder,
+            run=run,
+            stage=stage,
+            place=repo_id,
+            progress=progress,
+        )
+        return push_folder(
+            folder, repo_id, private=private, repo_type=repo_type(to), token=token, api=api
+        )

@@ -1,0 +1,188 @@
+"""First weights of a run: of an earlier run, of an exported model, or of any other start.
+
+The first two are *saved* models: they bring reader and towers, and their whole section `model`,
+over which a new run may still set what does not change a shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from openrealm.errors import CheckpointError, ConfigError
+from openrealm.interchange.model_folder import ModelFolder, is_model_folder, open_model_folder
+from openrealm.models.pretrained import Started, build_model, copy_encoder, start_model
+from openrealm.settings import (
+    STAGES,
+    Settings,
+    checked,
+    preset_settings,
+    read_settings,
+    resolve,
+)
+from openrealm.tokenizer import WordPiece
+from openrealm.training.checkpoint import Checkpoint, checkpoints, open_checkpoint
+from openrealm.workspace import Run, Workspace
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model that a new run may begin with.
+
+    Attributes:
+        weights: Where its weights are.
+        stage: Stage after which they were taken.
+        settings: What it was trained with.
+        tokenizer: Fingerprint of its vocabulary.
+        vocabulary: Where that vocabulary is.
+        record: What made it.
+    """
+
+    weights: Checkpoint | ModelFolder
+    stage: str
+    settings: Settings
+    tokenizer: str
+    vocabulary: Path
+    record: Mapping[str, Any]
+
+    def started(self, settings: Settings, tokenizer: WordPiece) -> Started:
+        """A model of a new run's settings with these weights.
+
+        Raises:
+            ConfigError: The corpus has another vocabulary.
+            CheckpointError: The settings ask for another shape.
+        """
+        if self.tokenizer != tokenizer.fingerprint:
+            raise ConfigError(
+                f"start '{self.weights.directory}' has another vocabulary than the corpus; ingest "
+                "with its own (an existing corpus with --rechunk): "
+                f"--set corpus.tokenizer={self.vocabulary}"
+            )
+        model = build_model(
+            settings.model,
+            vocab_size=tokenizer.vocab_size,
+            pad_id=tokenizer.pad_id,
+            seed=settings.seed,
+        )
+        self.weights.load_weights(model)
+        if self.stage == "mlm" and self.settings.mlm.share:
+            copy_encoder(model.reader, model.embedder)  # what follows that stage
+        return Started(config=settings.model, model=model, has_masked_lm_head=True)
+
+
+def saved_model(start: str) -> SavedModel | None:
+    """The saved model that a start names; None where the start is something else.
+
+    Args:
+        start: A run's folder (its newest weights of pre-training), a checkpoint's, an exported
+            model's; or a BERT directory, a hub name, a word.
+
+    Raises:
+        CheckpointError: It is damaged, was fine-tuned, or has no weights of pre-training.
+    """
+    path = Path(start).absolute()
+    if is_model_folder(path):
+        return _of_model_folder(open_model_folder(path))
+    if (path / "run.json").is_file():
+        found = (c for c in checkpoints(Run(path).checkpoints) if c.position.stage in STAGES)
+        checkpoint = next(found, None)
+        if checkpoint is None:
+            raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")
+        return _of_checkpoint(checkpoint)
+    if (path / "state.json").is_file():
+        return _of_checkpoint(open_checkpoint(path))
+    return None
+
+
+def _of_model_folder(folder: ModelFolder) -> SavedModel:
+    if folder.stage not in STAGES:
+        raise CheckpointError(
+            f"start '{folder.directory}' was fine-tuned on questions; export the run's weights "
+            "before that: openrealm export WS --to openrealm --stage realm"
+        )
+    return SavedModel(
+        weights=folder,
+        stage=folder.stage,
+        settings=read_settings(folder.settings_file),
+        tokenizer=folder.tokenizer().fingerprint,
+        vocabulary=folder.directory,
+        record=folder.record,
+    )
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
+    stage = checkpoint.position.stage
+    if stage not in STAGES:
+        raise CheckpointError(
+            f"start '{checkpoint.directory}' was fine-tuned on questions; take a checkpoint from "
+            "before"
+        )
+    run = Run(checkpoint.directory.parent.parent)
+    corpus = Workspace(run.directory.parent.parent).corpus
+    record = run.read_record()
+    return SavedModel(
+        weights=checkpoint,
+        stage=stage,
+        settings=read_settings(run.settings_file),
+        tokenizer=record["tokenizer"],
+        vocabulary=next(corpus.glob("tokenizer-*"), corpus),
+        record=record,
+    )
+
+
+def settings_for(
+    start: str | None,
+    *,
+    preset: str | None,
+    config: Path | None,
+    assignments: Sequence[str],
+) -> Settings:
+    """Settings of a new run; where its start is a saved model, with that one's `model`.
+
+    Raises:
+        ConfigError: An unknown preset, key, or value.
+        CheckpointError: The saved model is damaged, or cannot be pre-trained.
+    """
+    start = start or resolve(preset=preset, config=config, assignments=assignments).start
+    base, saved = preset_settings(preset or "adapt"), saved_model(start)
+    if saved is not None:
+        base, start = replace(base, model=saved.settings.model), str(saved.weights.directory)
+    # The start counts in what is checked: what is kept of it must not be random.
+    base = replace(base, start=start)
+    settings = resolve(base=base, config=config, assignments=assignments)
+    return checked(replace(settings, start=start))
+
+
+def begin(settings: Settings, tokenizer: WordPiece) -> Started:
+    """The model that the settings' start gives, with its resolved shape.
+
+    Args:
+        settings: Of the run.
+        tokenizer: Of the corpus.
+
+    Raises:
+        CheckpointError: The start cannot be loaded, or has another shape than the settings.
+        ConfigError: Its vocabulary is not the corpus's.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    saved = saved_model(settings.start)
+    if saved is not None:
+        return saved.started(settings, tokenizer)
+    return start_model(
+        settings.start,
+        settings.model,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+        seed=settings.seed,
+    )
+
+
+def ancestors(start: str) -> list[str]:
+    """Where a saved model's own first weights came from, the nearest first."""
+    saved = saved_model(start)
+    if saved is None:
+        return []
+    return [str(saved.record["start"]), *saved.record.get("ancestors", ())]
