@@ -266,14 +266,9 @@ def _check_names(names: Names, found: frozenset[str], *, kind: str, name: str) -
         n for n in names.live if n not in found | names.optional and copies.get(n) not in found
     )
     if unknown or missing:
-        faults = [
-            f"{what}: {', '.join(n)}"
-            for what, n in (("unknown", unknown), ("missing", missing))
-            if n
-        ]
-        raise CheckpointError(
-            f"{name}, read as a model of kind {kind}, has tensors {'; '.join(faults)}"
-        )
+        both = (("unknown", unknown), ("missing", missing))
+        faults = "; ".join(f"{what}: {', '.join(n)}" for what, n in both if n)
+        raise CheckpointError(f"{name}, read as a model of kind {kind}, has tensors {faults}")
 
 
 def _tokenizer(directory: Path) -> WordPiece | None:

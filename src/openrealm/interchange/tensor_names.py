@@ -68,6 +68,8 @@ _SPAN_HEAD = {
 _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 _NEXT_SENTENCE = ("cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
+Places = dict[str, tuple[str, ...]]
+
 
 @dataclass
 class Names:
@@ -81,7 +83,7 @@ class Names:
         optional: Of ``live``, what a file may lack.
     """
 
-    live: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    live: Places = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
     same: dict[str, str] = field(default_factory=dict)
     buffers: set[str] = field(default_factory=set)
@@ -147,7 +149,7 @@ def _prefixed(prefix: str, names: Iterable[str]) -> set[str]:
 
 def _embedder(prefix: str, tower: str, layers: int) -> Names:
     body = [*_body(layers), *_POOLER]
-    live = {f"{prefix}realm.{name}": (f"{tower}bert.{name}",) for name in body}
+    live: Places = {f"{prefix}realm.{name}": (f"{tower}bert.{name}",) for name in body}
     live |= {f"{prefix}{theirs}": (f"{tower}{ours}",) for theirs, ours in _PROJECTION.items()}
     return Names(
         live=live,
@@ -158,7 +160,7 @@ def _embedder(prefix: str, tower: str, layers: int) -> Names:
 
 
 def _encoder(layers: int) -> Names:
-    live = {f"realm.{name}": (f"{MASKED_LM}bert.{name}",) for name in _body(layers)}
+    live: Places = {f"realm.{name}": (f"{MASKED_LM}bert.{name}",) for name in _body(layers)}
     live |= {f"cls.{name}": (f"{MASKED_LM}cls.{name}",) for name in _HEAD}
     return Names(
         live=live,
@@ -169,7 +171,7 @@ def _encoder(layers: int) -> Names:
 
 
 def _reader(prefix: str, layers: int) -> Names:
-    live = {f"{prefix}realm.{name}": (f"{MASKED_LM}bert.{name}",) for name in _body(layers)}
+    live: Places = {f"{prefix}realm.{name}": (f"{MASKED_LM}bert.{name}",) for name in _body(layers)}
     live |= {f"{prefix}{theirs}": (f"{SPAN_HEAD}{ours}",) for theirs, ours in _SPAN_HEAD.items()}
     return Names(
         live=live,
@@ -181,7 +183,7 @@ def _reader(prefix: str, layers: int) -> Names:
 
 def _plain(prefix: str, layers: int) -> Names:
     towers = (CHUNK_TOWER, QUERY_TOWER)
-    live = {
+    live: Places = {
         f"{prefix}{name}": (f"{MASKED_LM}bert.{name}", *(f"{t}bert.{name}" for t in towers))
         for name in _body(layers)
     }

@@ -98,8 +98,8 @@ def masked_crc32c(records: Sequence[bytes]) -> npt.NDArray[np.uint32]:
         crc[:active] = _TABLE[(crc[:active] & 0xFF) ^ byte] ^ (crc[:active] >> 8)
     out = np.empty_like(crc)
     out[order] = ~crc
-    rotated = (out >> 15) | (out << 17)
-    return rotated + np.uint32(_MASK_DELTA)
+    rotated = (out >> np.uint32(15)) | (out << np.uint32(17))
+    return (rotated + np.uint32(_MASK_DELTA)).astype(np.uint32)
 
 
 def _crc32c(data: bytes) -> int:

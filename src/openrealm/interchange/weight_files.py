@@ -161,13 +161,10 @@ def write_tensors(
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for value in tensors.values():
-            file.write(
-                value.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes()
-            )
+            numbers = value.detach().cpu().contiguous().numpy()
+            file.write(numbers.astype("<f4", copy=False).tobytes())
         for rows in table[2] if table is not None else ():
             file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         if file.tell() != 8 + len(text) + end:
-            raise CheckpointError(
-                f"{table[0] if table else path} has not the rows that were stated"
-            )
+            raise CheckpointError(f"{path} did not get the rows that were stated")
     sync_file(path)
