@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import openrealm
-from openrealm.cli import making, reading
+from openrealm.cli import exchanging, making, reading
 from openrealm.cli.guard import INTERRUPTED, guarded
 from openrealm.cli.parsing import Command
 
@@ -23,6 +24,7 @@ COMMANDS = (
     reading.ask,
     reading.info,
     reading.config,
+    exchanging.import_,
     making.demo,
 )
 
@@ -38,6 +40,7 @@ SHORT_HELP = {
     "ask": "answers with evidence",
     "info": "what is in a workspace; is it whole?",
     "config": "all settings as commented TOML",
+    "import": "published weights and blocks to a run and a corpus",
     "demo": "the whole method on the bundled almanac",
 }
 
@@ -72,8 +75,14 @@ def _openrealm(
     """
 
 
+def name_of(function: Callable[..., None]) -> str:
+    """The name of a command; a function cannot be called ``import``."""
+    return function.__name__.removesuffix("_")
+
+
 for function in COMMANDS:
-    app.command(cls=Command, short_help=SHORT_HELP[function.__name__])(guarded(function))
+    name = name_of(function)
+    app.command(name, cls=Command, short_help=SHORT_HELP[name])(guarded(function))
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ As in the paper, sentences are packed greedily until ``[CLS] title [SEP] body [S
 `ChunkingConfig.chunk_tokens`. A chunk's body is a slice of the document's text, and its token ids
 are those of that slice. The title gets at most a share of the tokens; a longer one loses its
 last tokens. The ids made here are the ones used everywhere afterwards: nothing is cut later. With
-`ChunkingConfig.whole` nothing is packed: a document, cut by someone else, is one chunk, whose ids
-are the first of its text that fit.
+`ChunkingConfig.whole` nothing is packed: a document, cut by someone else, is one chunk, and one
+that is longer ends, as a chunk, where no more fits.
 
 For speed, the sentences of a document are encoded together with a mark between them that becomes a
 token of its own. BERT's tokenizer cuts at white space and punctuation before anything
@@ -74,8 +74,8 @@ class ChunkingConfig:
     )
     whole: bool = option(
         False,
-        "Documents are not cut: each is one chunk, of which the model reads the first tokens where "
-        "it is longer (for passages that were cut before, as DPR's or ORQA's).",
+        "Documents are not divided: each is one chunk, whose end is left out where it is longer "
+        "(for passages that were cut before, as DPR's or ORQA's).",
     )
 
 
@@ -274,7 +274,7 @@ def _chunked(
     title_ids = title_ids[: int(config.chunk_tokens * config.title_share)]
     budget = config.chunk_tokens - NUM_SPECIAL - len(title_ids)
     if config.whole:
-        return _uncut(item.document, title_ids, parts.ids[:budget])
+        return _undivided(item.document, title_ids, parts.ids, budget, tokenizer)
     units = item.units
     counts = np.diff(parts.borders)
     if len(counts) and counts.max() > budget:
@@ -294,15 +294,21 @@ def _chunked(
     )
 
 
-def _uncut(document: Document, title_ids: Ids, body_ids: Ids) -> ChunkedDocument:
+def _undivided(
+    document: Document, title_ids: Ids, body_ids: Ids, budget: int, tokenizer: WordPiece
+) -> ChunkedDocument:
     """A document as one chunk; as none, where the tokenizer finds nothing in it."""
-    is_text = len(body_ids) > 0
+    stop = len(document.text)
+    if len(body_ids) > budget:
+        place = _cutting_place(document.text, tokenizer.encode(document.text).offsets, 0, budget)
+        stop, body_ids = place.stop, body_ids[: place.token]
+    num_chunks = 1 if len(body_ids) else 0
     return ChunkedDocument(
         document=document,
         title_ids=title_ids,
-        spans=np.array([(0, len(document.text))] * is_text, dtype=np.int32).reshape(-1, 2),
+        spans=np.array([(0, stop)] * num_chunks, dtype=np.int32).reshape(-1, 2),
         body_ids=body_ids,
-        body_stops=np.array([len(body_ids)] * is_text, dtype=np.int64),
+        body_stops=np.array([len(body_ids)] * num_chunks, dtype=np.int64),
     )
 
 

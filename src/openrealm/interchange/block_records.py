@@ -30,10 +30,12 @@ _RECONSTRUCT = {
     f"{module} _reconstruct" for module in ("numpy.core.multiarray", "numpy._core.multiarray")
 }
 _NDARRAY, _DTYPE, _ENCODE = "numpy ndarray", "numpy dtype", "_codecs encode"
-_GLOBALS = {*_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE}
+# Protocol 2 has no byte strings: it has them encoded, and the empty one made by a call.
+_EMPTY = {"__builtin__ bytes", "builtins bytes"}
+_GLOBALS = {*_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE, *_EMPTY}
 
 # Opcodes by their argument: none, or a number in so many bytes.
-_BARE = frozenset(b"(.NR\x85\x86\x87tb]ae\x88\x89\x93\x94")
+_BARE = frozenset(b"(.)NR\x85\x86\x87tb]ae\x88\x89\x93\x94")
 _NUMBERS = {
     ord("K"): "<B",  # BININT1
     ord("M"): "<H",  # BININT2
@@ -252,7 +254,8 @@ class _Machine:
 
     def _pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            self._file.refuse(f"is damaged: a value is missing before byte {self._file.at}")
+            what = "a record is no byte string" if self._records_at >= 0 else "a value is missing"
+            self._file.refuse(f"is not read on: {what} before byte {self._file.at}")
         return self._stack.pop()
 
     def _put(self, number: int) -> None:
@@ -304,7 +307,7 @@ class _Machine:
         elif op == ord("b"):
             self._build(self._pop())
         else:
-            self._push({ord("N"): None, 0x88: True, 0x89: False}[op])
+            self._push({ord("N"): None, ord(")"): (), 0x88: True, 0x89: False}[op])
 
     def _appended(self) -> bytes:
         """The record of a batch of one."""
@@ -335,6 +338,8 @@ class _Machine:
             return _Symbol("empty array")
         if name == _DTYPE and _same(arguments, ("O8", False, True)):
             return _Symbol("empty dtype")
+        if name in _EMPTY and arguments == ():
+            return b""
         if name == _ENCODE and isinstance(arguments, tuple) and len(arguments) == 2:
             text, encoding = arguments
             if isinstance(text, str) and encoding == "latin1":

@@ -106,15 +106,9 @@ class HfModel:
     files: WeightFiles
     names: Names
 
-    @property
-    def has_masked_lm(self) -> bool:
-        """Whether it brings a masked-LM head that is of use."""
-        return any(name.startswith("cls.predictions.") for name in self._live)
-
-    @property
-    def has_pooler(self) -> bool:
-        """Whether it brings the dense layer over ``[CLS]`` that towers read."""
-        return any("pooler" in name for name in self._live)
+    def brings(self, part: str) -> bool:
+        """Whether it has tensors for a part of `Realm`, such as ``reader.masked_lm.cls.``."""
+        return any(ours.startswith(part) for name in self._live for ours in self.names.live[name])
 
     @property
     def num_tensors(self) -> int:
@@ -145,8 +139,12 @@ class HfModel:
         return sum(math.prod(self.files.shape(name)) for name in names)
 
     @torch.no_grad()
-    def load_into(self, model: Realm) -> None:
+    def load_into(self, model: Realm, *, part: str = "") -> None:
         """Puts the tensors into a model, one at a time; ``block_emb`` is left.
+
+        Args:
+            model: Of the shape that `values` says.
+            part: Only what is in this part of it, such as ``embedder.``.
 
         Raises:
             CheckpointError: One is of another shape, or two are unlike that should be one.
@@ -160,6 +158,8 @@ class HfModel:
                 continue
             value = self.files.tensor(name)
             for ours in places:
+                if not ours.startswith(part):
+                    continue
                 if own[ours].shape != value.shape:
                     raise CheckpointError(
                         f"{theirs} of {self.name} is of shape {tuple(value.shape)}, where its "

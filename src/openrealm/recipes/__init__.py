@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.demonstrating import demo
     from openrealm.recipes.evaluating import evaluate
     from openrealm.recipes.finetuning import finetune
+    from openrealm.recipes.importing import import_weights
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
 
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate",
     "fill",
     "finetune",
+    "import_weights",
     "info",
     "ingest",
     "pretrain",
@@ -38,6 +40,7 @@ _HOMES = {
     "evaluate": "evaluating",
     "fill": "asking",
     "finetune": "finetuning",
+    "import_weights": "importing",
     "info": "asking",
     "ingest": "ingesting",
     "pretrain": "pretraining",
