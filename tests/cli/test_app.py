@@ -37,6 +37,7 @@ RETURNED = {
     "fill": results.FILLED,
     "ask": results.ASKED,
     "info": results.WHOLE,
+    "import_weights": results.IMPORTED,
     "demo": results.DEMONSTRATED,
 }
 
@@ -143,6 +144,17 @@ CASES = [
     ),
     ("info ws --run mine", "info", {"workspace": Path("ws"), "run": "mine"}),
     (
+        "import a google/b --to ws --stage qa --run mine --set seed=1",
+        "import_weights",
+        {
+            "workspace": Path("ws"),
+            "sources": ["a", "google/b"],
+            "stage": "qa",
+            "run": "mine",
+            "assignments": ["seed=1"],
+        },
+    ),
+    (
         "demo --to d --seed 3 --set realm.steps=5",
         "demo",
         {"directory": Path("d"), "seed": 3, "assignments": ["realm.steps=5"]},
@@ -178,6 +190,7 @@ def test_a_command_passes_all_its_options_to_one_recipe(
         ("fill ws x", "fill"),
         ("ask ws x", "ask"),
         ("info ws", "info"),
+        ("import a --to ws", "import_weights"),
         ("demo", "demo"),
     ],
 )
@@ -192,6 +205,7 @@ def test_what_is_not_given_is_what_the_recipe_takes_by_default(
         if parameter.default is not parameter.empty and name not in ("progress", *line.split()):
             is_given = (recipe, name) in {
                 ("ingest", "sources"),
+                ("import_weights", "sources"),
                 ("finetune", "qa"),
                 ("evaluate", "probe"),
             }
@@ -253,6 +267,7 @@ def test_a_mistyped_command_is_answered_with_the_right_one() -> None:
         "pretrain ws",
         "finetune ws --qa a",
         "demo",
+        "import a --to ws",
         "config --preset tiny",
     ],
 )
@@ -401,7 +416,7 @@ def test_the_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_of_every_command_is_there_under_both_names(flag: str) -> None:
-    commands = [case[1].replace("build_index", "index") for case in CASES] + ["config"]
+    commands = [case[0].split()[0] for case in CASES] + ["config"]
     overview = run(flag).stdout
     for command in commands:
         assert f"  {command} " in overview
