@@ -195,6 +195,37 @@ def test_a_plain_bert_fills_towers_and_reader(tmp_path: Path, prefix: str, old: 
         assert torch.equal(bert.embeddings.word_embeddings.weight, words)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_hidden_layers", "two"),
+        ("num_hidden_layers", 10**12),
+        ("num_hidden_layers", None),
+        ("hidden_act", ["gelu"]),
+        ("vocab_size", "80"),
+        ("hidden_size", -1),
+        ("architectures", 7),
+        ("architectures", [{"a": 1}]),
+        ("model_type", ["realm"]),
+    ],
+)
+def test_a_field_of_another_type_is_an_error_in_a_sentence_or_nothing(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    fields = published.config("embedder") | {field: value}
+    if field == "architectures":
+        assert opened(tmp_path, "embedder", fields=fields).kind == "embedder"
+        return
+    with pytest.raises((ConfigError, CheckpointError)):
+        opened(tmp_path, "embedder", fields=fields)
+
+
+def test_a_table_of_vectors_must_be_one(tmp_path: Path) -> None:
+    tensors = published.weights("openqa") | {"block_emb": torch.zeros(9)}
+    with pytest.raises(CheckpointError, match="no table of vectors"):
+        opened(tmp_path, "openqa", tensors=tensors)
+
+
 def test_another_kind_of_model_is_refused_by_its_tensors(tmp_path: Path) -> None:
     fields = published.config("encoder") | {"architectures": ["T5Model"]}
     with pytest.raises(CheckpointError, match="no BERT and no REALM"):

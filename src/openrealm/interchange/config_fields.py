@@ -104,12 +104,14 @@ def to_settings(
                 f"config.json of {name} has {field} = {config[field]!r}; only "
                 f"{' or '.join(map(repr, allowed))} can be imported"
             )
-    activation = _ACTIVATIONS.get(config["hidden_act"])
+    activation = _ACTIVATIONS.get(str(config["hidden_act"]))
     if activation is None:
         raise ConfigError(
             f"config.json of {name} has hidden_act = {config['hidden_act']!r}; "
             f"known are {', '.join(_ACTIVATIONS)}"
         )
+    if type(config["vocab_size"]) is not int:
+        raise ConfigError(f"config.json of {name} has vocab_size = {config['vocab_size']!r}")
     bert = {ours: config[theirs] for theirs, ours in BERT_FIELDS.items()}
     values: dict[str, Any] = {"model": {"bert": bert | {"activation": activation}}}
     for theirs, path in NESTED_FIELDS.items():

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
-from openrealm.config import to_dict
+from openrealm.config import merge, to_dict
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.files import sync_directory, write_atomic
 from openrealm.index.snapshot import Snapshot
@@ -193,13 +193,17 @@ def open_model(directory: Path, *, name: str) -> HfModel:
     if kind == SCORER:
         shared = _is_shared(files)
         values["model"]["embedder"]["shared"] = shared
+    # The values are checked here, before a number is believed.
+    layers = merge(ModelConfig(), values["model"], path=f"{name}: model.").bert.layers
     names = names_of(
         kind,
-        layers=config["num_hidden_layers"],
+        layers=min(layers, len(files.names)),
         prefix="bert." if any(n.startswith("bert.") for n in files.names) else "",
         towers=1 if kind != SCORER or shared else 2,
     )
     _check_names(names, files.names, kind=kind, name=name)
+    if BLOCK_EMB in files.names and len(files.shape(BLOCK_EMB)) != 2:
+        raise CheckpointError(f"{BLOCK_EMB} of {name} is no table of vectors")
     return HfModel(
         name=name,
         directory=directory,
@@ -228,9 +232,10 @@ def _read_config(directory: Path, name: str) -> dict[str, Any]:
 
 
 def _kind(config: Mapping[str, Any], names: frozenset[str], name: str) -> str:
-    for architecture in config.get("architectures") or ():
-        if architecture in _KINDS:
-            return _KINDS[architecture]
+    listed = config.get("architectures")
+    for architecture in listed if isinstance(listed, list) else ():
+        if str(architecture) in _KINDS:
+            return _KINDS[str(architecture)]
     starts = {n.partition(".")[0] for n in names} | {n for n in names if n == BLOCK_EMB}
     if "reader" in starts or BLOCK_EMB in starts:
         return OPENQA

@@ -55,7 +55,7 @@ def stage_of(model: HfModel, stage: str | None) -> str:
         return MLM
     if model.kind not in (READER, OPENQA):
         return REALM
-    return stage or (REALM if _PRETRAINED in model.name else QA)
+    return stage or (REALM if _PRETRAINED in Path(model.name).name else QA)
 
 
 def imported_settings(
