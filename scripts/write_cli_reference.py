@@ -13,7 +13,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from openrealm.cli import app
-from openrealm.cli.app import COMMANDS
+from openrealm.cli.app import COMMANDS, name_of
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
@@ -99,6 +99,12 @@ print(recipes.config_text("adapt"))
 report = recipes.export(Path("WS"), to="sentence-transformers")
 print(report.directory, report.files)
 """,
+    "import": """
+report = recipes.import_weights(Path("WS"), sources=["weights", "weights/block_records.npy"])
+for part in report.parts:
+    print(part.kind, part.tensors, part.parameters, part.dropped)
+print(report.run, report.stages, report.blocks, report.vectors, report.notes)
+""",
     "demo": """
 report = recipes.demo(Path("demo"))
 print(report.stages[-1], report.plot)
@@ -110,8 +116,9 @@ def reference() -> str:
     """The whole document."""
     parts = [INTRODUCTION, _section([])]
     for function in COMMANDS:
-        parts.append(_section([function.__name__]))
-        parts.append(f"In Python:\n\n```python\n{python(function.__name__)}```\n")
+        command = name_of(function)
+        parts.append(_section([command]))
+        parts.append(f"In Python:\n\n```python\n{python(command)}```\n")
     return "\n".join(parts)
 
 

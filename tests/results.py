@@ -29,6 +29,7 @@ from openrealm.recipes.asking import (
 )
 from openrealm.recipes.evaluating import EvaluationReport, EvaluationRow
 from openrealm.recipes.exporting import ExportReport
+from openrealm.recipes.importing import ImportedPart, ImportReport
 from openrealm.recipes.pretraining import RunSummary
 
 
@@ -66,6 +67,27 @@ INGESTED = IngestReport(
     num_problems=3,
 )
 TRAINED = RunSummary(workspace="my ws", run="run-001", stages=STAGES, seconds=75.0)
+IMPORTED = ImportReport(
+    workspace="my ws",
+    run="run-001",
+    stages=("realm", "qa"),
+    parts=(
+        ImportedPart(
+            source="google/realm-orqa-nq-openqa",
+            kind="openqa",
+            stage="qa",
+            format="safetensors",
+            tensors=410,
+            parameters=219_000_000,
+            dropped=48_717_668,
+        ),
+    ),
+    blocks=12,
+    chunks=12,
+    vectors=12,
+    notes=("no source holds a masked-LM head: this run cannot fill masks",),
+    seconds=75.0,
+)
 INDEXED = IndexReport(
     run="run-001", generation=4, chunks=12, dim=128, dtype="float32", step=90, verified=True
 )

@@ -12,7 +12,7 @@ import pytest
 import results
 
 from openrealm import recipes
-from openrealm.cli.app import COMMANDS
+from openrealm.cli.app import COMMANDS, name_of
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "write_cli_reference.py"
 
@@ -45,7 +45,7 @@ def test_check_tells_a_reference_that_is_not(
     assert script.main(["--check"]) == 1
 
 
-@pytest.mark.parametrize("command", [function.__name__ for function in COMMANDS])
+@pytest.mark.parametrize("command", [name_of(function) for function in COMMANDS])
 def test_the_python_beside_a_command_runs(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,9 +61,11 @@ def test_the_python_beside_a_command_runs(
         "info": results.WHOLE,
         "export": results.EXPORTED,
         "config_text": "# all settings",
+        "import_weights": results.IMPORTED,
         "demo": results.DEMONSTRATED,
     }
-    name = {"index": "build_index", "config": "config_text"}.get(command, command)
+    recipes_of = {"index": "build_index", "config": "config_text", "import": "import_weights"}
+    name = recipes_of.get(command, command)
     stub = mock.create_autospec(results.recipe(name), return_value=returned[name])
     monkeypatch.setattr(recipes, name, stub, raising=False)
     program = script.python(command)

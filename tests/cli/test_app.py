@@ -38,6 +38,7 @@ RETURNED = {
     "ask": results.ASKED,
     "info": results.WHOLE,
     "export": results.EXPORTED,
+    "import_weights": results.IMPORTED,
     "demo": results.DEMONSTRATED,
 }
 
@@ -157,6 +158,17 @@ CASES = [
         },
     ),
     (
+        "import a google/b --to ws --stage qa --run mine --set seed=1",
+        "import_weights",
+        {
+            "workspace": Path("ws"),
+            "sources": ["a", "google/b"],
+            "stage": "qa",
+            "run": "mine",
+            "assignments": ["seed=1"],
+        },
+    ),
+    (
         "demo --to d --seed 3 --set realm.steps=5",
         "demo",
         {"directory": Path("d"), "seed": 3, "assignments": ["realm.steps=5"]},
@@ -193,6 +205,7 @@ def test_a_command_passes_all_its_options_to_one_recipe(
         ("ask ws x", "ask"),
         ("info ws", "info"),
         ("export ws --to faiss", "export"),
+        ("import a --to ws", "import_weights"),
         ("demo", "demo"),
     ],
 )
@@ -207,6 +220,7 @@ def test_what_is_not_given_is_what_the_recipe_takes_by_default(
         if parameter.default is not parameter.empty and name not in ("progress", *line.split()):
             is_given = (recipe, name) in {
                 ("ingest", "sources"),
+                ("import_weights", "sources"),
                 ("finetune", "qa"),
                 ("evaluate", "probe"),
             }
@@ -270,6 +284,7 @@ def test_a_mistyped_command_is_answered_with_the_right_one() -> None:
         "finetune ws --qa a",
         "export ws --to openrealm",
         "demo",
+        "import a --to ws",
         "config --preset tiny",
     ],
 )
@@ -418,7 +433,7 @@ def test_the_version_is_the_packages() -> None:
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_of_every_command_is_there_under_both_names(flag: str) -> None:
-    commands = [case[1].replace("build_index", "index") for case in CASES] + ["config"]
+    commands = [case[0].split()[0] for case in CASES] + ["config"]
     overview = run(flag).stdout
     for command in commands:
         assert f"  {command} " in overview

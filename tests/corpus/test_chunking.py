@@ -202,6 +202,30 @@ def test_a_document_with_the_mark_in_its_text_has_the_right_ids(tokenizer: WordP
     assert list(result.title_ids) == list(tokenizer.encode("A \u2e0f title").ids)
 
 
+def test_with_whole_a_document_that_is_too_long_is_one_chunk_with_its_beginning(
+    tokenizer: WordPiece,
+) -> None:
+    text = "The Nile flows. The lake is deep.\n\nMount Kenya was climbed in 1899. " * 4
+    result = chunked(text, tokenizer, title="Nile", chunk_tokens=24, whole=True)
+    (body,) = bodies(result)
+    assert text.startswith(body) and result.document.text == text
+    assert list(result.body_ids) == list(tokenizer.encode(body).ids)
+    room = 24 - 3 - len(result.title_ids)
+    assert room // 2 <= len(result.body_ids) <= room
+    assert list(result.body_stops) == [len(result.body_ids)]
+
+
+@pytest.mark.parametrize("text", ["The Nile.", "The \u2e0f Nile.", " The Nile flows \n"])
+def test_with_whole_a_short_document_is_itself(text: str, tokenizer: WordPiece) -> None:
+    result = chunked(text, tokenizer, whole=True)
+    assert bodies(result) == [text]
+    assert list(result.body_ids) == list(tokenizer.encode(text).ids)
+
+
+def test_with_whole_a_document_without_text_has_no_chunk(tokenizer: WordPiece) -> None:
+    assert bodies(chunked(" \n", tokenizer, whole=True)) == []
+
+
 def test_many_documents_come_in_order_whatever_the_batches(
     tokenizer: WordPiece, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -288,12 +289,27 @@ def test_the_fingerprint_tells_content_order_tokenizer_and_chunking_apart(
         (documents, other, SMALL),
         (documents, tokenizer, ChunkingConfig(chunk_tokens=21, min_chunk_tokens=0)),
         (documents, tokenizer, ChunkingConfig(chunk_tokens=20, min_chunk_tokens=1)),
+        (documents, tokenizer, ChunkingConfig(chunk_tokens=20, min_chunk_tokens=0, whole=True)),
     ]
     prints = set()
     for number, (add, vocabulary, config) in enumerate(variants):
         update_store(tmp_path / str(number), add=add, tokenizer=vocabulary, chunking=config)
         prints.add(ChunkStore.open(tmp_path / str(number)).fingerprint)
     assert len(prints) == len(variants)
+
+
+def test_the_fingerprint_of_a_store_from_before_a_setting_is_still_the_same(
+    tmp_path: Path, documents: list[Document], tokenizer: WordPiece
+) -> None:
+    update_store(tmp_path / "s", add=documents, tokenizer=tokenizer, chunking=SMALL)
+    store = ChunkStore.open(tmp_path / "s")
+    settings = {"chunk_tokens": 20, "min_chunk_tokens": 0, "title_share": 0.25}
+    digest = hashlib.sha256()
+    parts = [tokenizer.fingerprint, settings, store.manifest.rules]
+    digest.update(json.dumps(parts, sort_keys=True).encode())
+    for number in range(store.num_documents):
+        digest.update(store.digest(number))
+    assert store.fingerprint == digest.hexdigest()
 
 
 # Problems with documents

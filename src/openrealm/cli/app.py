@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ COMMANDS = (
     reading.ask,
     reading.info,
     reading.config,
+    exchanging.import_,
     exchanging.export,
     making.demo,
 )
@@ -39,6 +41,7 @@ SHORT_HELP = {
     "ask": "answers with evidence",
     "info": "what is in a workspace; is it whole?",
     "config": "all settings as commented TOML",
+    "import": "published weights and blocks to a run and a corpus",
     "export": "a run for other programs, or for the hub",
     "demo": "the whole method on the bundled almanac",
 }
@@ -74,8 +77,14 @@ def _openrealm(
     """
 
 
+def name_of(function: Callable[..., None]) -> str:
+    """The name of a command; a function cannot be called ``import``."""
+    return function.__name__.removesuffix("_")
+
+
 for function in COMMANDS:
-    app.command(cls=Command, short_help=SHORT_HELP[function.__name__])(guarded(function))
+    name = name_of(function)
+    app.command(name, cls=Command, short_help=SHORT_HELP[name])(guarded(function))
 
 
 def main() -> None:

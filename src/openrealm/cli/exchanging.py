@@ -8,9 +8,56 @@ from typing import Annotated
 import typer
 
 from openrealm.cli import text
-from openrealm.cli.options import Json, RunName, WorkspaceFolder
+from openrealm.cli.options import Assignments, Json, RunName, WorkspaceFolder
 from openrealm.cli.output import show
 from openrealm.terminal import make_progress
+
+
+def import_(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Directories of weights, hub names, block_records.npy or blocks.tfr; several "
+            "complement each other.",
+        ),
+    ],
+    *,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="WS", help="The workspace; made if there is none.")
+    ],
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            "--stage",
+            metavar="qa|realm",
+            help="Whether readers among the sources are fine-tuned (qa) or not (realm); by default "
+            "they are, unless named cc-news-pretrained.",
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Name of the new run.")
+    ] = None,
+    assignments: Assignments = None,
+    as_json: Json = False,
+) -> None:
+    """Makes a run of published REALM weights, and a corpus of their blocks.
+
+    Reads Hugging Face directories of embedder, scorer, encoder, reader, openqa and BERT
+    (safetensors, or pytorch_model.bin as weights only), and ORQA's files of blocks. Pickles are
+    never executed.
+    """
+    from openrealm import recipes
+
+    report = recipes.import_weights(
+        to,
+        sources=sources,
+        stage=stage,
+        run=run,
+        assignments=assignments or (),
+        progress=make_progress(),
+    )
+    show(report, text.imported, as_json=as_json)
 
 
 def export(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.demonstrating import DemoReport
     from openrealm.recipes.evaluating import EvaluationReport
     from openrealm.recipes.exporting import ExportReport
+    from openrealm.recipes.importing import ImportReport
     from openrealm.recipes.pretraining import RunSummary
 
 MAX_WIDTH = 100
@@ -334,3 +335,27 @@ def _made(key: str, value: str | int | float) -> str:
     text = str(value)
     is_fingerprint = len(text) == 64 and not set(text) - set("0123456789abcdef")
     return text[:12] if is_fingerprint else text
+
+
+def imported(report: ImportReport) -> str:
+    """What an import brought, and what it did not."""
+    lines = []
+    for part in report.parts:
+        lines.append(
+            f"{part.source}: {part.kind} ({part.format}), {part.tensors:,} tensors, "
+            f"{part.parameters:,} parameters for stage {part.stage}"
+        )
+        if part.dropped:
+            lines.append(f"  {part.dropped:,} parameters of heads that nothing uses were dropped")
+    lines.append(f"chunks: {report.blocks:,} added, {report.chunks:,} in the corpus")
+    lines.append(f"vectors: {report.vectors:,}")
+    lines += [f"note: {note}" for note in report.notes]
+    if report.run is None:
+        lines.append(f"no run was made in '{report.workspace}', {duration(report.seconds)}")
+    else:
+        stages = " and ".join(report.stages)
+        lines.append(
+            f"run '{report.run}' in '{report.workspace}' with stage {stages}, "
+            f"{duration(report.seconds)}"
+        )
+    return "\n".join(lines)

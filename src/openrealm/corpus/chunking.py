@@ -3,7 +3,9 @@
 As in the paper, sentences are packed greedily until ``[CLS] title [SEP] body [SEP]`` would exceed
 `ChunkingConfig.chunk_tokens`. A chunk's body is a slice of the document's text, and its token ids
 are those of that slice. The title gets at most a share of the tokens; a longer one loses its
-last tokens. The ids made here are the ones used everywhere afterwards: nothing is cut later.
+last tokens. The ids made here are the ones used everywhere afterwards: nothing is cut later. With
+`ChunkingConfig.whole` nothing is packed: a document, cut by someone else, is one chunk, and one
+that is longer ends, as a chunk, where no more fits.
 
 For speed, the sentences of a document are encoded together with a mark between them that becomes a
 token of its own. BERT's tokenizer cuts at white space and punctuation before anything
@@ -26,7 +28,7 @@ import numpy.typing as npt
 import tokenizers
 
 from openrealm.config import option
-from openrealm.corpus.packing import Unit, pack, split_units
+from openrealm.corpus.packing import Kind, Unit, pack, split_units
 from openrealm.corpus.records import Document
 from openrealm.corpus.sentences import SPACES, split_sentences
 from openrealm.errors import InputError
@@ -70,6 +72,11 @@ class ChunkingConfig:
         minimum=0.0,
         maximum=0.75,
     )
+    whole: bool = option(
+        False,
+        "Documents are not divided: each is one chunk, whose end is left out where it is longer "
+        "(for passages that were cut before, as DPR's or ORQA's).",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ def chunk_documents(
     pool = ThreadPoolExecutor(1, thread_name_prefix="tokenizing")
     try:
         for batch in _batches(documents):
-            prepared = [_prepare(document, encoder.mark) for document in batch]
+            prepared = [_prepare(document, encoder.mark, whole=config.whole) for document in batch]
             strings = [string for item in prepared for string in item.strings]
             pending.append((prepared, pool.submit(encoder.encode, strings)))
             if len(pending) > _BATCHES_AHEAD:
@@ -137,8 +144,12 @@ class _Prepared:
     strings: list[str]
 
 
-def _prepare(document: Document, mark: str) -> _Prepared:
+def _prepare(document: Document, mark: str, *, whole: bool) -> _Prepared:
     text = document.text
+    if whole:
+        unit = Unit(0, len(text), Kind.SENTENCE)
+        has_mark = mark in text or mark in document.title
+        return _Prepared(document, [unit], [] if has_mark else [document.title, text])
     units = split_units(text)
     if any(stop - start > _GROUP_CHARS for start, stop, _, _ in units):
         units = [piece for unit in units for piece in _bounded(text, unit)]
@@ -262,6 +273,8 @@ def _chunked(
 ) -> ChunkedDocument:
     title_ids = title_ids[: int(config.chunk_tokens * config.title_share)]
     budget = config.chunk_tokens - NUM_SPECIAL - len(title_ids)
+    if config.whole:
+        return _undivided(item.document, title_ids, parts.ids, budget, tokenizer)
     units = item.units
     counts = np.diff(parts.borders)
     if len(counts) and counts.max() > budget:
@@ -278,6 +291,24 @@ def _chunked(
         spans=spans.reshape(-1, 2),
         body_ids=np.concatenate(bodies) if bodies else np.empty(0, np.int32),
         body_stops=np.cumsum([len(body) for body in bodies], dtype=np.int64),
+    )
+
+
+def _undivided(
+    document: Document, title_ids: Ids, body_ids: Ids, budget: int, tokenizer: WordPiece
+) -> ChunkedDocument:
+    """A document as one chunk; as none, where the tokenizer finds nothing in it."""
+    stop = len(document.text)
+    if len(body_ids) > budget:
+        place = _cutting_place(document.text, tokenizer.encode(document.text).offsets, 0, budget)
+        stop, body_ids = place.stop, body_ids[: place.token]
+    num_chunks = 1 if len(body_ids) else 0
+    return ChunkedDocument(
+        document=document,
+        title_ids=title_ids,
+        spans=np.array([(0, stop)] * num_chunks, dtype=np.int32).reshape(-1, 2),
+        body_ids=body_ids,
+        body_stops=np.array([len(body_ids)] * num_chunks, dtype=np.int64),
     )
 
 

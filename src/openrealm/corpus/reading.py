@@ -110,7 +110,11 @@ def fingerprint_of(
 ) -> str:
     """SHA-256 of what determines a store's chunks and their order."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([tokenizer, to_dict(chunking), rules], sort_keys=True).encode())
+    settings = to_dict(chunking)
+    # Stores from before this setting have it not in their fingerprint.
+    if not settings["whole"]:
+        del settings["whole"]
+    digest.update(json.dumps([tokenizer, settings, rules], sort_keys=True).encode())
     for segment in segments:
         digest.update(segment.digests().tobytes())
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Models and vectors in the formats of other libraries, and on the Hugging Face hub."""
+"""Other programs' files in and out: weights, blocks, vectors, the hub; knows no recipe."""

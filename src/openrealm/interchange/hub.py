@@ -55,7 +55,7 @@ def push_folder(
     Raises:
         HubError: The hub cannot be reached, or refuses.
     """
-    with _failures_told(f"'{folder}' was not uploaded to '{repo_id}'"):
+    with failures_told(f"'{folder}' was not uploaded to '{repo_id}'"):
         if api is None:
             from huggingface_hub import HfApi
 
@@ -88,7 +88,7 @@ def fetch_folder(
     Raises:
         HubError: The hub cannot be reached, or has no such repository.
     """
-    with _failures_told(f"there is no folder '{repo_id}', and the hub did not give it"):
+    with failures_told(f"there is no folder '{repo_id}', and the hub did not give it"):
         if download is None:
             from huggingface_hub import snapshot_download
 
@@ -97,7 +97,8 @@ def fetch_folder(
 
 
 @contextmanager
-def _failures_told(what: str) -> Iterator[None]:
+def failures_told(what: str) -> Iterator[None]:
+    """Every way in which the hub can fail as a `HubError` that begins with ``what``."""
     from huggingface_hub import errors
 
     # The root of what its HTTP library raises, whichever library that is.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.evaluating import evaluate
     from openrealm.recipes.exporting import export
     from openrealm.recipes.finetuning import finetune
+    from openrealm.recipes.importing import import_weights
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
     from openrealm.recipes.sharing import from_pretrained, push_to_hub
@@ -28,6 +29,7 @@ __all__ = [
     "fill",
     "finetune",
     "from_pretrained",
+    "import_weights",
     "info",
     "ingest",
     "pretrain",
@@ -45,6 +47,7 @@ _HOMES = {
     "fill": "asking",
     "finetune": "finetuning",
     "from_pretrained": "sharing",
+    "import_weights": "importing",
     "info": "asking",
     "ingest": "ingesting",
     "pretrain": "pretraining",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+import openrealm
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import SpanTagger, make_tagger
@@ -20,7 +24,7 @@ from openrealm.models.pretrained import MINILM, build_model, minilm_directory, t
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
-from openrealm.recipes.starting import begin, saved_model
+from openrealm.recipes.starting import ancestors, begin, saved_model
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
@@ -181,6 +185,26 @@ def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) ->
         prior = shape.token_prior and not started.has_masked_lm_head
         started.model.reader.set_frequencies(token_prior(stores), prior=prior)
     return started.model
+
+
+def first_record(
+    settings: Settings, corpus: ChunkStore, *, texts: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """What ``run.json`` says of a run from its beginning."""
+    return {
+        "created": time.time(),
+        "openrealm": openrealm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "start": settings.start,
+        "ancestors": ancestors(settings.start),
+        "seed": settings.seed,
+        "corpus": corpus.fingerprint,
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "chunks": len(corpus),
+        "texts": [str(path) for path in texts],
+        "stage_reports": [],
+    }
 
 
 def make_refresh(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,9 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import openrealm
 from openrealm.answering import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
@@ -24,6 +20,7 @@ from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     draw,
     first_model,
+    first_record,
     make_refresh,
     make_templates,
     metrics_log,
@@ -33,7 +30,7 @@ from openrealm.recipes.loading import (
     require_files,
 )
 from openrealm.recipes.masking import masked_queries
-from openrealm.recipes.starting import ancestors, begin, settings_for
+from openrealm.recipes.starting import begin, settings_for
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
@@ -147,28 +144,11 @@ def _new_run(
         if texts:
             _ingest_texts(run, texts, corpus, progress)
         run.settings_file.write_text(settings_text(settings), encoding="utf-8")
-        run.write_record(_record(settings, corpus, texts))
+        run.write_record(first_record(settings, corpus, texts=texts))
     except BaseException:
         shutil.rmtree(run.directory, ignore_errors=True)
         raise
     return run
-
-
-def _record(settings: Settings, corpus: ChunkStore, texts: Sequence[Path]) -> dict[str, Any]:
-    return {
-        "created": time.time(),
-        "openrealm": openrealm.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "start": settings.start,
-        "ancestors": ancestors(settings.start),
-        "seed": settings.seed,
-        "corpus": corpus.fingerprint,
-        "tokenizer": corpus.tokenizer.fingerprint,
-        "chunks": len(corpus),
-        "texts": [str(path) for path in texts],
-        "stage_reports": [],
-    }
 
 
 def _ingest_texts(run: Run, texts: Sequence[Path], corpus: ChunkStore, progress: Progress) -> None:
