@@ -39,6 +39,8 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             "projection = linear makes random vectors",
         ),
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
+        ("tiny", ["realm.rerank_from=4"], "raise it, or set it to 0"),
+        ("adapt", ["realm.rerank_from=40"], "set realm.towers=both"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
         ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
         (

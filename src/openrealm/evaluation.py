@@ -176,9 +176,22 @@ class QaValues:
 
 
 def qa_values(
-    answerer: Answerer, questions: Sequence[Question], *, read: int, progress: Progress
+    answerer: Answerer,
+    questions: Sequence[Question],
+    *,
+    read: int,
+    anchored: bool = True,
+    progress: Progress,
 ) -> QaValues:
-    """Answers every question and compares it with its answers, as the original does."""
+    """Answers every question and judges what was answered.
+
+    Args:
+        answerer: What answers.
+        questions: With their answers.
+        read: Chunks read per question.
+        anchored: As for `judge_predictions`.
+        progress: Where to tell how far it is.
+    """
     predictions: list[str] = []
     with progress.task("answering", total=len(questions), unit="questions") as task:
         for at in range(0, len(questions), 16):
@@ -186,16 +199,39 @@ def qa_values(
             for found in answerer.ask([q.text for q in batch], read=read, top=1):
                 predictions.append(found.answers[0].text if found.answers else "")
             task.advance(len(batch))
-    right = [
-        regex_match(p, q.answers) if q.is_regex else exact_match(p, q.answers)
-        for p, q in zip(predictions, questions, strict=True)
-    ]
-    f1 = [
-        float(r) if q.is_regex else token_f1(p, q.answers)
-        for r, p, q in zip(right, predictions, questions, strict=True)
-    ]
-    values = {"exact_match": np.asarray(right, np.float64), "f1": np.asarray(f1, np.float64)}
+    given = dict(zip((q.text for q in questions), predictions, strict=True))
+    values = judge_predictions(questions, given, anchored=anchored)
     return QaValues(values=values, predictions=tuple(predictions))
+
+
+def judge_predictions(
+    questions: Sequence[Question], predictions: Mapping[str, str], *, anchored: bool = True
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Exact match and F1 of answers by question text, as orqa/evaluation computes them.
+
+    A question is counted once: of one that stands twice the later answers count, as in the
+    original (`read_questions` puts the answers of both together instead). One without a prediction
+    is wrong; predictions for other questions count for nothing.
+
+    Args:
+        questions: With their answers, or regular expressions.
+        predictions: Answer to each question's text.
+        anchored: A regular expression has to match from the beginning of the prediction, as in the
+            original; otherwise anywhere in it, as the makers of CuratedTREC meant it.
+    """
+    right, f1 = [], []
+    for question in {question.text: question for question in questions}.values():
+        prediction = predictions.get(question.text)
+        if prediction is None:
+            right.append(0.0)
+            f1.append(0.0)
+        elif question.is_regex:
+            right.append(float(regex_match(prediction, question.answers, anchored=anchored)))
+            f1.append(right[-1])
+        else:
+            right.append(float(exact_match(prediction, question.answers)))
+            f1.append(token_f1(prediction, question.answers))
+    return {"exact_match": np.asarray(right), "f1": np.asarray(f1)}
 
 
 def _document_scores(corpus: ChunkStore, ranked: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -271,6 +271,15 @@ def checked(settings: Settings) -> Settings:
                 f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
                 f"set {stage}.{needed}, or leave it at masked"
             )
+    realm, k = settings.realm, settings.retrieval.k
+    if realm.rerank_from and (realm.rerank_from < k or realm.towers != "both"):
+        reason = (
+            f"is less than the {k - 1} chunks read and one more; raise it"
+            if realm.rerank_from < k
+            else f"does nothing with realm.towers = {realm.towers}, where the index is as "
+            "good as the tower; set realm.towers=both"
+        )
+        raise ConfigError(f"realm.rerank_from = {realm.rerank_from} {reason}, or set it to 0")
     if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "

@@ -93,7 +93,7 @@ CASES = [
     ),
     (
         "finetune ws --qa a.jsonl b.jsonl --dev d.jsonl --dev e.jsonl --config c.toml "
-        "--set qa.steps=9 --resume --run mine",
+        "--set qa.steps=9 --dev-split --resume --run mine",
         "finetune",
         {
             "workspace": Path("ws"),
@@ -101,6 +101,7 @@ CASES = [
             "dev": [Path("d.jsonl"), Path("e.jsonl")],
             "config": Path("c.toml"),
             "assignments": ["qa.steps=9"],
+            "dev_split": True,
             "resume": True,
             "run": "mine",
         },
@@ -112,7 +113,7 @@ CASES = [
     ),
     (
         "evaluate ws --qa a b --squad c --beir d e --queries f --probe --baseline bm25 "
-        "--stage ict --raw-match --limit 10 --run mine",
+        "--stage ict --raw-match --regex-anywhere --read 9 --limit 10 --run mine",
         "evaluate",
         {
             "workspace": Path("ws"),
@@ -124,6 +125,8 @@ CASES = [
             "baseline": "bm25",
             "stage": "ict",
             "raw_match": True,
+            "regex_anywhere": True,
+            "read": 9,
             "limit": 10,
             "run": "mine",
         },

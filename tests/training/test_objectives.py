@@ -17,6 +17,7 @@ from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
+from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
@@ -26,6 +27,7 @@ from openrealm.training.objectives import (
     WarmupConfig,
     WarmupStage,
     interleave,
+    rerank,
 )
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.refresh import PooledVectors, RefreshConfig
@@ -357,6 +359,32 @@ def test_chunks_of_the_batch_that_are_not_read_change_the_loss(world: World) -> 
         stage = JointStage(world.parts(model), config, world.queries(), k=3)
         losses.append(stage.step(0, world.live(model)).loss.item())
     assert losses[0] != losses[1]
+
+
+def test_over_retrieval_finds_with_a_stale_index_what_a_fresh_one_finds(world: World) -> None:
+    model, older = world.model(lively=True), world.model(seed=7, lively=True)
+    queries = world.queries()
+    losses = []
+    for index, wide in ((model, 0), (older, len(world.store)), (older, 0)):
+        config = JointConfig(batch_size=8, rerank_from=wide)
+        stage = JointStage(world.parts(model), config, queries, k=4)
+        losses.append(stage.step(0, world.live(index)).loss.item())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] != pytest.approx(losses[0], rel=1e-3)
+
+
+def test_re_ranking_keeps_empty_slots_last(world: World) -> None:
+    model = world.model(lively=True)
+    found = np.array([[3, 1, NO_CHUNK, NO_CHUNK], [2, 5, 1, 0]])
+    parts = world.parts(model)
+    query_emb = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    kept = rerank(parts, query_emb, found, 3)
+    vectors = embed_rows(world.store, np.arange(6), model.embedder, world.templates)
+    scores = query_emb.numpy() @ vectors.T
+    assert kept[0].tolist() == [*sorted([3, 1], key=lambda row: -scores[0, row]), NO_CHUNK]
+    assert kept[1].tolist() == sorted([2, 5, 1, 0], key=lambda row: -scores[1, row])[:3]
+    nothing = np.full((2, 4), NO_CHUNK)
+    assert (rerank(parts, query_emb, nothing, 3) == NO_CHUNK).all()
 
 
 def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:

@@ -136,6 +136,13 @@ def finetune(
         list[Path] | None,
         typer.Option("--dev", metavar="FILE...", help="Questions to measure on afterwards."),
     ] = None,
+    dev_split: Annotated[
+        bool,
+        typer.Option(
+            "--dev-split",
+            help="Keep the tenth of the questions that the original keeps, and measure on them.",
+        ),
+    ] = False,
     config: ConfigFile = None,
     assignments: Assignments = None,
     resume: Resume = False,
@@ -147,11 +154,13 @@ def finetune(
 
     given = [*(part for path in qa for part in ("--qa", str(path)))]
     given += [part for path in dev or () for part in ("--dev", str(path))]
+    given += ["--dev-split"] if dev_split else []
     with going_on(_command("finetune", workspace, run, *given)):
         summary = recipes.finetune(
             workspace,
             qa=qa,
             dev=dev or (),
+            dev_split=dev_split,
             run=run,
             config=config,
             assignments=assignments or (),

@@ -61,6 +61,17 @@ def evaluate(
         bool,
         typer.Option("--raw-match", help="Recall by raw substring, as the original computes it."),
     ] = False,
+    regex_anywhere: Annotated[
+        bool,
+        typer.Option(
+            "--regex-anywhere",
+            help="Answers that are regular expressions may match anywhere, not only at the start.",
+        ),
+    ] = False,
+    read: Annotated[
+        int | None,
+        typer.Option("--read", metavar="N", min=1, help="Chunks read per question."),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Only the first N questions of a file."),
@@ -82,6 +93,8 @@ def evaluate(
         probe=probe,
         baseline=baseline,
         raw_match=raw_match,
+        regex_anywhere=regex_anywhere,
+        read=read,
         limit=limit,
         progress=make_progress(),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.qa import read_questions
+from openrealm.data.qa import Question, read_questions
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import (
     HeldOutQuery,
@@ -73,6 +73,8 @@ def evaluate(
     probe: bool = False,
     baseline: str | None = None,
     raw_match: bool = False,
+    regex_anywhere: bool = False,
+    read: int | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
@@ -90,6 +92,9 @@ def evaluate(
         probe: The run's own held-out masked queries: recall, utility, accuracy.
         baseline: ``bm25`` puts BM25 and the fusion of both beside every ranking.
         raw_match: Recall by case-sensitive substring, as the original computes it.
+        regex_anywhere: Answers that are regular expressions (CuratedTREC) may match anywhere in
+            what was answered, not only from its beginning, as the original has it.
+        read: Chunks read per question; by default as many as in fine-tuning.
         limit: Use only so many questions of each file.
         progress: Where to tell how far it is.
 
@@ -116,7 +121,16 @@ def evaluate(
             _recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match)
         )
     for path in (*qa, *squad):
-        rows.extend(_questions(loaded, path, rankers, raw_match, limit, progress))
+        rows.extend(_recall_of_questions(loaded, path, rankers, raw_match, limit))
+        if loaded.checkpoint.position.stage == "qa":
+            rows[-len(rankers)] = _with_answers(
+                rows[-len(rankers)],
+                loaded,
+                _answerable(path, limit),
+                read=read or loaded.settings.qa.read,
+                anchored=not regex_anywhere,
+                progress=progress,
+            )
     return EvaluationReport(
         run=loaded.run.name,
         stage=loaded.checkpoint.position.stage,
@@ -207,24 +221,29 @@ def _recall(
     ]
 
 
-def _questions(
-    loaded: LoadedRun,
-    path: Path,
-    rankers: dict[str, Ranker],
-    raw: bool,
-    limit: int | None,
-    progress: Progress,
-) -> list[EvaluationRow]:
+def _answerable(path: Path, limit: int | None) -> list[Question]:
     questions = [q for q in read_questions(path) if q.answers][:limit]
     if not questions:
         raise InputError(f"{path} holds no question with an answer")
-    rows = _recall(loaded.corpus, path.name, from_questions(questions), rankers, raw)
-    if loaded.checkpoint.position.stage == "qa":
-        found = qa_values(
-            loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress
-        )
-        measures = rows[0].measures | summarise(found.values)
-        rows[0] = EvaluationRow(
-            data=path.name, system="openrealm", num=len(questions), measures=measures
-        )
-    return rows
+    return questions
+
+
+def _recall_of_questions(
+    loaded: LoadedRun, path: Path, rankers: dict[str, Ranker], raw: bool, limit: int | None
+) -> list[EvaluationRow]:
+    asked = from_questions(_answerable(path, limit))
+    return _recall(loaded.corpus, path.name, asked, rankers, raw)
+
+
+def _with_answers(
+    row: EvaluationRow,
+    loaded: LoadedRun,
+    questions: Sequence[Question],
+    *,
+    read: int,
+    anchored: bool,
+    progress: Progress,
+) -> EvaluationRow:
+    """A row of recall with exact match and F1 beside it."""
+    found = qa_values(loaded.answerer(), questions, read=read, anchored=anchored, progress=progress)
+    return replace(row, measures=row.measures | summarise(found.values))

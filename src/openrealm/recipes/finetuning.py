@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openrealm.data.qa import Question, read_questions
+from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import qa_values, summarise
 from openrealm.files import write_atomic
@@ -38,6 +39,7 @@ def finetune(
     *,
     qa: Sequence[Path],
     dev: Sequence[Path] = (),
+    dev_split: bool = False,
     run: str | None = None,
     config: Path | None = None,
     assignments: Sequence[str] = (),
@@ -50,6 +52,8 @@ def finetune(
         workspace: Its folder.
         qa: Question files to learn from.
         dev: Question files to measure on afterwards.
+        dev_split: Measure also on the tenth of the training questions that the original keeps for
+            development, and do not learn from them (`is_development`).
         run: Name of the run; the newest by default.
         config: TOML file over the run's settings.
         assignments: ``qa.steps=500`` and the like over both.
@@ -68,6 +72,10 @@ def finetune(
         raise ConfigError("--resume goes on with the settings that fine-tuning began with")
     require_files([*qa, *dev])
     questions = [q for path in qa for q in read_questions(path) if q.answers]
+    asked = [q for path in dev for q in read_questions(path) if q.answers]
+    if dev_split:
+        questions, kept = split_development(questions)
+        asked += kept
     folder = place.run(run)
     with folder.locked():
         loaded = load_run(place, name=folder.name, stages=_STARTS, progress=progress)
@@ -86,11 +94,11 @@ def finetune(
         write_atomic(folder.settings_file, settings_text(settings).encode())
         if middle is None or not middle.position.finished:
             _train(loaded, questions, middle, progress)
-        measured = _measure(place, folder.name, dev, progress)
+        measured = _measure(place, folder.name, asked, progress)
     total_step = next(checkpoints(folder.checkpoints)).position.total_step
     record = folder.read_record()
-    kept = [r for r in record["stage_reports"] if r["stage"] != "qa"]
-    record["stage_reports"] = [*kept, {"stage": "qa", "total_step": total_step, **measured}]
+    others = [r for r in record["stage_reports"] if r["stage"] != "qa"]
+    record["stage_reports"] = [*others, {"stage": "qa", "total_step": total_step, **measured}]
     folder.write_record(record)
     return RunSummary(
         workspace=str(workspace),
@@ -140,11 +148,10 @@ def _train(
 
 
 def _measure(
-    place: Workspace, name: str, dev: Sequence[Path], progress: Progress
+    place: Workspace, name: str, questions: Sequence[Question], progress: Progress
 ) -> dict[str, float]:
-    if not dev:
+    if not questions:
         return {}
     loaded = load_run(place, name=name, stages=("qa",), progress=progress)
-    questions = [q for path in dev for q in read_questions(path) if q.answers]
     found = qa_values(loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress)
     return {f"qa/{k}": interval.mean for k, interval in summarise(found.values).items()}

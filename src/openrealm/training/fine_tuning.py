@@ -65,6 +65,13 @@ class QaConfig:
         "otherwise whole words, case and accents ignored.",
         source="orqa/ops/orqa_ops.cc",
     )
+    per_chunk: bool = option(
+        False,
+        "Every chunk read that holds an answer has to give it by itself as well, in a softmax over "
+        "its own spans; otherwise one of them is enough.",
+        source="distant supervision per chunk, as in DPR's reader and after REALM++ "
+        "(Balachandran et al., 2021)",
+    )
     no_answer: bool = option(
         True, "Learn the probability that no chunk read holds an answer (not in the original)."
     )
@@ -194,12 +201,15 @@ class QaStage:
         scores = scores.float()
         lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
         right = correct_items(correct, lengths, spans, slots=read + 1).to(parts.device) & valid
+        by_itself = (
+            per_chunk_loss(scores, valid, right, slots=read + 1) if config.per_chunk else 0.0
+        )
         found = float(right.any(dim=1).float().mean())
         if config.no_answer:
             right[:, 0] |= ~right.any(dim=1)
         else:
             valid[:, 0] = False
-        loss = -likelihood.log_marginal_of_correct(scores, valid, right)
+        loss = by_itself - likelihood.log_marginal_of_correct(scores, valid, right)
         return loss, found, int(batch.joint.lengths.sum())
 
     def _correct_spans(self, number: int, row: int) -> npt.NDArray[np.int32]:
@@ -258,6 +268,31 @@ class QaStage:
         inside = [(a - begin, b - begin) for a, b in spans if a >= begin and b <= begin + room]
         kept = np.asarray(inside, dtype=np.int32).reshape(-1, 2)
         return tokens.ids[begin : begin + room], kept
+
+
+def per_chunk_loss(
+    scores: Float[Tensor, "batch items"],
+    valid: Bool[Tensor, "batch items"],
+    right: Bool[Tensor, "batch items"],
+    *,
+    slots: int,
+) -> Float[Tensor, " batch"]:
+    """-log p(an answer's span | chunk), the mean over a question's chunks that hold an answer.
+
+    Where `likelihood.log_marginal_of_correct` over all items is content with one chunk that gives
+    the answer, here each has to; 0 where none holds one.
+
+    Args:
+        scores: Items of `Reader.span_table`, a chunk's together.
+        valid: Which of them are spans of a body.
+        right: Which are answers.
+        slots: Chunks per question, the null chunk included.
+    """
+    chunks = (len(scores) * slots, -1)
+    right = right.reshape(chunks)
+    log_p = likelihood.log_marginal_of_correct(scores.reshape(chunks), valid.reshape(chunks), right)
+    num = right.any(dim=1).reshape(-1, slots).sum(dim=1)
+    return -log_p.reshape(-1, slots).sum(dim=1) / num.clamp(min=1)
 
 
 def holding_rows(

@@ -26,6 +26,7 @@ from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.models import likelihood
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
+from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.training.refresh import LiveIndex, PooledVectors
@@ -100,6 +101,13 @@ class JointConfig:
         "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
         "not read, and count as saying no more than the worst chunk that is. The top k alone "
         "leave everything else unpunished.",
+    )
+    rerank_from: int = option(
+        0,
+        "So many chunks are taken from the index, whose vectors are stale, embedded with the "
+        "present chunk tower, and the best k kept. 0: the index has the last word.",
+        minimum=0,
+        source="over-retrieval and re-ranking of Izacard et al., 2022 (Atlas)",
     )
     towers: str = option(
         "both",
@@ -240,9 +248,14 @@ class JointStage:
         moved = config.towers != "projection"
         with torch.set_grad_enabled(not moved), parts.precision():
             query_emb = _query_vectors(parts, queries)
-        found = _retrieve(parts, queries, query_emb.detach(), live, self._k - 1)
+        num_chunks = self._k - 1
+        found = _retrieve(
+            parts, queries, query_emb.detach(), live, max(num_chunks, config.rerank_from)
+        )
+        if config.rerank_from:
+            found = rerank(parts, query_emb.detach().float(), found, num_chunks)
         if self._lexical is not None:
-            proposed = _by_words(parts, self._lexical, queries, self._k - 1, config.lexical_query)
+            proposed = _by_words(parts, self._lexical, queries, num_chunks, config.lexical_query)
             found = interleave(found, proposed, num_last=config.lexical)
         unread = None
         if config.unread:
@@ -319,6 +332,30 @@ def _retrieve(
     """Candidates out of the index that are not trivial."""
     where = _origins(parts, queries)
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
+
+
+def rerank(
+    parts: Ingredients, query_emb: Tensor, found: npt.NDArray[np.int64], num_chunks: int
+) -> npt.NDArray[np.int64]:
+    """The best rows ``(batch, num_chunks)`` of those found, as the present chunk tower sees them.
+
+    Args:
+        parts: The model and the corpus.
+        query_emb: Present vectors ``(batch, dim)`` of the queries.
+        found: Rows ``(batch, wide)`` out of an index of older vectors; empty slots stay last.
+        num_chunks: Rows to keep.
+    """
+    rows = distinct_rows(found)
+    if not len(rows):  # nothing that is not trivial
+        return found[:, :num_chunks]
+    vectors = embed_rows(
+        parts.corpus, rows, parts.model.embedder, parts.templates, autocast=parts.autocast
+    )
+    place = np.searchsorted(rows, found).clip(max=len(rows) - 1)
+    scores = (query_emb @ torch.from_numpy(vectors).to(query_emb).T).cpu().numpy()
+    scores = np.take_along_axis(scores, place, axis=1)
+    order = np.argsort(-np.where(found == NO_CHUNK, -np.inf, scores), axis=1, kind="stable")
+    return np.take_along_axis(found, order[:, :num_chunks], axis=1)
 
 
 def _by_words(
