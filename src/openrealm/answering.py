@@ -103,10 +103,28 @@ class Answerer:
     """Answers from one corpus with one model and its index."""
 
     def __init__(
-        self, model: Realm, corpus: ChunkStore, retriever: Retriever, templates: Templates
+        self,
+        model: Realm,
+        corpus: ChunkStore,
+        retriever: Retriever,
+        templates: Templates,
+        *,
+        by_chunk: bool = False,
+        no_answer: bool = True,
     ) -> None:
-        """Takes a model, whose dropout is switched off, and an index of its own embeddings."""
+        """Takes a model, whose dropout is switched off, and an index of its own embeddings.
+
+        Args:
+            model: Towers and reader.
+            corpus: The chunks.
+            retriever: Over their embeddings.
+            templates: How inputs are joined.
+            by_chunk: Spans compete within their chunk, and chunks with each other, instead of all
+                spans with all; as the reader was fine-tuned.
+            no_answer: Whether the reader has learned to say that no chunk holds an answer.
+        """
         model.eval()
+        self._by_chunk, self._no_answer = by_chunk, no_answer
         self._model, self._corpus, self._retriever = model, corpus, retriever
         self._templates = templates
 
@@ -163,9 +181,14 @@ class Answerer:
         scores, valid = self._model.reader.span_table(
             batch.joint, batch.relevance, batch.filled, spans
         )
-        lowest = torch.finfo(torch.float32).min
-        p_spans = torch.softmax(scores.float().masked_fill(~valid, lowest), dim=1).cpu().numpy()
-        p_z = torch.softmax(batch.relevance.float(), dim=1).cpu().numpy()
+        valid[:, 0] &= self._no_answer
+        relevance = batch.relevance.float()
+        if self._by_chunk:
+            log_p = likelihood.log_p_span_by_chunk(scores.float(), valid, relevance)
+        else:
+            log_p = likelihood.log_p_span_jointly(scores.float(), valid)
+        p_spans = log_p.exp().cpu().numpy()
+        p_z = torch.softmax(relevance, dim=1).cpu().numpy()
         place = spans.starts.cpu().numpy(), spans.ends.cpu().numpy()
         return [
             Answers(

@@ -81,6 +81,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "start": "scratch",
         "stages": ["ict", "realm"],
+        "model": {"embedder": {"dropout": 0.1}},
         "refresh": {"dtype": "float16"},
     },
     "adapt": {

@@ -394,3 +394,17 @@ def test_supervision_per_chunk_adds_to_the_readers_loss(
         for on in (False, True)
     ]
     assert losses[1] > losses[0]
+
+
+def test_chunks_may_compete_before_their_spans_do(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    losses = [
+        stage_of(world, model, CAPITALS, marginal=form).step(0, live).loss
+        for form in ("spans", "chunks")
+    ]
+    assert losses[0].item() != pytest.approx(losses[1].item(), rel=1e-3)
+    model.zero_grad()
+    losses[1].backward()  # type: ignore[no-untyped-call]
+    gradients = [p.grad for p in model.embedder.query_tower.parameters()]
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)

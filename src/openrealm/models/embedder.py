@@ -48,6 +48,13 @@ class EmbedderConfig:
     layer_norm_eps: float = option(
         1e-12, "Epsilon of the projection's LayerNorm.", source="released REALM checkpoints"
     )
+    dropout: float = option(
+        0.0,
+        "Dropout on projected vectors in training.",
+        minimum=0.0,
+        maximum=0.9,
+        source="0.1 in orqa/models/ict_model.py; none in the Hugging Face port",
+    )
     normalize: bool = option(False, "Scale every vector to length 1.")
     known_tokens: bool = option(
         False,
@@ -118,6 +125,7 @@ class Tower(nn.Module):
             vectors = pooled.float()
             for part in self.projections:
                 vectors = part(vectors)
+            vectors = nn.functional.dropout(vectors, self.config.dropout, training=self.training)
         return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
 
 

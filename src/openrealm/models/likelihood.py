@@ -176,3 +176,41 @@ def log_marginal_of_correct(
     counted = torch.where(answerable[:, None], correct, valid)
     share = torch.logsumexp(scores.masked_fill(~counted, lowest), dim=1) - total
     return torch.where(answerable, share, torch.zeros_like(share))
+
+
+def log_p_span_jointly(
+    scores: Float[Tensor, "batch items"], valid: Bool[Tensor, "batch items"]
+) -> Float[Tensor, "batch items"]:
+    """log p(s,z|x): one softmax over all spans s of all chunks z read (orqa/models/orqa_model.py).
+
+    A span's score has its chunk's relevance in it. Invalid items get a number so low that it
+    vanishes in any sum.
+    """
+    return torch.log_softmax(scores.masked_fill(~valid, torch.finfo(scores.dtype).min), dim=1)
+
+
+def log_p_span_by_chunk(
+    scores: Float[Tensor, "batch items"],
+    valid: Bool[Tensor, "batch items"],
+    relevance: Float[Tensor, "batch slots"],
+) -> Float[Tensor, "batch items"]:
+    """log p(z|x) p(s|z,x): a softmax over chunks, and one over the spans of each  (section 3.2).
+
+    Items are ordered by chunk. A chunk without a valid span takes no part in p(z|x).
+    """
+    lowest = torch.finfo(scores.dtype).min
+    per_chunk = valid.reshape(*relevance.shape, -1)
+    within = scores.reshape(per_chunk.shape).masked_fill(~per_chunk, lowest)
+    log_p_s = torch.log_softmax(within, dim=-1)
+    log_p_z = log_p_z_given_x(relevance, per_chunk.any(dim=-1))
+    return (log_p_z[:, :, None] + log_p_s).flatten(1).masked_fill(~valid, lowest)
+
+
+def log_p_of_any(
+    log_p: Float[Tensor, "batch items"], correct: Bool[Tensor, "batch items"]
+) -> Float[Tensor, " batch"]:
+    """log of the summed probability of the correct items; 0 for rows without one."""
+    answerable = correct.any(dim=1)
+    counted = torch.where(answerable[:, None], correct, torch.ones_like(correct))
+    total = torch.logsumexp(log_p.masked_fill(~counted, torch.finfo(log_p.dtype).min), dim=1)
+    return torch.where(answerable, total, torch.zeros_like(total))

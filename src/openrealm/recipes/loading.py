@@ -72,7 +72,14 @@ class LoadedRun:
 
     def answerer(self) -> Answerer:
         """What answers questions with this run."""
-        return Answerer(self.model, self.corpus, self.live.retriever, self.templates)
+        return Answerer(
+            self.model,
+            self.corpus,
+            self.live.retriever,
+            self.templates,
+            by_chunk=self.settings.qa.marginal == "chunks",
+            no_answer=self.settings.qa.no_answer,
+        )
 
 
 def open_corpus(workspace: Workspace) -> ChunkStore:

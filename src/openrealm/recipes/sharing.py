@@ -83,7 +83,14 @@ class PretrainedModel:
         vectors = embed_rows(corpus, rows, self.model.embedder, self.templates)
         index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
         retriever = Retriever(corpus, index, self.settings.retrieval)
-        return Answerer(self.model, corpus, retriever, self.templates)
+        return Answerer(
+            self.model,
+            corpus,
+            retriever,
+            self.templates,
+            by_chunk=self.settings.qa.marginal == "chunks",
+            no_answer=self.settings.qa.no_answer,
+        )
 
     def fill(self, text: str, documents: Sequence[tuple[str, str]], *, top: int = 5) -> Fillings:
         """The most probable words for the ``[MASK]``s of a text, given some documents to read.

@@ -65,6 +65,14 @@ class QaConfig:
         "otherwise whole words, case and accents ignored.",
         source="orqa/ops/orqa_ops.cc",
     )
+    marginal: str = option(
+        "spans",
+        "How chunks and spans share probability: one softmax over the spans of all chunks read, "
+        "relevance in every score (spans), or p(z|x) times a softmax over each chunk's own "
+        "(chunks).",
+        choices=("spans", "chunks"),
+        source="spans: orqa_model.py; chunks: equation 1 and section 3.2",
+    )
     per_chunk: bool = option(
         False,
         "Every chunk read that holds an answer has to give it by itself as well, in a softmax over "
@@ -209,7 +217,11 @@ class QaStage:
             right[:, 0] |= ~right.any(dim=1)
         else:
             valid[:, 0] = False
-        loss = by_itself - likelihood.log_marginal_of_correct(scores, valid, right)
+        if config.marginal == "chunks":
+            log_p = likelihood.log_p_span_by_chunk(scores, valid, batch.relevance.float())
+        else:
+            log_p = likelihood.log_p_span_jointly(scores, valid)
+        loss = by_itself - likelihood.log_p_of_any(log_p, right)
         return loss, found, int(batch.joint.lengths.sum())
 
     def _correct_spans(self, number: int, row: int) -> npt.NDArray[np.int32]:
