@@ -83,6 +83,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stages": ["ict", "realm"],
         "model": {"embedder": {"dropout": 0.1}},
         "refresh": {"dtype": "float16"},
+        "optim": {"warmup_min": 100},
     },
     "adapt": {
         "start": "minilm",

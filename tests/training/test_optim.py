@@ -167,3 +167,17 @@ def test_the_defaults_are_those_of_the_original_code() -> None:
     assert (config.beta1, config.beta2, config.eps) == (0.9, 0.999, 1e-6)
     assert (config.weight_decay, config.clip_norm) == (0.01, 1.0)
     assert not config.bias_correction
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"),
+    [(200_000, 10_000), (100_000, 10_000), (68_340, 6_834), (1_000, 100), (400, 100), (50, 100)],
+)
+def test_the_rise_is_as_long_as_published(steps: int, warmup: int) -> None:
+    # min(10000, max(100, steps / 10)): realm/model.py, ict_model.py, orqa_model.py.
+    config = OptimConfig(warmup_min=100)
+    last = min(warmup, steps) - 1
+    assert learning_rate_factor(last, steps, config) == pytest.approx((last + 1) / warmup)
+    if warmup < steps:
+        falling = learning_rate_factor(warmup, steps, config)
+        assert falling == pytest.approx(1 - warmup / steps)

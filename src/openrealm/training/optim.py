@@ -39,6 +39,10 @@ class OptimConfig:
         maximum=1.0,
         source="realm/model.py",
     )
+    warmup_min: int = option(
+        0, "So many of them at least.", minimum=0, source="100 in realm/model.py"
+    )
+    warmup_max: int = option(10_000, "So many at most.", minimum=0, source="realm/model.py")
     final_fraction: float = option(
         0.0,
         "Learning rate at a stage's end as a part of its peak.",
@@ -132,7 +136,8 @@ def learning_rate_factor(step: int, steps: int, config: OptimConfig) -> float:
     The decay is measured from step 0, as in bert/optimization.py: when the rise ends, the rate
     falls at once by the part of the decay that lies behind.
     """
-    warmup = config.warmup_fraction * steps
+    warmup = max(config.warmup_min, config.warmup_fraction * steps)
+    warmup = min(config.warmup_max, warmup)
     if step < warmup:
         return (step + 1) / math.ceil(warmup)
     left = 1.0 - step / steps
