@@ -7,10 +7,14 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny import CITIES
 from trained import write_documents
 
 from openrealm import recipes
+from openrealm.progress import Silent
+from openrealm.recipes.loading import load_run
 from openrealm.settings import resolve
 from openrealm.workspace import Workspace
 
@@ -114,3 +118,49 @@ def test_the_preset_takes_steps_at_a_small_size(tmp_path: Path) -> None:
     losses = {line["stage"]: line["train/loss"] for line in logged if "train/loss" in line}
     assert set(losses) == {"ict", "realm", "qa"}
     assert all(math.isfinite(loss) for loss in losses.values())
+
+
+def test_a_run_of_it_goes_out_as_hugging_face_folders_and_comes_back(tmp_path: Path) -> None:
+    write_documents(tmp_path / "docs.jsonl")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for ws in (first, second):
+        recipes.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
+    recipes.pretrain(first, preset="paper", assignments=SMALL)
+    recipes.export(first, to="hf-realm", output=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {
+        "embedder",
+        "scorer",
+        "encoder",
+    }
+    sources = [str(tmp_path / "out" / kind) for kind in ("embedder", "encoder")]
+    recipes.import_weights(second, sources=sources, stage="realm")
+    text = "Aldera is the capital of [MASK] ."
+    before, after = (recipes.fill(ws, text).fillings.fillings for ws in (first, second))
+    assert [f.text for f in before] == [f.text for f in after]
+    assert [f.p_y for f in before] == pytest.approx([f.p_y for f in after], rel=1e-4)
+    # Joint training goes on from what was imported, and so does the way back.
+    start = str(Workspace(second).run().directory)
+    few = ['stages=["realm"]', "realm.steps=2", "realm.batch_size=4", "loop.num_probe=4"]
+    went_on = recipes.pretrain(second, start=start, preset="paper", assignments=few)
+    assert went_on.stages[-1]["stage"] == "realm"
+    recipes.export(second, to="hf-realm", output=tmp_path / "again", run="run-001")
+    for kind in ("embedder", "encoder"):
+        one, other = (
+            load_file(tmp_path / place / kind / "model.safetensors") for place in ("out", "again")
+        )
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_fine_tuned_run_goes_out_with_the_vectors_of_its_chunks(tmp_path: Path) -> None:
+    write_documents(tmp_path / "docs.jsonl")
+    ws = tmp_path / "ws"
+    recipes.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
+    recipes.pretrain(ws, preset="paper", assignments=SMALL)
+    (tmp_path / "qa.jsonl").write_text('{"question": "what is old?", "answer": ["town"]}\n')
+    recipes.finetune(ws, qa=[tmp_path / "qa.jsonl"])
+    recipes.export(ws, to="hf-realm", output=tmp_path / "out")
+    vectors = load_file(tmp_path / "out" / "openqa" / "model.safetensors")["block_emb"]
+    loaded = load_run(Workspace(ws), name=None, progress=Silent())
+    torch.testing.assert_close(vectors, loaded.live.index.chunk_emb.float())
+    assert (tmp_path / "out" / "reader" / "config.json").is_file()

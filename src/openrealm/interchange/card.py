@@ -240,8 +240,8 @@ def _use_sentence_transformers(facts: CardFacts) -> str:
 
 def _use_hf_realm(facts: CardFacts) -> str:
     return (
-        "The files have the names and tensors of the Realm classes that transformers had until its "
-        "version 5. " + "`openrealm import` reads them back."
+        "A folder for each of the Realm classes that transformers had until its version 5, with "
+        "their names and tensors. `openrealm import` reads them back."
     )
 
 

@@ -12,9 +12,11 @@ from openrealm.errors import ConfigError, HubError, InputError
 from openrealm.files import staged_directory
 from openrealm.interchange.card import CardFacts, model_card, repo_type
 from openrealm.interchange.hub import push_folder
+from openrealm.interchange.hugging_face import write_hf_realm
 from openrealm.interchange.model_folder import write_model_folder
 from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.interchange.tables import require_faiss, write_faiss, write_parquet
+from openrealm.interchange.tensor_names import EMBEDDER, ENCODER, OPENQA, READER, SCORER
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import LoadedModel, load_model
 from openrealm.settings import Settings, settings_text
@@ -161,9 +163,17 @@ def _write_sentence_transformers(loaded: LoadedModel, directory: Path, progress:
 
 
 def _write_hf_realm(loaded: LoadedModel, directory: Path, progress: Progress) -> None:
-    from openrealm.interchange.hugging_face import write_hf_realm
-
-    write_hf_realm(loaded.model, loaded.settings, loaded.corpus.tokenizer, directory)
+    """A folder for each of transformers' Realm classes that these weights fill."""
+    tuned = loaded.checkpoint.position.stage == "qa"
+    for kind in (EMBEDDER, READER, OPENQA) if tuned else (EMBEDDER, SCORER, ENCODER):
+        write_hf_realm(
+            loaded.model,
+            loaded.settings,
+            loaded.corpus.tokenizer,
+            directory / kind,
+            kind=kind,
+            block_emb=loaded.snapshot(progress) if kind == OPENQA else None,
+        )
 
 
 def _write_parquet(loaded: LoadedModel, directory: Path, progress: Progress) -> None:

@@ -246,10 +246,10 @@ def metrics_log(run: Run, settings: Settings) -> MetricsLog:
 
 
 def draw(run: Run, progress: Progress) -> str | None:
-    """The picture of a run; None where matplotlib is not installed."""
+    """The picture of a run; None without matplotlib, or where no step was logged."""
     try:
         return str(plot_run(run))
-    except MissingDependencyError as error:
+    except (MissingDependencyError, InputError) as error:
         progress.say(f"no picture was drawn: {error}")
         return None
 

@@ -104,7 +104,13 @@ def pretrain(
         folder = place.run(run)
         settings = read_settings(folder.settings_file)
     else:
-        settings = settings_for(start, preset=preset, config=config, assignments=assignments)
+        settings = settings_for(
+            start,
+            preset=preset,
+            config=config,
+            assignments=assignments,
+            chunking=corpus.chunking,
+        )
         require_files([*texts, *([queries] if queries else [])])
         folder = _new_run(place, run, settings, corpus, texts, progress)
         settings = read_settings(folder.settings_file)

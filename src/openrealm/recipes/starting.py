@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.interchange.model_folder import ModelFolder, is_model_folder, open_model_folder
 from openrealm.models.pretrained import Started, build_model, copy_encoder, start_model
@@ -138,8 +139,16 @@ def settings_for(
     preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
+    chunking: ChunkingConfig,
 ) -> Settings:
     """Settings of a new run; where its start is a saved model, with that one's `model`.
+
+    Args:
+        start: First weights; None for what the settings say.
+        preset: Name of a preset.
+        config: TOML file over the preset.
+        assignments: ``section.key=value`` over both.
+        chunking: How the corpus was cut, which no setting changes any more.
 
     Raises:
         ConfigError: An unknown preset, key, or value.
@@ -150,7 +159,7 @@ def settings_for(
     if saved is not None:
         base, start = replace(base, model=saved.settings.model), str(saved.weights.directory)
     # The start counts in what is checked: what is kept of it must not be random.
-    base = replace(base, start=start)
+    base = replace(base, start=start, corpus=replace(base.corpus, chunking=chunking))
     settings = resolve(base=base, config=config, assignments=assignments)
     return checked(replace(settings, start=start))
 
