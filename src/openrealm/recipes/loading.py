@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 import openrealm
@@ -24,6 +22,7 @@ from openrealm.models.pretrained import MINILM, build_model, minilm_directory, t
 from openrealm.models.realm import Realm
 from openrealm.plots import plot_run
 from openrealm.progress import Progress
+from openrealm.recipes.frequencies import known_tokens, token_prior
 from openrealm.recipes.starting import ancestors, begin, saved_model
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, read_settings
@@ -145,30 +144,6 @@ def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
         titles=(document.title for document in texts.documents()),
         seed=settings.seed,
     )
-
-
-def token_counts(stores: Sequence[ChunkStore]) -> npt.NDArray[np.int64]:
-    """How often each token of the vocabulary ``(vocab,)`` stands in the titles and bodies."""
-    counts = np.zeros(stores[0].tokenizer.vocab_size, dtype=np.int64)
-    for store in stores:
-        for row in range(len(store)):
-            np.add.at(counts, store.title_ids(row), 1)
-            np.add.at(counts, store.body_ids(row), 1)
-    return counts
-
-
-def known_tokens(stores: Sequence[ChunkStore]) -> torch.Tensor:
-    """Which tokens of the vocabulary the texts have ``(vocab,)``; joints and masks count as had."""
-    tokenizer = stores[0].tokenizer
-    known = token_counts(stores) > 0
-    known[[tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]] = True
-    return torch.from_numpy(known)
-
-
-def token_prior(stores: Sequence[ChunkStore]) -> torch.Tensor:
-    """log p(token) ``(vocab,)`` in the texts; a token that they lack counts as had once."""
-    counts = np.maximum(token_counts(stores), 1)
-    return torch.from_numpy(np.log(counts / counts.sum())).float()
 
 
 def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:

@@ -1,4 +1,4 @@
-"""Tests of what turns folders and settings into live objects."""
+"""Tests of how often tokens stand in texts, and of first weights that know it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny import World, model_config
 
-from openrealm.recipes.loading import first_model, known_tokens, token_prior
+from openrealm.recipes.frequencies import known_tokens, token_prior
+from openrealm.recipes.loading import first_model
 from openrealm.settings import Settings
 
 
