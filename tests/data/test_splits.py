@@ -32,7 +32,6 @@ FINGERPRINTS = {
     129: 16542819617743793996,
     200: 1132435734270160681,
 }
-QUESTIONS = Path(__file__).parents[3] / "shared" / "data" / "qa"
 
 
 @pytest.mark.parametrize("length", FINGERPRINTS)
@@ -49,14 +48,11 @@ def test_a_tenth_of_the_questions_is_for_development_whatever_their_order() -> N
     assert all(is_development(question.text) for question in dev)
 
 
-@pytest.mark.skipif(
-    not QUESTIONS.is_dir(), reason="needs WebQuestions, which is not in this folder"
-)
-def test_webquestions_is_split_as_published() -> None:
+def test_webquestions_is_split_as_published(shared_data: Path) -> None:
     read = [
         question
         for part in ("train", "dev")
-        for question in read_questions(QUESTIONS / f"webquestions.{part}.jsonl")
+        for question in read_questions(shared_data / "data/qa" / f"webquestions.{part}.jsonl")
     ]
     train, dev = split_development(read)
     # Published: 3,417 and 361 of 3,778; two questions that repeat others are merged in the files.

@@ -221,7 +221,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_in_the_package_loads_pickles() -> None:
-    """A pickled file runs what its maker wrote: none is ever loaded."""
+    """A pickled file runs what its maker wrote: none is ever loaded, but for torch's tensors."""
     forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     found = []
     for path in sorted(Path(openrealm.__file__).parent.rglob("*.py")):
@@ -231,10 +231,13 @@ def test_nothing_in_the_package_loads_pickles() -> None:
                 names = {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names = {(node.module or "").split(".")[0]}
+                if [alias.name for alias in node.names] == ["UnpicklingError"]:
+                    names = set()
             elif isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 options = {k.arg: ast.unparse(k.value) for k in node.keywords}
-                if called in ("torch.load", "torch.save", "pd.read_pickle"):
+                is_safe = called == "torch.load" and options.get("weights_only") == "True"
+                if called in ("torch.load", "torch.save", "pd.read_pickle") and not is_safe:
                     found.append(f"{path.name}:{node.lineno} {called}")
                 if called.endswith(("np.load", "np.save")) and (
                     options.get("allow_pickle") != "False"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def _opened(path: Path) -> Any:
         return _tensors(path)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path} cannot be read ({_first_line(error)})") from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors, and was not loaded: such a file can run programs "
             f"({_first_line(error)})"
