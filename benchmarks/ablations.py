@@ -138,14 +138,16 @@ class Bench:
         if not (folder / "run.json").is_file():
             config = self.place.directory / f"{name}.toml"
             config.write_text(settings_text(settings), encoding="utf-8")
-            recipes.pretrain(
-                self.place.directory,
-                start=settings.start,
-                config=config,
-                run=name,
-                progress=self.progress,
-            )
-            config.unlink()
+            try:
+                recipes.pretrain(
+                    self.place.directory,
+                    start=settings.start,
+                    config=config,
+                    run=name,
+                    progress=self.progress,
+                )
+            finally:
+                config.unlink()
         run = self.place.run(name)
         done = {c.position.stage for c in checkpoints(run.checkpoints) if c.position.finished}
         if not set(settings.stages) <= done:
@@ -307,8 +309,8 @@ def draw(results: Path, seeds: Sequence[int], target: Path) -> None:
 
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     names = {
-        "probe/utility": "utility of the probe, nats",
-        "probe/recall@5": "recall@5 of the probe",
+        "probe/utility": "utility of each row's own probe, nats",
+        "probe/recall@5": "recall@5 of each row's own probe",
         "realm/p_null": "p(null)",
     }
     for axes, (name, label) in zip(figure.subplots(1, 3), names.items(), strict=True):
