@@ -185,15 +185,5 @@ def _complete(model: Realm, before: Sequence[HfModel]) -> list[str]:
 
 
 def _save(checkpoints: Path, model: Realm, stage: str) -> None:
-    position = Position(
-        stage=stage,
-        step=0,
-        total_step=0,
-        finished=True,
-        generation=0,
-        index_step=0,
-        metrics_bytes=0,
-        window={},
-    )
     checkpoints.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(checkpoints, model, None, position)
+    save_checkpoint(checkpoints, model, None, Position.without_steps(stage))

@@ -25,6 +25,7 @@ from openrealm.progress import Progress
 from openrealm.recipes.frequencies import known_tokens, token_prior
 from openrealm.recipes.starting import ancestors, begin, saved_model
 from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
@@ -71,14 +72,27 @@ class LoadedRun:
 
     def answerer(self) -> Answerer:
         """What answers questions with this run."""
-        return Answerer(
-            self.model,
-            self.corpus,
-            self.live.retriever,
-            self.templates,
-            by_chunk=self.settings.qa.marginal == "chunks",
-            no_answer=self.settings.qa.no_answer,
+        return make_answerer(
+            self.settings, self.model, self.corpus, self.live.retriever, self.templates
         )
+
+
+def make_answerer(
+    settings: Settings,
+    model: Realm,
+    corpus: ChunkStore,
+    retriever: Retriever,
+    templates: Templates,
+) -> Answerer:
+    """What answers as a model was fine-tuned to."""
+    return Answerer(
+        model,
+        corpus,
+        retriever,
+        templates,
+        by_chunk=settings.qa.marginal == "chunks",
+        no_answer=settings.qa.no_answer,
+    )
 
 
 def open_corpus(workspace: Workspace) -> ChunkStore:
@@ -294,17 +308,7 @@ def load_run(
 
 def _start_of(run: Run) -> Checkpoint:
     """Where a run stands before its first step."""
-    position = Position(
-        stage=START,
-        step=0,
-        total_step=0,
-        finished=True,
-        generation=0,
-        index_step=0,
-        metrics_bytes=0,
-        window={},
-    )
-    return Checkpoint(directory=run.directory, position=position)
+    return Checkpoint(directory=run.directory, position=Position.without_steps(START))
 
 
 def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:

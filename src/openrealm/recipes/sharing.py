@@ -24,7 +24,7 @@ from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.progress import Progress
 from openrealm.recipes.exporting import write_export
-from openrealm.recipes.loading import empty_model, pick_device
+from openrealm.recipes.loading import empty_model, make_answerer, pick_device
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import Settings, read_settings
@@ -83,14 +83,7 @@ class PretrainedModel:
         vectors = embed_rows(corpus, rows, self.model.embedder, self.templates)
         index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
         retriever = Retriever(corpus, index, self.settings.retrieval)
-        return Answerer(
-            self.model,
-            corpus,
-            retriever,
-            self.templates,
-            by_chunk=self.settings.qa.marginal == "chunks",
-            no_answer=self.settings.qa.no_answer,
-        )
+        return make_answerer(self.settings, self.model, corpus, retriever, self.templates)
 
     def fill(self, text: str, documents: Sequence[tuple[str, str]], *, top: int = 5) -> Fillings:
         """The most probable words for the ``[MASK]``s of a text, given some documents to read.

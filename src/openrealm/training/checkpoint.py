@@ -59,6 +59,20 @@ class Position:
     metrics_bytes: int
     window: dict[str, float]
 
+    @classmethod
+    def without_steps(cls, stage: str) -> Position:
+        """Where weights stand that no step of ours has made."""
+        return cls(
+            stage=stage,
+            step=0,
+            total_step=0,
+            finished=True,
+            generation=0,
+            index_step=0,
+            metrics_bytes=0,
+            window={},
+        )
+
 
 @dataclass(frozen=True)
 class Checkpoint:
