@@ -43,6 +43,25 @@ def test_the_best_rows_are_found_and_equal_scores_are_ordered_by_row(
     np.testing.assert_array_equal(hits.scores.numpy(), scores)
 
 
+def test_ties_of_many_queries_go_to_the_lowest_rows() -> None:
+    # More queries than are looked at together, most of them tied at the edge, some not.
+    draw = np.random.default_rng(1)
+    queries, chunks = whole_numbers(draw, 90, 3), whole_numbers(draw, 300, 3)
+    queries[::9] += draw.normal(size=(10, 3)).astype(np.float32)
+    hits = ExactIndex(torch.from_numpy(chunks)).search(torch.from_numpy(queries), 7)
+    np.testing.assert_array_equal(hits.rows.numpy(), by_hand(queries, chunks, 7)[1])
+
+
+def test_equal_scores_in_half_precision_are_ordered_by_row() -> None:
+    draw = np.random.default_rng(2)
+    chunks = torch.from_numpy(draw.normal(size=(400, 64)).astype(np.float16)) * 4
+    queries = chunks[:40] + 1
+    scores = (queries @ chunks.T).float()
+    order = torch.argsort(scores, dim=1, descending=True, stable=True)[:, :20]
+    assert bool((scores.gather(1, order).diff(dim=1) == 0).any())
+    assert torch.equal(ExactIndex(chunks).search(queries, 20).rows, order)
+
+
 @pytest.mark.parametrize("block", [1, 7, 64, 999])
 def test_blocks_give_what_the_whole_gives(block: int) -> None:
     draw = np.random.default_rng(0)

@@ -32,6 +32,12 @@ class Index(Protocol):
     def search(self, query_emb: Float[Tensor, "batch dim"], k: int) -> Hits:
         """The ``min(k, len)`` rows of largest inner product for each query."""
 
+    def vectors(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
+        """Vectors of some rows, in float32."""
+
+    def anyone(self, asks: bool) -> bool:
+        """Whether this process, or another that shares the index, has a search to make."""
+
 
 class ExactIndex:
     """Search by full matrix products, in blocks of bounded size."""
@@ -48,8 +54,16 @@ class ExactIndex:
 
     @property
     def chunk_emb(self) -> Float[Tensor, "chunks dim"]:
-        """The vectors searched, for callers that score rows of their own choice."""
+        """The vectors searched, as they are kept."""
         return self._chunk_emb
+
+    def vectors(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
+        """Vectors of some rows, in float32."""
+        return self._chunk_emb[rows.to(self._chunk_emb.device)].float()
+
+    def anyone(self, asks: bool) -> bool:
+        """Whether this process has a search to make: nobody shares the index."""
+        return asks
 
     def search(self, query_emb: Float[Tensor, "batch dim"], k: int) -> Hits:
         """The ``min(k, len)`` rows of largest inner product for each query."""
@@ -74,17 +88,35 @@ def merge(left: Hits, right: Hits, k: int) -> Hits:
 
 
 def _best(scores: Float[Tensor, "batch block"], k: int, *, first_row: int) -> Hits:
-    top = torch.topk(scores, k, dim=1)
-    # topk takes any of several equal scores at its edge: take those of the lowest rows instead.
-    edge = top.values[:, -1:]
-    tied = (scores >= edge).sum(dim=1) > k
-    rows = top.indices
+    # topk takes any of several equal scores at its edge: take those of the lowest rows instead. One
+    # more than wanted tells where; counting all that reach the edge took as long as the products.
+    top = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    values, rows = top.values[:, :k], top.indices[:, :k]
+    tied = (top.values[:, k:] == values[:, -1:]).any(dim=1)
     if bool(tied.any()):
         rows = rows.clone()
-        for query in torch.nonzero(tied).flatten().tolist():
-            order = torch.argsort(scores[query], descending=True, stable=True)
-            rows[query] = order[:k]
+        # A few queries at a time: where all scores are equal, all their places are listed.
+        for some in torch.split(torch.nonzero(tied).flatten(), 32):
+            rows[some] = _lowest(scores[some], values[some], rows[some])
     return _ordered(scores.gather(1, rows), rows + first_row, k)
+
+
+def _lowest(
+    scores: Float[Tensor, "batch block"],
+    values: Float[Tensor, "batch hits"],
+    rows: Int[Tensor, "batch hits"],
+) -> Int[Tensor, "batch hits"]:
+    """The rows of topk's values, those at the edge replaced by the first that have its score.
+
+    Not by a stable sort of the block: half precision ties nearly everywhere, and sorting took
+    longer than the products.
+    """
+    edge = values[:, -1:]
+    replaced = values == edge
+    queries, places = torch.nonzero(scores == edge, as_tuple=True)  # in the order of rows
+    first = torch.searchsorted(queries, torch.arange(len(rows), device=rows.device))
+    number = torch.arange(len(queries), device=rows.device) - first[queries]
+    return rows.masked_scatter(replaced, places[number < replaced.sum(dim=1)[queries]])
 
 
 def _ordered(scores: Float[Tensor, "batch hits"], rows: Int[Tensor, "batch hits"], k: int) -> Hits:

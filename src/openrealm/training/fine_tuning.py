@@ -102,7 +102,7 @@ class QaStage:
         if not questions:
             raise InputError("there is no question with an answer to fine-tune on")
         self._parts, self._config, self._questions = parts, config, questions
-        self.steps = config.steps
+        self.steps, self.batch_size = config.steps, config.batch_size
         tokenizer = parts.corpus.tokenizer
         texts = [question.text for question in questions]
         self._ids = [np.asarray(ids, dtype=np.int32) for ids in tokenizer.encode_ids(texts)]
@@ -132,7 +132,7 @@ class QaStage:
         rows = hits.rows.cpu().numpy()
         held = np.array([self._holding(n, r) for n, r in zip(chosen, rows, strict=True)])
         retrieval_s = time.perf_counter() - started
-        vectors = live.index.chunk_emb[hits.rows].to(query_emb)
+        vectors = live.index.vectors(hits.rows).to(query_emb)
         beam_scores = likelihood.relevance_scores(query_emb, vectors)
         holding = torch.from_numpy(held).to(parts.device)
         everything = torch.ones_like(holding)
@@ -147,6 +147,7 @@ class QaStage:
         }
         return StepResult(
             loss=loss,
+            weight=len(chosen),
             metrics=metrics,
             num_tokens=int(queries.lengths.sum()) + tokens,
             num_examples=len(chosen),
@@ -156,7 +157,7 @@ class QaStage:
     def _chosen(self, step: int) -> list[int]:
         size, batch = len(self._questions), self._config.batch_size
         chosen = []
-        for number in range(step * batch, (step + 1) * batch):
+        for number in (step * batch + n for n in self._parts.processes.share(batch)):
             epoch, place = divmod(number, size)
             order = np.random.default_rng((self._parts.seed, 6, epoch)).permutation(size)
             chosen.append(int(order[place]))

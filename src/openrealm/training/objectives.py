@@ -143,7 +143,7 @@ class WarmupStage:
         """Takes what is shared, and what finds candidates where not the live index does."""
         self._parts, self._config, self._queries = parts, config, queries
         self._lexical = lexical
-        self.steps = config.steps
+        self.steps, self.batch_size = config.steps, config.batch_size
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """The reader alone."""
@@ -153,7 +153,7 @@ class WarmupStage:
         """Marginal likelihood over the null chunk, retrieved chunks and, at times, the own one."""
         assert live is not None
         parts = self._parts
-        queries = self._queries.batch(step, self._config.batch_size)
+        queries = _share(parts, self._queries, step, self._config.batch_size)
         started = time.perf_counter()
         with torch.no_grad(), parts.precision():
             query_emb = _query_vectors(parts, queries)
@@ -184,8 +184,9 @@ class WarmupStage:
         """The last candidate replaced by the query's own chunk, with the set probability."""
         if self._parts.texts is not self._parts.corpus:
             return found
-        draw = np.random.default_rng((self._parts.seed, 5, step))
-        own = draw.random(len(queries)) < self._config.own_chunk
+        size = self._config.batch_size
+        draw = np.random.default_rng((self._parts.seed, 5, step)).random(size)
+        own = draw[self._parts.processes.share(size)] < self._config.own_chunk
         found[own, -1] = [query.row for query, yes in zip(queries, own, strict=True) if yes]
         return found
 
@@ -220,7 +221,7 @@ class JointStage:
         self._parts, self._config, self._queries, self._k = parts, config, queries, k
         self._lexical, self._pooled = lexical, pooled
         self._kept: npt.NDArray[np.float32] | None = None
-        self.steps = config.steps
+        self.steps, self.batch_size = config.steps, config.batch_size
         self.moves_chunks = config.towers != "query" and config.lr_retriever > 0
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
@@ -243,7 +244,7 @@ class JointStage:
         """Retrieve, embed the candidates again where their tower moves, read, marginalise."""
         assert live is not None
         parts, config = self._parts, self._config
-        queries = self._queries.batch(step, config.batch_size)
+        queries = _share(parts, self._queries, step, config.batch_size)
         started = time.perf_counter()
         moved = config.towers != "projection"
         with torch.set_grad_enabled(not moved), parts.precision():
@@ -302,12 +303,19 @@ class JointStage:
         return tower.project(torch.cat([null, kept]))
 
 
+def _share(
+    parts: Ingredients, queries: MaskedQueries, step: int, batch_size: int
+) -> list[MaskedQuery]:
+    """This process's queries of a step."""
+    batch = queries.batch(step, batch_size)
+    return [batch[n] for n in parts.processes.share(len(batch))]
+
+
 def _known_vectors(parts: Ingredients, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:
     """The null chunk's vector, and those of the distinct candidates out of the index."""
     rows = torch.from_numpy(distinct_rows(found))
-    vectors = live.index.chunk_emb[rows.to(live.index.chunk_emb.device)]
     null_emb = parts.model.embedder.embed_chunks(_null_chunk(parts)).float()
-    return torch.cat([null_emb, vectors.float()])
+    return torch.cat([null_emb, live.index.vectors(rows).to(null_emb)])
 
 
 def _null_chunk(parts: Ingredients) -> Inputs:
@@ -423,5 +431,9 @@ def _joint_result(
     if embedded:
         tokens += batch.chunks.lengths.sum()
     return StepResult(
-        loss=loss, metrics=metrics, num_tokens=int(tokens), num_examples=len(batch.query)
+        loss=loss,
+        weight=int(batch.mask_mask.sum()),
+        metrics=metrics,
+        num_tokens=int(tokens),
+        num_examples=len(batch.query),
     )

@@ -56,7 +56,7 @@ class MlmStage:
 
     def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
         self._parts, self._config = parts, config
-        self.steps = config.steps
+        self.steps, self.batch_size = config.steps, config.batch_size
         self._texts = MaskedTexts(
             parts.texts,
             seed=parts.seed,
@@ -73,6 +73,7 @@ class MlmStage:
         """Cross-entropy at the masked positions."""
         parts = self._parts
         texts = self._texts.batch(step, self._config.batch_size)
+        texts = [texts[n] for n in parts.processes.share(len(texts))]
         inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
         with parts.precision():
             logits = parts.model.reader.real_logits_at(
@@ -85,6 +86,7 @@ class MlmStage:
         right = (logits.argmax(dim=-1) == wanted).float().mean()
         return StepResult(
             loss=-likelihood.log_p_y_given_zx(logits.float(), wanted).mean(),
+            weight=len(wanted),
             metrics={"mlm/accuracy": float(right)},
             num_tokens=int(inputs.lengths.sum()),
             num_examples=len(inputs),
@@ -101,7 +103,7 @@ class IctStage:
 
     def __init__(self, parts: Ingredients, config: IctConfig) -> None:
         self._parts, self._config = parts, config
-        self.steps = config.steps
+        self.steps, self.batch_size = config.steps, config.batch_size
         # The knowledge corpus is what the embedder has to know.
         self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=config.removal)
 
@@ -110,26 +112,30 @@ class IctStage:
         return [(self._parts.model.embedder, self._config.lr)]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Softmax cross-entropy over the chunks of the batch."""
+        """Softmax cross-entropy over the chunks of the batch, those of all processes."""
         parts = self._parts
-        pairs = self._pairs.batch(step, self._config.batch_size)
+        everyones = self._pairs.batch(step, self._config.batch_size)
+        share = parts.processes.share(len(everyones))
+        pairs = [everyones[n] for n in share]
         queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
-        rows = torch.tensor([pair.row for pair in pairs])
-        own = torch.arange(len(rows))
+        rows = torch.tensor([pair.row for pair in everyones])
+        own = torch.arange(share.start, share.stop)
         # A small corpus may show a chunk twice in a batch: its copy is no negative.
-        allowed = (rows[:, None] != rows[None, :]) | (own[:, None] == own[None, :])
+        allowed = (rows[own][:, None] != rows) | (own[:, None] == torch.arange(len(rows)))
         with parts.precision():
             query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
             chunk_emb = parts.model.embedder.embed_chunks(
                 chunks.to(parts.device), groups=parts.groups
             )
-        query_emb, chunk_emb = query_emb.float(), chunk_emb.float()
+        query_emb = query_emb.float()
+        chunk_emb = parts.processes.gather_with_gradient(chunk_emb.float())
         loss = likelihood.in_batch_cross_entropy(
             query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
         )
         right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float().mean()
         return StepResult(
             loss=loss,
+            weight=len(pairs),
             metrics={"ict/accuracy": float(right)},
             num_tokens=int(queries.lengths.sum() + chunks.lengths.sum()),
             num_examples=len(pairs),

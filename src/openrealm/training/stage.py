@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from openrealm.corpus.store import ChunkStore
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
+from openrealm.processes import ALONE, Processes
 from openrealm.training.refresh import LiveIndex
 
 Metrics = Mapping[str, float]
@@ -33,6 +34,7 @@ class Ingredients:
         seed: Seed of the order of examples.
         groups: Forward passes run in so many groups of similar length.
         autocast: Lower precision for matrix products, or None.
+        processes: Who trains together; each takes its share of every batch.
     """
 
     model: Realm
@@ -42,6 +44,7 @@ class Ingredients:
     seed: int
     groups: int
     autocast: torch.dtype | None
+    processes: Processes = ALONE
 
     @property
     def device(self) -> torch.device:
@@ -56,9 +59,19 @@ class Ingredients:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Loss of one step, numbers about it, and how many tokens went through an encoder."""
+    """Loss of one step and numbers about it.
+
+    Attributes:
+        loss: A mean over this process's share of the batch.
+        weight: Of how many things it is the mean.
+        metrics: Means over the examples of the share.
+        num_tokens: Tokens that went through an encoder.
+        num_examples: Examples of the share.
+        retrieval_s: Seconds of finding candidates.
+    """
 
     loss: Tensor
+    weight: int
     metrics: Metrics
     num_tokens: int
     num_examples: int
@@ -72,6 +85,7 @@ class Stage(Protocol):
     Attributes:
         name: Of the stage.
         steps: How many it has.
+        batch_size: Examples of a step, of which every process needs one.
         uses_index: Whether a step needs the live index.
         moves_retriever: Whether pre-training moves it, so that the probe watches retrieval.
         moves_chunks: Whether chunk embeddings do, so that the index goes stale.
@@ -79,6 +93,7 @@ class Stage(Protocol):
 
     name: str
     steps: int
+    batch_size: int
     uses_index: bool
     moves_retriever: bool
     moves_chunks: bool
