@@ -41,7 +41,7 @@ section.key=value`; `openrealm config` prints all of them with their explanation
 | 0 | done |
 | 1 | something unexpected (`--debug` shows where), or `info` found damage |
 | 2 | an error that you can mend; one sentence on standard error says how |
-| 130 | Ctrl-C |
+| 130 | Ctrl-C (training that SIGTERM has stopped, with everything saved, ends with 0) |
 | 141 | whoever read the output has gone (`\\| head`) |
 """
 
@@ -64,6 +64,9 @@ print(summary.stages[-1])
     "index": """
 report = recipes.build_index(Path("WS"), check=True)
 print(report.generation, report.chunks, report.dim)
+""",
+    "worker": """
+recipes.refresh_worker(Path("WS"))
 """,
     "evaluate": """
 report = recipes.evaluate(Path("WS"), qa=[Path("dev.jsonl")], probe=True, baseline="bm25")

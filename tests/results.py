@@ -169,6 +169,8 @@ WHOLE = WorkspaceInfo(
             ),
             generations=(1, 4),
             fits_corpus=False,
+            in_training=False,
+            refreshes=({"total_step": 40, "text": "worker 0 was killed", "reason": "no memory"},),
         ),
     ),
 )

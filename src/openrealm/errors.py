@@ -50,7 +50,15 @@ class HubError(OpenRealmError):
 
 
 class Stopped(OpenRealmError):
-    """The user or the system asked for an end; everything has been saved."""
+    """The user or the system asked for an end; everything has been saved.
+
+    Attributes:
+        by_system: It was SIGTERM, with which schedulers ask.
+    """
+
+    def __init__(self, message: str, *, by_system: bool = False) -> None:
+        super().__init__(message)
+        self.by_system = by_system
 
 
 class MissingDependencyError(OpenRealmError):

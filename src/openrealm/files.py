@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,36 @@ def write_atomic(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+@contextmanager
+def held(path: Path, *, patience_s: float = 0.0) -> Iterator[bool]:
+    """Whether this process alone holds a lock file; the system frees what a dead one held.
+
+    Args:
+        path: The lock file, made if there is none; where its folder has gone, nothing is held.
+        patience_s: How long to wait for another holder before saying no.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _locked(descriptor, until=time.monotonic() + patience_s)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, *, until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -231,6 +231,33 @@ def resolve(
     return checked(override(base, assignments))
 
 
+def _check_refresh(settings: Settings) -> None:
+    """Checks that the mode of refreshing has what it needs, and something to do."""
+    refresh, towers = settings.refresh, settings.realm.towers
+    if refresh.mode in ("background", "fleet") and towers != "both":
+        reason = "a refresh is one matrix product" if towers == "projection" else "no chunk moves"
+        raise ConfigError(
+            f"refresh.mode = {refresh.mode} does nothing with realm.towers = {towers}, where "
+            f"{reason}; set refresh.mode=inline, or realm.towers=both"
+        )
+    if refresh.mode == "fleet" and refresh.worker_device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(
+            f"refresh.worker_device = {refresh.worker_device}, but with refresh.mode = fleet Ray "
+            "chooses the GPU; set auto, cpu or cuda"
+        )
+    if (refresh.mode == "replay") != bool(refresh.replay):
+        raise ConfigError(
+            "refresh.mode = replay and refresh.replay = RUN go together: the one repeats what "
+            "the other names"
+        )
+    if 0 < refresh.max_staleness_steps < refresh.every:
+        raise ConfigError(
+            f"refresh.max_staleness_steps = {refresh.max_staleness_steps} is less than "
+            f"refresh.every = {refresh.every}: training would wait each time; raise it, or set "
+            "refresh.mode=inline"
+        )
+
+
 def preset_settings(name: str) -> Settings:
     """A preset by name.
 
@@ -282,6 +309,7 @@ def checked(settings: Settings) -> Settings:
             "good as the tower; set realm.towers=both"
         )
         raise ConfigError(f"realm.rerank_from = {realm.rerank_from} {reason}, or set it to 0")
+    _check_refresh(settings)
     if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "

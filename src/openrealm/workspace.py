@@ -9,13 +9,12 @@ files, not what is in the corpus or the checkpoints.
       settings.toml             resolved configuration
       run.json                  what made it: start, versions, fingerprints, stage reports
       metrics.jsonl             one record per line
-      checkpoints/ snapshots/ pooled/ texts/ plots/
+      checkpoints/ snapshots/ pooled/ weights/ workers/ texts/ plots/
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from openrealm.errors import CheckpointError, CorpusError, InputError
-from openrealm.files import write_atomic
+from openrealm.files import held, write_atomic
+
+# Whoever only looks whether a lock is held has it for a moment.
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class Run:
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
         return self.directory / "snapshots"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of weights that snapshots are ordered with."""
+        return self.directory / "weights"
+
+    @property
+    def workers(self) -> Path:
+        """Folder of what the workers beside a training leave: pulses and logs."""
+        return self.directory / "workers"
 
     @property
     def pooled(self) -> Path:
@@ -99,14 +111,21 @@ class Run:
         Raises:
             CheckpointError: Another process is at it.
         """
-        with open(self.directory / ".lock", "w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        with held(self._lock, patience_s=_PATIENCE_S) as alone:
+            if not alone:
                 raise CheckpointError(
                     f"another process is training in run '{self.name}'; wait or name another run"
-                ) from error
+                )
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process is training in this run."""
+        with held(self._lock) as alone:
+            return not alone
+
+    @property
+    def _lock(self) -> Path:
+        return self.directory / ".lock"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import itertools
 import json
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -107,9 +109,9 @@ CASES = [
         },
     ),
     (
-        "index ws --check --run mine",
+        "index ws --check --fleet 10.0.0.1:6379 --run mine",
         "build_index",
-        {"workspace": Path("ws"), "check": True, "run": "mine"},
+        {"workspace": Path("ws"), "check": True, "fleet": "10.0.0.1:6379", "run": "mine"},
     ),
     (
         "evaluate ws --qa a b --squad c --beir d e --queries f --probe --baseline bm25 "
@@ -396,6 +398,34 @@ def test_stopped_training_says_how_to_go_on_and_ends_with_status_130(
     result = run("finetune", "ws", "--qa", "a b.jsonl", "--dev", "d")
     assert result.exit_code == 130
     assert "openrealm finetune ws --qa 'a b.jsonl' --dev d --resume\n" in result.stderr
+
+
+def test_a_scheduler_that_asks_training_to_end_sees_status_0(stubs: dict[str, mock.Mock]) -> None:
+    stubs["pretrain"].side_effect = Stopped("stopped after step 5", by_system=True)
+    result = run("pretrain", "ws")
+    assert result.exit_code == 0
+    assert "to go on: openrealm pretrain ws --resume" in result.stderr
+
+
+def test_sigterm_between_two_stages_is_such_a_request(stubs: dict[str, mock.Mock]) -> None:
+    stubs["pretrain"].side_effect = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)
+    before = signal.getsignal(signal.SIGTERM)
+    result = run("pretrain", "ws")
+    assert result.exit_code == 0
+    assert "what was done is saved" in result.stderr
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_full_disk_is_one_sentence_and_status_2(stubs: dict[str, mock.Mock]) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "ws/runs/run-001/x")
+    stubs["pretrain"].side_effect = error
+    result = run("pretrain", "ws")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "openrealm: the disk is full (ws/runs/run-001/x); free some space and go on\n"
+    )
+    stubs["pretrain"].side_effect = OSError(errno.EIO, "Input/output error")
+    assert run("pretrain", "ws").exit_code == 1
 
 
 def test_another_error_in_training_does_not_say_how_to_go_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -123,10 +124,85 @@ def test_a_writer_that_died_before_its_plan_was_whole_begins_anew(tmp_path: Path
     assert len(writer(tmp_path).missing_shards()) == 3
 
 
-def test_publishing_a_generation_again_replaces_it(tmp_path: Path) -> None:
+def test_a_generation_of_other_weights_replaces_the_one_that_was_there(tmp_path: Path) -> None:
     write_all(tmp_path)
-    np.testing.assert_array_equal(write_all(tmp_path, VECTORS + 1).read(), VECTORS + 1)
+    other = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    np.testing.assert_array_equal(write_all(tmp_path, VECTORS + 1, key=other).read(), VECTORS + 1)
     assert generations(tmp_path) == [1]
+
+
+def test_a_snapshot_that_somebody_has_published_is_not_written_again(tmp_path: Path) -> None:
+    late = writer(tmp_path)
+    write_all(tmp_path)
+    assert late.is_published and late.missing_shards() == []
+    with late.claimed(0) as mine:
+        assert not mine
+    assert late.publish().directory == tmp_path / "000001"
+    assert writer(tmp_path).missing_shards() == []
+
+
+def test_two_writers_share_the_shards_and_a_claim_ends_with_its_holder(tmp_path: Path) -> None:
+    one, two = writer(tmp_path), writer(tmp_path)
+    with one.claimed(0) as mine, two.claimed(0) as too, two.claimed(1) as other:
+        assert (mine, too, other) == (True, False, True)
+        one.write(0, VECTORS[:4])
+    with two.claimed(0) as mine:  # done already
+        assert not mine
+    with two.claimed(1) as mine:  # given up without a shard
+        assert mine
+        two.write(1, VECTORS[4:8])
+    one.write(2, VECTORS[8:])
+    assert two.publish().directory == one.publish().directory
+    assert not list((tmp_path / "000001").glob("*.lock"))
+
+
+def test_writing_a_shard_looks_at_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = writer(tmp_path)
+    looked: list[str] = []
+    is_file = Path.is_file
+
+    def watched(path: Path) -> bool:
+        looked.append(path.name)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", watched)
+    opened.write(1, VECTORS[4:8])
+    assert {name for name in looked if name.startswith("shard-")} == {"shard-00001.npy"}
+
+
+@pytest.mark.parametrize("shard", [-1, 1, 3])
+def test_a_shard_that_is_not_there_or_written_already_is_refused(
+    tmp_path: Path, shard: int
+) -> None:
+    opened = writer(tmp_path)
+    opened.write(1, VECTORS[4:8])
+    with pytest.raises(SnapshotError, match=f"shard {shard} of snapshot 1"):
+        opened.write(shard, VECTORS[4:8])
+
+
+def test_a_full_disk_leaves_no_half_shard_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = writer(tmp_path)
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        opened.write(0, VECTORS[:4])
+    assert sorted(p.name for p in (tmp_path / ".staging-000001").iterdir()) == ["plan.json"]
+
+
+@pytest.mark.parametrize("rows", [range(0, 3), range(2, 9), range(4, 8), range(9, 10), range(5, 5)])
+def test_a_part_is_read_without_the_rest(tmp_path: Path, rows: range) -> None:
+    written = write_all(tmp_path)
+    np.testing.assert_array_equal(written.read(rows), VECTORS[rows.start : rows.stop])
+    (written.directory / "shard-00000.npy").write_bytes(b"damaged")
+    if rows.start >= ROWS:
+        written.verify(rows)
+    else:
+        with pytest.raises(SnapshotError, match="shard-00000"):
+            written.verify(rows)
 
 
 def test_a_shard_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -262,7 +338,8 @@ def test_pruning_keeps_what_is_asked_for_and_removes_what_dead_writers_left(
 ) -> None:
     for generation in (1, 2, 3):
         write_all(tmp_path, generation=generation)
-    writer(tmp_path, generation=2).write(0, VECTORS[:4])
+    other = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    writer(tmp_path, generation=2, key=other).write(0, VECTORS[:4])
     live = writer(tmp_path, generation=4)
     live.write(0, VECTORS[:4])
     prune(tmp_path, keep={1, 3})

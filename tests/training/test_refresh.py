@@ -12,6 +12,7 @@ from tiny import World, make_store
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
+from openrealm.index.mips import ExactIndex
 from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
@@ -21,11 +22,13 @@ from openrealm.training import refresh as refresh_module
 from openrealm.training.refresh import (
     InlineRefresh,
     LiveIndex,
+    Loader,
     PooledVectors,
     Refresh,
     RefreshConfig,
-    go_live,
 )
+
+CPU = torch.device("cpu")
 
 
 def refresh_of(
@@ -38,6 +41,7 @@ def refresh_of(
         directory,
         RefreshConfig(every=5, shard_rows=10),
         autocast=None,
+        load=Loader(store or world.store, RetrievalConfig(), CPU),
         progress=Silent(),
     )
 
@@ -48,8 +52,7 @@ def move(model: Realm) -> None:
 
 
 def live_at(world: World, refresh: InlineRefresh, step: int) -> LiveIndex:
-    snapshot = refresh.now(step)
-    return go_live(snapshot, world.store, RetrievalConfig(), device=torch.device("cpu"))
+    return refresh.first(step)
 
 
 def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_path: Path) -> None:
@@ -62,18 +65,13 @@ def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_pat
     assert refresh.before_step(14, live) is None
     renewed = refresh.before_step(15, live)
     assert renewed is not None
-    assert (renewed.manifest.generation, renewed.manifest.step) == (2, 15)
+    assert (renewed.live.generation, renewed.live.step) == (2, 15)
     np.testing.assert_allclose(
-        renewed.read(),
+        renewed.live.index.vectors(torch.arange(48)).numpy(),
         embed_rows(world.store, range(48), model.embedder, world.templates),
         rtol=1e-4,
         atol=1e-4,
     )
-
-
-def test_where_there_is_no_index_one_is_made(world: World, tmp_path: Path) -> None:
-    snapshot = refresh_of(world, world.model(), tmp_path).before_step(0, None)
-    assert snapshot is not None and snapshot.manifest.generation == 1
 
 
 def test_a_snapshot_of_the_same_weights_is_used_again(world: World, tmp_path: Path) -> None:
@@ -94,7 +92,7 @@ def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) 
     other = refresh_of(world, model, tmp_path / "snapshots", store)
     assert other.now(0).manifest.chunks == 1
     with pytest.raises(SnapshotError, match="another corpus"):
-        other.open(1)
+        other.reopened(1)
 
 
 def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Path) -> None:
@@ -103,7 +101,9 @@ def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Pa
     vectors = refresh.now(0).read()
     move(model)
     refresh.now(5)
-    np.testing.assert_array_equal(refresh.open(1).read(), vectors)
+    np.testing.assert_array_equal(
+        refresh.reopened(1).index.vectors(torch.arange(48)).numpy(), vectors
+    )
 
 
 def test_a_damaged_snapshot_is_not_gone_on_with(world: World, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_damaged_snapshot_is_not_gone_on_with(world: World, tmp_path: Path) ->
     data[-3] ^= 16
     shard.write_bytes(data)
     with pytest.raises(SnapshotError, match="damaged"):
-        refresh.open(1)
+        refresh.reopened(1)
 
 
 @pytest.mark.parametrize("spoil", ["manifest.json", "shard-00001.npy"])
@@ -135,7 +135,7 @@ def test_pruning_keeps_what_checkpoints_need(world: World, tmp_path: Path) -> No
     for step in range(3):
         refresh.now(step)
         move(model)
-    refresh.prune({1, 3})
+    refresh.prune({1, 3}, set())
     assert generations(tmp_path) == [1, 3]
 
 
@@ -163,7 +163,8 @@ def test_on_a_cpu_half_precision_on_disk_is_searched_in_single(
         step=0,
         dtype="float16",
     )
-    live = go_live(snapshot, world.store, RetrievalConfig(), device=torch.device("cpu"))
+    live = Loader(world.store, RetrievalConfig(), CPU)(snapshot)
+    assert isinstance(live.index, ExactIndex)
     assert live.index.chunk_emb.dtype == torch.float32
     np.testing.assert_array_equal(live.index.chunk_emb.numpy(), snapshot.read())
 
@@ -215,6 +216,7 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
         tmp_path / "snapshots",
         RefreshConfig(),
         autocast=None,
+        load=Loader(world.store, RetrievalConfig(), CPU),
         progress=Silent(),
         pooled=pooled,
     )

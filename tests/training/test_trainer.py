@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -16,96 +15,31 @@ from typing import Any
 
 import pytest
 import torch
+from loops import (
+    DROPOUT,
+    STEPS,
+    assert_same_weights,
+    kill_at_file_operation,
+    lines,
+    make_stage,
+    make_trainer,
+)
 from tiny import World
 from torch import nn
 
-from openrealm.data.qa import Question
 from openrealm.errors import MissingDependencyError, Stopped, TrainingError
+from openrealm.index.snapshot import SnapshotWriter, generations
 from openrealm.models.realm import Realm
-from openrealm.progress import Silent
-from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import checkpoints
-from openrealm.training.fine_tuning import QaConfig, QaStage
-from openrealm.training.objectives import (
-    JointConfig,
-    JointStage,
-    WarmupConfig,
-    WarmupStage,
-)
 from openrealm.training.optim import AdamWeightDecay, OptimConfig
-from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
-from openrealm.training.probe import run_probe
-from openrealm.training.refresh import InlineRefresh, LiveIndex, RefreshConfig
+from openrealm.training.refresh import LiveIndex
 from openrealm.training.stage import Stage, StepResult
-from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer, tensorboard_listener
-
-STEPS = 6
-DROPOUT = 0.2
-RETRIEVAL = RetrievalConfig(k=3)
-QUESTIONS = [
-    Question(id="1", text="what is the capital of norland?", answers=("Aldera",)),
-    Question(id="2", text="when was bresk founded?", answers=("1377",)),
-    Question(id="3", text="which river is in cazimir?", answers=("Orin",)),
-]
-
-
-def make_stage(name: str, world: World, model: Realm) -> Stage:
-    parts, queries = world.parts(model), world.queries()
-    if name == "mlm":
-        return MlmStage(parts, MlmConfig(steps=STEPS, batch_size=3, lr=1e-3))
-    if name == "ict":
-        return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
-    if name == "warmup":
-        config = WarmupConfig(steps=STEPS, batch_size=3, lr=1e-3, k=3)
-        return WarmupStage(parts, config, queries)
-    if name == "qa":
-        model.embedder.unshare()
-        config = QaConfig(steps=STEPS, batch_size=2, lr=1e-3, lr_retriever=1e-3, beam=10, read=2)
-        return QaStage(parts, config, QUESTIONS)
-    config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
-    return JointStage(parts, config, queries, k=3)
-
-
-def make_trainer(world: World, model: Realm, directory: Path, **loop: int) -> Trainer:
-    """A trainer that probes, saves and refreshes every second step."""
-    settings = {"log_every": 1, "probe_every": 2, "checkpoint_every": 2} | loop
-    (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
-    refresh = InlineRefresh(
-        world.store,
-        model.embedder,
-        world.templates,
-        directory / "snapshots",
-        RefreshConfig(every=2, shard_rows=20),
-        autocast=None,
-        progress=Silent(),
-    )
-    held_out = world.queries().probe()
-
-    def probe(live: LiveIndex | None) -> Mapping[str, float]:
-        if live is None:
-            return {}
-        report = run_probe(
-            model,
-            held_out,
-            live.retriever,
-            corpus=world.store,
-            texts=world.store,
-            templates=world.templates,
-            k=3,
-        )
-        return report.metrics()
-
-    return Trainer(
-        parts=world.parts(model),
-        optim=OptimConfig(),
-        loop=LoopConfig(**settings),
-        retrieval=RETRIEVAL,
-        refresh=refresh,
-        checkpoints=directory / "checkpoints",
-        log=MetricsLog(directory / "metrics.jsonl", listener=None),
-        probe=probe,
-        progress=Silent(),
-    )
+from openrealm.training.trainer import (
+    MetricsLog,
+    NoProbe,
+    Trainer,
+    tensorboard_listener,
+)
 
 
 @dataclass
@@ -123,6 +57,10 @@ class Interrupted:
     @property
     def steps(self) -> int:
         return self.stage.steps
+
+    @property
+    def batch_size(self) -> int:
+        return self.stage.batch_size
 
     @property
     def uses_index(self) -> bool:
@@ -151,25 +89,6 @@ class Killed(Exception):
 
 def die() -> None:
     raise Killed
-
-
-def lines(directory: Path) -> list[dict[str, Any]]:
-    """The metrics without what a clock has measured."""
-    found = []
-    for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        clock = {
-            k for k in record if k.startswith(("speed/", "seconds/", "time")) or "seconds" in k
-        }
-        found.append({k: v for k, v in record.items() if k not in clock})
-    return found
-
-
-def assert_same_weights(left: nn.Module, right: nn.Module) -> None:
-    ours, theirs = left.state_dict(), right.state_dict()
-    assert ours.keys() == theirs.keys()
-    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
-    assert different == []
 
 
 @pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "qa"])
@@ -205,19 +124,8 @@ def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
 
 
 def run_to_death(world: World, directory: Path, death: int) -> None:
-    """Trains until SIGKILL, just before the so many-th file is synced or renamed."""
-    left = iter(range(death))
-
-    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*arguments: Any, **options: Any) -> Any:
-            if next(left, None) is None:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **options)
-
-        return called
-
-    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
-    shutil.rmtree = deadly(shutil.rmtree)  # type: ignore[assignment]
+    """Trains until SIGKILL."""
+    kill_at_file_operation(death)
     model = world.model(dropout=DROPOUT)
     make_trainer(world, model, directory, checkpoint_every=1, keep_checkpoints=1).run(
         make_stage("realm", world, model)
@@ -234,9 +142,8 @@ def never_killed(world: World, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return model, directory
 
 
-# In a step, writing weights, moments and state of a checkpoint, its folder's name, shards and
-# manifest of a snapshot, pruning either: 104 places in all.
-@pytest.mark.parametrize("death", [3, 9, 24, 31, 47, 58, 76, 95])
+# There are 104 places in all.
+@pytest.mark.parametrize("death", [1, 3, 9, 17, 24, 31, 47, 58, 66, 76, 95, 102])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads
 def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stopped(
     world: World, tmp_path: Path, never_killed: tuple[Realm, Path], death: int
@@ -416,6 +323,51 @@ def test_a_second_ctrl_c_acts_at_once(world: World, tmp_path: Path) -> None:
         )
 
 
+def test_sigterm_twice_still_saves(world: World, tmp_path: Path) -> None:
+    model = world.model()
+
+    def press_twice() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped) as stopped:
+        make_trainer(world, model, tmp_path).run(
+            Interrupted(make_stage("mlm", world, model), 1, press_twice)
+        )
+    assert stopped.value.by_system
+    assert next(checkpoints(tmp_path / "checkpoints")).position.step == 2
+
+
+def test_sigterm_in_an_embedding_in_line_keeps_what_is_done_and_goes_on_there(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = world.model(dropout=DROPOUT)
+    make_trainer(world, whole, tmp_path / "whole").run(make_stage("realm", world, whole))
+    model = world.model(dropout=DROPOUT)
+    trainer = make_trainer(world, model, tmp_path / "torn")
+    write = SnapshotWriter.write
+
+    def written(writer: SnapshotWriter, shard: int, vectors: Any) -> None:
+        write(writer, shard, vectors)
+        if trainer.total_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(SnapshotWriter, "write", written)
+    with pytest.raises(Stopped, match="before step 5 of stage 'realm'") as stopped:
+        trainer.run(make_stage("realm", world, model))
+    assert stopped.value.by_system
+    monkeypatch.undo()
+    staged = tmp_path / "torn" / "snapshots" / ".staging-000003"
+    assert len(list(staged.glob("shard-*.npy"))) == 1
+    again = world.model(dropout=DROPOUT, seed=4)
+    found = next(checkpoints(tmp_path / "torn" / "checkpoints"))
+    assert found.position.step == 4
+    trainer = make_trainer(world, again, tmp_path / "torn")
+    trainer.run(make_stage("realm", world, again), found)
+    assert_same_weights(whole, again)
+    assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
+
+
 def test_training_in_another_thread_leaves_signals_alone(world: World, tmp_path: Path) -> None:
     model = world.model()
     trainer, stage = make_trainer(world, model, tmp_path), make_stage("mlm", world, model)
@@ -509,18 +461,19 @@ def test_snapshots_that_no_checkpoint_needs_are_removed(world: World, tmp_path: 
     trainer = make_trainer(world, model, tmp_path, checkpoint_every=1, keep_checkpoints=1)
     trainer.run(make_stage("realm", world, model))
     needed = {c.position.generation for c in checkpoints(tmp_path / "checkpoints")}
-    assert {int(p.name) for p in (tmp_path / "snapshots").iterdir()} == needed
+    assert set(generations(tmp_path / "snapshots")) == needed
 
 
 def falling(world: World, model: Realm, directory: Path, recalls: list[float]) -> Trainer:
     """A trainer whose probe reports these recalls, by total step."""
     trainer = make_trainer(world, model, directory, probe_every=1)
 
-    def probe(live: LiveIndex | None) -> Mapping[str, float]:
-        recall = recalls[trainer.total_step]
-        return {"probe/recall@5": recall, "probe/queries": 100.0}
+    class Falling(NoProbe):
+        def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+            recall = recalls[trainer.total_step]
+            return {"probe/recall@5": recall, "probe/queries": 100.0}
 
-    trainer.probe = probe
+    trainer.probe = Falling()
     return trainer
 
 

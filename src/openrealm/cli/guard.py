@@ -2,7 +2,8 @@
 
 ============================================  ======
 the user can mend it (`OpenRealmError`)            2
-Ctrl-C, or training that stopped on request      130
+SIGTERM in training, after all was saved           0
+Ctrl-C, also where training stopped for it       130
 the reader of our output has gone (``| head``)   141
 anything else                                      1
 ============================================  ======
@@ -11,14 +12,17 @@ anything else                                      1
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -29,6 +33,7 @@ INTERRUPTED = 130
 USER_ERROR = 2
 PIPE_CLOSED = 141
 UNEXPECTED = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:
@@ -54,13 +59,36 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def going_on(command: str) -> Iterator[None]:
-    """Where training stops on request, says which command goes on with it."""
+    """Where training stops on request, says which command goes on with it.
+
+    SIGTERM between two stages, where everything is saved, counts as such a request.
+    """
     try:
-        yield
+        with _sigterm_stops():
+            yield
     except OpenRealmError as error:
         if isinstance(error, Stopped):
             error.add_note(f"to go on: {command}")
         raise
+
+
+@contextlib.contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(kind: int, frame: object) -> None:
+        raise Stopped(
+            "stopped outside of a step; what was done is saved, and resuming goes on from there",
+            by_system=True,
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -78,12 +106,28 @@ def _errors_told(*, debug: bool) -> Iterator[None]:
     except OpenRealmError as error:
         notes: list[str] = getattr(error, "__notes__", [])
         _tell("\n".join([f"openrealm: {_sentence(error)}", *notes]), debug=debug)
-        raise typer.Exit(INTERRUPTED if isinstance(error, Stopped) else USER_ERROR) from error
+        raise typer.Exit(_status(error)) from error
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            _unexpected(error, debug=debug)
+        where = f" ({error.filename})" if error.filename else ""
+        _tell(f"openrealm: the disk is full{where}; free some space and go on", debug=debug)
+        raise typer.Exit(USER_ERROR) from error
     except Exception as error:
-        what = f"{type(error).__name__}: {_sentence(error)}".rstrip(": ")
-        hint = "" if debug else " (unexpected; run the same command with --debug to see where)"
-        _tell(f"openrealm: {what}{hint}", debug=debug)
-        raise typer.Exit(UNEXPECTED) from error
+        _unexpected(error, debug=debug)
+
+
+def _unexpected(error: Exception, *, debug: bool) -> NoReturn:
+    what = f"{type(error).__name__}: {_sentence(error)}".rstrip(": ")
+    hint = "" if debug else " (unexpected; run the same command with --debug to see where)"
+    _tell(f"openrealm: {what}{hint}", debug=debug)
+    raise typer.Exit(UNEXPECTED) from error
+
+
+def _status(error: OpenRealmError) -> int:
+    if isinstance(error, Stopped):
+        return 0 if error.by_system else INTERRUPTED
+    return USER_ERROR
 
 
 def _sentence(error: BaseException) -> str:

@@ -176,14 +176,45 @@ def index(
     check: Annotated[
         bool, typer.Option("--check", help="Read all of the snapshot and compare its checksums.")
     ] = False,
+    fleet: Annotated[
+        str | None,
+        typer.Option(
+            "--fleet",
+            metavar="ADDRESS",
+            help="Have the Ray cluster at this address embed; local starts one here.",
+        ),
+    ] = None,
     run: RunName = None,
     as_json: Json = False,
 ) -> None:
     """Embeds the whole corpus with a run's newest weights, where that is not done yet."""
     from openrealm import recipes
 
-    report = recipes.build_index(workspace, run=run, check=check, progress=make_progress())
+    report = recipes.build_index(
+        workspace, run=run, check=check, fleet=fleet, progress=make_progress()
+    )
     show(report, text.indexed, as_json=as_json)
+
+
+def worker(
+    workspace: WorkspaceFolder,
+    *,
+    run: RunName = None,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--number", min=0, hidden=True, help="Place in the crew of the training above it."
+        ),
+    ] = None,
+) -> None:
+    """Helps a training with refresh.mode=background: embeds the corpus beside it.
+
+    The training starts workers of its own; more of them may be started by hand, also on other
+    machines that share the workspace. Each ends with the training.
+    """
+    from openrealm import recipes
+
+    recipes.refresh_worker(workspace, run=run, number=number, progress=make_progress())
 
 
 def demo(

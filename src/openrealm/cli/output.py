@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,12 @@ Result = TypeVar("Result")
 
 
 def show(result: Result, render: Callable[[Result], str], *, as_json: bool) -> None:
-    """Prints a result: what ``render`` makes of it, or JSON."""
+    """Prints a result: what ``render`` makes of it, or JSON.
+
+    Of several processes under torchrun, the first alone does.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     text = to_json(result) if as_json else render(result)
     sys.stdout.write(text.rstrip("\n") + "\n")
 

@@ -321,6 +321,11 @@ def _run(run: RunInfo) -> list[str]:
         if isinstance(value, str | int | float)
     ]
     lines.append(f"  snapshots: {', '.join(map(str, run.generations)) or 'none'}")
+    if run.in_training:
+        lines.append("  a process is training in this run")
+    for event in run.refreshes:
+        reason = f" ({event['reason']})" if event.get("reason") else ""
+        lines.append(f"  at step {event['total_step']}: {event['text']}{reason}")
     if not run.fits_corpus:
         lines.append("  the corpus has changed since this run was trained")
     if record.get("stage_reports"):

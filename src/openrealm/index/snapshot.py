@@ -8,26 +8,31 @@ A snapshot is a folder::
       shard-00000.npy ...   (rows, dim) arrays of float32 or float16, in row order
 
 It is written under ``.staging-000003``, shard by shard, verified and renamed; a folder with the
-final name is always whole. A writer that died is taken up at its last whole shard.
+final name is always whole. A writer that died is taken up at its last whole shard, and several may
+write at once, in one process or in many that share the folder: each shard is claimed with a lock
+that ends with its holder.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from openrealm.errors import SnapshotError
-from openrealm.files import checksum, sync_directory, sync_file, write_atomic
+from openrealm.files import checksum, held, sync_directory, sync_file, write_atomic
 
 FORMAT = 1
 _STAGING = ".staging-"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +105,29 @@ class SnapshotWriter:
             key=key,
             checksums=(),
         )
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = directory / _LOCK
         self._take_up()
 
     def _take_up(self) -> None:
         plan_file = self._staging / "plan.json"
         plan = json.dumps(asdict(self._plan), sort_keys=True)
-        if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
-            shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging.mkdir(parents=True)
-            write_atomic(plan_file, plan.encode())
+        with held(self._lock, patience_s=math.inf):
+            if self.is_published:
+                return
+            if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
+                shutil.rmtree(self._staging, ignore_errors=True)
+                self._staging.mkdir(parents=True)
+                write_atomic(plan_file, plan.encode())
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the snapshot that is planned is there, by whoever's hand."""
+        try:
+            manifest = Snapshot.open(self._final).manifest
+        except SnapshotError:
+            return False
+        return replace(manifest, checksums=()) == self._plan
 
     @property
     def num_shards(self) -> int:
@@ -117,12 +136,19 @@ class SnapshotWriter:
 
     def missing_shards(self) -> list[tuple[int, range]]:
         """Shards still to be written, with their rows."""
-        size = self._plan.shard_rows
+        if self.is_published:
+            return []
         return [
-            (shard, range(shard * size, min(self._plan.chunks, (shard + 1) * size)))
+            (shard, self._rows(shard))
             for shard in range(self.num_shards)
             if not self._shard(shard).is_file()
         ]
+
+    @contextmanager
+    def claimed(self, shard: int) -> Iterator[bool]:
+        """Whether a shard is this writer's to write, and still has to be written."""
+        with held(self._shard(shard).with_suffix(".lock")) as mine:
+            yield mine and not self.is_published and not self._shard(shard).is_file()
 
     def write(self, shard: int, vectors: npt.NDArray[np.floating]) -> None:
         """Writes one shard ``(rows, dim)``.
@@ -130,11 +156,14 @@ class SnapshotWriter:
         Raises:
             SnapshotError: A shape other than planned, or a number that is not finite.
         """
-        rows = dict(self.missing_shards()).get(shard)
-        if rows is None or vectors.shape != (len(rows), self._plan.dim):
+        # Only this shard is looked at: a billion rows have so many that looking at all of them for
+        # each would take an hour.
+        known = 0 <= shard < self.num_shards and not self.is_published
+        rows = len(self._rows(shard)) if known and not self._shard(shard).is_file() else 0
+        if not rows or vectors.shape != (rows, self._plan.dim):
             raise SnapshotError(
                 f"shard {shard} of snapshot {self._plan.generation} has shape {vectors.shape}, "
-                f"not ({len(rows or ())}, {self._plan.dim})"
+                f"not ({rows}, {self._plan.dim})"
             )
         with np.errstate(over="ignore"):  # found and named below
             stored = vectors.astype(self._plan.dtype)
@@ -144,17 +173,26 @@ class SnapshotWriter:
                 f"{self._plan.dtype}; the embedder has diverged or needs float32 snapshots"
             )
         temporary = self._shard(shard).with_suffix(".tmp")
-        with open(temporary, "wb") as file:
-            np.save(file, stored, allow_pickle=False)
-        sync_file(temporary)
-        os.replace(temporary, self._shard(shard))
+        try:
+            with open(temporary, "wb") as file:
+                np.save(file, stored, allow_pickle=False)
+            sync_file(temporary)
+            os.replace(temporary, self._shard(shard))
+        finally:  # a full disk has no room for half a shard
+            temporary.unlink(missing_ok=True)
 
     def publish(self) -> Snapshot:
         """Checks that all is there, renames the folder to its final name and opens it.
 
+        Where several write, the first does it and the others open what it has published.
+
         Raises:
             SnapshotError: A shard is missing.
         """
+        with held(self._lock, patience_s=math.inf):
+            return Snapshot.open(self._final) if self.is_published else self._publish()
+
+    def _publish(self) -> Snapshot:
         missing = self.missing_shards()
         if missing:
             raise SnapshotError(
@@ -165,11 +203,17 @@ class SnapshotWriter:
         text = json.dumps(manifest, indent=1, sort_keys=True)
         write_atomic(self._staging / "manifest.json", text.encode())
         (self._staging / "plan.json").unlink()
+        for lock in self._staging.glob("*.lock"):
+            lock.unlink()
         if self._final.exists():
             shutil.rmtree(self._final)
         os.replace(self._staging, self._final)
         sync_directory(self._final.parent)
         return Snapshot.open(self._final)
+
+    def _rows(self, shard: int) -> range:
+        size = self._plan.shard_rows
+        return range(shard * size, min(self._plan.chunks, (shard + 1) * size))
 
     def _shard(self, shard: int) -> Path:
         return self._staging / f"shard-{shard:05d}.npy"
@@ -224,13 +268,18 @@ class Snapshot:
                     f"({have[:12]}, not {want[:12]}); embed the corpus again"
                 )
 
-    def verify(self) -> None:
+    def verify(self, rows: range | None = None) -> None:
         """Reads every byte and compares checksums.
+
+        Args:
+            rows: Only the shards that hold these.
 
         Raises:
             SnapshotError: A shard is missing or damaged.
         """
         for shard, expected in enumerate(self.manifest.checksums):
+            if rows is not None and not self._overlap(shard, rows):
+                continue
             path = self.directory / f"shard-{shard:05d}.npy"
             if not path.is_file() or checksum(path) != expected:
                 raise SnapshotError(f"{path} is missing or damaged; embed the corpus again")
@@ -258,14 +307,31 @@ class Snapshot:
                 )
             yield vectors
 
-    def read(self) -> npt.NDArray[np.floating]:
-        """All vectors ``(chunks, dim)`` in memory, in the dtype of the files."""
-        out = np.empty((self.manifest.chunks, self.manifest.dim), dtype=self.manifest.dtype)
-        at = 0
-        for vectors in self.shards():
-            out[at : at + len(vectors)] = vectors
-            at += len(vectors)
+    def read(
+        self, rows: range | None = None, *, dtype: str | None = None
+    ) -> npt.NDArray[np.floating]:
+        """Vectors ``(rows, dim)`` in memory.
+
+        Args:
+            rows: Which, one after another; all by default.
+            dtype: What they are cast to while they are read; by default that of the files.
+        """
+        plan = self.manifest
+        rows = range(plan.chunks) if rows is None else rows
+        out = np.empty((len(rows), plan.dim), dtype=dtype or plan.dtype)
+        for shard, vectors in enumerate(self.shards()):
+            part = self._overlap(shard, rows)
+            first = shard * plan.shard_rows
+            out[part.start - rows.start : part.stop - rows.start] = vectors[
+                part.start - first : part.stop - first
+            ]
         return out
+
+    def _overlap(self, shard: int, rows: range) -> range:
+        """The rows of a shard that are among the given ones."""
+        first = shard * self.manifest.shard_rows
+        start = max(first, rows.start)
+        return range(start, max(start, min(first + self.manifest.shard_rows, rows.stop)))
 
 
 def generations(directory: Path) -> list[int]:
@@ -275,11 +341,18 @@ def generations(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def prune(directory: Path, *, keep: set[int]) -> None:
-    """Removes published snapshots other than those to keep, and what dead writers left."""
+def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:
+    """Removes published snapshots other than those to keep, and what dead writers left.
+
+    Args:
+        directory: Folder of the snapshots.
+        keep: Generations to keep.
+        below: Generations from here on are left alone: somebody may be at them.
+    """
     for generation in generations(directory):
-        if generation not in keep:
+        if generation not in keep and (below is None or generation < below):
             shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
+    dead = max(keep, default=0) if below is None else min(max(keep, default=0), below - 1)
     for leftover in directory.glob(f"{_STAGING}*"):
-        if int(leftover.name.removeprefix(_STAGING)) <= max(keep, default=0):
+        if int(leftover.name.removeprefix(_STAGING)) <= dead:
             shutil.rmtree(leftover, ignore_errors=True)

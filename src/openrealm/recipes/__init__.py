@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.importing import import_weights
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
+    from openrealm.recipes.refreshing import refresh_worker
     from openrealm.recipes.sharing import from_pretrained, push_to_hub
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ingest",
     "pretrain",
     "push_to_hub",
+    "refresh_worker",
     "search",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "ingest": "ingesting",
     "pretrain": "pretraining",
     "push_to_hub": "sharing",
+    "refresh_worker": "refreshing",
     "search": "asking",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 from openrealm.answering import Answers, ChunkHit, Fillings
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import OpenRealmError
+from openrealm.errors import OpenRealmError, SnapshotError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.distributing import index_by_fleet
 from openrealm.recipes.loading import load_run, open_corpus
 from openrealm.settings import preset_settings, settings_text
 from openrealm.training.checkpoint import checkpoints, damaged_checkpoints
 from openrealm.workspace import Run, Workspace
+
+_NUM_EVENTS = 10
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class RunInfo:
         checkpoints: Stage, step and whether it is the stage's end, newest first.
         generations: Numbers of its snapshots.
         fits_corpus: Whether the corpus is the one that it was trained on.
+        in_training: Whether a process is training in it now.
+        refreshes: The last things that happened to refreshes beside the training, oldest first.
     """
 
     name: str
@@ -84,6 +90,8 @@ class RunInfo:
     checkpoints: tuple[dict[str, Any], ...]
     generations: tuple[int, ...]
     fits_corpus: bool
+    in_training: bool
+    refreshes: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,7 @@ def build_index(
     *,
     run: str | None = None,
     check: bool = False,
+    fleet: str | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Embeds the whole corpus with a run's newest embedder, where that is not done yet.
@@ -183,12 +192,19 @@ def build_index(
         workspace: Its folder.
         run: Name of the run; the newest by default.
         check: Read every byte of the snapshot and compare checksums.
+        fleet: Address of a Ray cluster that embeds; ``local`` for one that is started here, None
+            for none.
         progress: Where to tell how far it is.
 
     Raises:
-        SnapshotError: The snapshot is damaged.
+        ConfigError: No cluster answers at the address.
+        MissingDependencyError: A cluster is to embed, and Ray is not installed.
+        SnapshotError: The snapshot is damaged, or the cluster could not make it.
     """
-    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    place, progress = Workspace(Path(workspace)), progress or Silent()
+    if fleet is not None:
+        index_by_fleet(place, name=run, address=fleet, progress=progress)
+    loaded = load_run(place, name=run, progress=progress)
     snapshot = Snapshot.open(loaded.run.snapshots / f"{loaded.live.generation:06d}")
     if check:
         snapshot.verify()
@@ -254,12 +270,27 @@ def _run_info(run: Run, corpus: ChunkStore) -> RunInfo:
         checkpoints=tuple(found),
         generations=tuple(generations(run.snapshots)),
         fits_corpus=record["corpus"] == corpus.fingerprint,
+        in_training=run.is_locked(),
+        refreshes=tuple(_refresh_events(run)[-_NUM_EVENTS:]),
     )
+
+
+def _refresh_events(run: Run) -> list[dict[str, Any]]:
+    """What metrics tell of workers that died, snapshots that were not used, and the like."""
+    if not run.metrics_file.is_file():
+        return []
+    with open(run.metrics_file, encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.startswith('{"event": "refresh"')]
 
 
 def _check_snapshot(problems: list[str], run: Run, generation: int) -> None:
     def check() -> None:
-        Snapshot.open(run.snapshots / f"{generation:06d}").verify()
+        directory = run.snapshots / f"{generation:06d}"
+        try:
+            Snapshot.open(directory).verify()
+        except SnapshotError:
+            if directory.is_dir():  # training has not removed it meanwhile
+                raise
 
     _collect(problems, check)
 

@@ -12,6 +12,8 @@ from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import qa_values, summarise
 from openrealm.files import write_atomic
+from openrealm.models.realm import device_of
+from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     LoadedRun,
@@ -22,14 +24,15 @@ from openrealm.recipes.loading import (
     pick_precision,
     prepare_for_questions,
     require_files,
+    uses_gpu,
 )
-from openrealm.recipes.pretraining import RunSummary
-from openrealm.settings import resolve, settings_text
+from openrealm.recipes.pretraining import RunSummary, training_in
+from openrealm.settings import read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.stage import Ingredients
-from openrealm.training.trainer import Trainer
-from openrealm.workspace import Workspace
+from openrealm.training.trainer import NoProbe, Trainer
+from openrealm.workspace import Run, Workspace
 
 _STARTS = ("realm", "warmup", "ict", "mlm")
 
@@ -77,42 +80,66 @@ def finetune(
         questions, kept = split_development(questions)
         asked += kept
     folder = place.run(run)
-    with folder.locked():
-        loaded = load_run(place, name=folder.name, stages=_STARTS, progress=progress)
-        settings = resolve(base=loaded.settings, config=config, assignments=assignments)
-        if settings.model != loaded.settings.model:
-            raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
-        loaded = replace(loaded, settings=settings)
-        middle = next(
-            (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa"), None
-        )
-        if middle is not None and not resume:
-            raise InputError(
-                f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
-                "or pretrain a new run"
-            )
-        write_atomic(folder.settings_file, settings_text(settings).encode())
-        if middle is None or not middle.position.finished:
-            _train(loaded, questions, middle, progress)
-        measured = _measure(place, folder.name, asked, progress)
-    total_step = next(checkpoints(folder.checkpoints)).position.total_step
-    record = folder.read_record()
-    others = [r for r in record["stage_reports"] if r["stage"] != "qa"]
-    record["stage_reports"] = [*others, {"stage": "qa", "total_step": total_step, **measured}]
-    folder.write_record(record)
+    with joined(gpu=uses_gpu(read_settings(folder.settings_file))) as processes:
+        if not processes.is_first:
+            progress = Silent()
+        with training_in(folder, processes):
+            loaded, middle = _begun(place, folder, config, assignments, resume, processes, progress)
+            if middle is None or not middle.position.finished:
+                _train(loaded, questions, middle, processes, progress)
+            if processes.is_first:
+                _write_down(folder, _measure(place, folder.name, asked, progress))
+            processes.wait()
+        plot = draw(folder, progress) if processes.is_first else None
     return RunSummary(
         workspace=str(workspace),
         run=folder.name,
-        stages=tuple(record["stage_reports"]),
+        stages=tuple(folder.read_record()["stage_reports"]),
         seconds=time.perf_counter() - began,
-        plot=draw(folder, progress),
+        plot=plot,
     )
+
+
+def _begun(
+    place: Workspace,
+    folder: Run,
+    config: Path | None,
+    assignments: Sequence[str],
+    resume: bool,
+    processes: Processes,
+    progress: Progress,
+) -> tuple[LoadedRun, Checkpoint | None]:
+    """The pre-trained run with the settings of its fine-tuning, and how far that has come."""
+    loaded = load_run(
+        place, name=folder.name, stages=_STARTS, processes=processes, progress=progress
+    )
+    settings = resolve(base=loaded.settings, config=config, assignments=assignments)
+    if settings.model != loaded.settings.model:
+        raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
+    middle = next((c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa"), None)
+    if middle is not None and not resume:
+        raise InputError(
+            f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
+            "or pretrain a new run"
+        )
+    if processes.is_first:
+        write_atomic(folder.settings_file, settings_text(settings).encode())
+    return replace(loaded, settings=settings), middle
+
+
+def _write_down(run: Run, measured: dict[str, float]) -> None:
+    total_step = next(checkpoints(run.checkpoints)).position.total_step
+    record = run.read_record()
+    others = [r for r in record["stage_reports"] if r["stage"] != "qa"]
+    record["stage_reports"] = [*others, {"stage": "qa", "total_step": total_step, **measured}]
+    run.write_record(record)
 
 
 def _train(
     loaded: LoadedRun,
     questions: Sequence[Question],
     middle: Checkpoint | None,
+    processes: Processes,
     progress: Progress,
 ) -> None:
     settings, run = loaded.settings, loaded.run
@@ -124,20 +151,26 @@ def _train(
         templates=loaded.templates,
         seed=settings.seed,
         groups=settings.length_groups,
-        autocast=pick_precision(settings, next(loaded.model.parameters()).device),
+        autocast=pick_precision(settings, device_of(loaded.model)),
+        processes=processes,
     )
     refresh = make_refresh(
-        run, settings, loaded.corpus, loaded.model, loaded.templates, progress=progress
+        run,
+        settings,
+        loaded.corpus,
+        loaded.model,
+        loaded.templates,
+        processes=processes,
+        progress=progress,
     )
     trainer = Trainer(
         parts=parts,
         optim=settings.optim,
         loop=settings.loop,
-        retrieval=settings.retrieval,
         refresh=refresh,
         checkpoints=run.checkpoints,
-        log=metrics_log(run, settings),
-        probe=lambda live: {},
+        log=metrics_log(run, settings, processes),
+        probe=NoProbe(),
         progress=progress,
         total_step=loaded.checkpoint.position.total_step,
     )

@@ -19,8 +19,9 @@ from openrealm.errors import ConfigError, CorpusError, InputError, MissingDepend
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import MINILM, build_model, minilm_directory, tower_reader
-from openrealm.models.realm import Realm
+from openrealm.models.realm import Realm, device_of
 from openrealm.plots import plot_run
+from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.recipes.frequencies import known_tokens, token_prior
 from openrealm.recipes.starting import ancestors, begin, saved_model
@@ -29,7 +30,7 @@ from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
-from openrealm.training.refresh import InlineRefresh, LiveIndex, PooledVectors, go_live
+from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, PooledVectors
 from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
 
@@ -47,13 +48,21 @@ class LoadedModel:
     templates: Templates
     checkpoint: Checkpoint
 
-    def snapshot(self, progress: Progress) -> Snapshot:
+    def snapshot(self, progress: Progress, processes: Processes = ALONE) -> Snapshot:
         """The snapshot of these weights over the present corpus; made where there is none."""
         found = matching_snapshot(self.run, self.corpus, self.model)
-        if found is not None:
+        # All look before one of them makes it.
+        if not processes.any(found is None):
+            assert found is not None
             return found
         refresh = make_refresh(
-            self.run, self.settings, self.corpus, self.model, self.templates, progress=progress
+            self.run,
+            self.settings,
+            self.corpus,
+            self.model,
+            self.templates,
+            processes=processes,
+            progress=progress,
         )
         return refresh.now(self.checkpoint.position.total_step)
 
@@ -130,7 +139,18 @@ def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
 
 
 def pick_device(settings: Settings) -> torch.device:
-    """The device to compute on.
+    """The device to compute on; of several GPUs the current one.
+
+    Raises:
+        ConfigError: A GPU is demanded and there is none.
+    """
+    if not uses_gpu(settings):
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def uses_gpu(settings: Settings) -> bool:
+    """Whether to compute on a GPU.
 
     Raises:
         ConfigError: A GPU is demanded and there is none.
@@ -138,7 +158,7 @@ def pick_device(settings: Settings) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if settings.device == "cuda" and not has_gpu:
         raise ConfigError("device = 'cuda', but torch sees no GPU here; set device=cpu")
-    return torch.device("cuda" if has_gpu and settings.device != "cpu" else "cpu")
+    return has_gpu and settings.device != "cpu"
 
 
 def pick_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
@@ -211,10 +231,11 @@ def make_refresh(
     templates: Templates,
     *,
     pooled: PooledVectors | None = None,
+    processes: Processes = ALONE,
     progress: Progress,
 ) -> InlineRefresh:
-    """Refreshing in the training process."""
-    device = pick_device(settings)
+    """Refreshing in the training processes."""
+    device = device_of(model)
     return InlineRefresh(
         corpus,
         model.embedder,
@@ -222,16 +243,17 @@ def make_refresh(
         run.snapshots,
         settings.refresh,
         autocast=pick_precision(settings, device),
+        load=Loader(corpus, settings.retrieval, device, processes),
         pooled=pooled,
         progress=progress,
     )
 
 
-def metrics_log(run: Run, settings: Settings) -> MetricsLog:
+def metrics_log(run: Run, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
     """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
-    wanted = settings.loop.tensorboard
+    wanted = settings.loop.tensorboard and processes.is_first
     listener = tensorboard_listener(run.directory / "tensorboard") if wanted else None
-    return MetricsLog(run.metrics_file, listener=listener)
+    return MetricsLog(run.metrics_file, listener=listener, reads_only=not processes.is_first)
 
 
 def draw(run: Run, progress: Progress) -> str | None:
@@ -287,14 +309,14 @@ def load_run(
     *,
     name: str | None,
     stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
+    processes: Processes = ALONE,
     progress: Progress,
 ) -> LoadedRun:
     """What `load_model` gives, with an index of these weights over the present corpus."""
     loaded = load_model(workspace, name=name, stages=stages)
     settings = loaded.settings
-    live = go_live(
-        loaded.snapshot(progress), loaded.corpus, settings.retrieval, device=pick_device(settings)
-    )
+    load = Loader(loaded.corpus, settings.retrieval, pick_device(settings), processes)
+    live = load(loaded.snapshot(progress, processes))
     return LoadedRun(
         run=loaded.run,
         settings=settings,

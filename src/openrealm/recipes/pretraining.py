@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,31 +17,36 @@ from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
+from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     draw,
     first_model,
     first_record,
-    make_refresh,
     make_templates,
     metrics_log,
     open_corpus,
     pick_device,
     pick_precision,
     require_files,
+    uses_gpu,
 )
 from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.refreshing import refresh_by_settings
 from openrealm.recipes.starting import begin, settings_for
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.probe import ProbeReport, run_probe
-from openrealm.training.refresh import LiveIndex, PooledVectors, go_live
+from openrealm.training.probe import ProbeReport, index_recall, run_probe
+from openrealm.training.refresh import LiveIndex, PooledVectors
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace
+
+# Queries of the probe that tell how far an index has fallen behind.
+_NUM_COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,7 @@ def pretrain(
     if resume:
         if start or preset or config or assignments or texts:
             raise ConfigError("--resume goes on with the run's own settings; give no others")
-        folder = place.run(run)
-        settings = read_settings(folder.settings_file)
+        settings = read_settings(place.run(run).settings_file)
     else:
         settings = settings_for(
             start,
@@ -112,24 +117,37 @@ def pretrain(
             chunking=corpus.chunking,
         )
         require_files([*texts, *([queries] if queries else [])])
-        folder = _new_run(place, run, settings, corpus, texts, progress)
-        settings = read_settings(folder.settings_file)
-    with folder.locked():
-        try:
-            session = _Session(place, folder, settings, corpus, queries, progress)
-        except InputError:
-            if not resume:  # texts that nothing can be learned from leave no run behind
-                shutil.rmtree(folder.directory, ignore_errors=True)
-            raise
-        session.run()
-    record = folder.read_record()
+    with joined(gpu=uses_gpu(settings)) as processes:
+        if not processes.is_first:
+            progress = Silent()
+        folder = place.run(run) if resume else None
+        if folder is None and processes.is_first:
+            folder = _new_run(place, run, settings, corpus, texts, progress)
+        folder = place.run(processes.text_from_first(folder.name if folder is not None else ""))
+        with training_in(folder, processes):
+            try:
+                session = _Session(place, folder, corpus, queries, processes, progress)
+            except InputError:
+                if not resume and processes.is_first:
+                    # Texts that nothing can be learned from leave no run behind.
+                    shutil.rmtree(folder.directory, ignore_errors=True)
+                raise
+            session.run()
+        plot = draw(folder, progress) if processes.is_first else None
     return RunSummary(
         workspace=str(workspace),
         run=folder.name,
-        stages=tuple(record["stage_reports"]),
+        stages=tuple(folder.read_record()["stage_reports"]),
         seconds=time.perf_counter() - began,
-        plot=draw(folder, progress),
+        plot=plot,
     )
+
+
+@contextmanager
+def training_in(run: Run, processes: Processes) -> Iterator[None]:
+    """The run's lock is held, by the first process for all."""
+    with run.locked() if processes.is_first else nullcontext():
+        yield
 
 
 def _new_run(
@@ -175,13 +193,14 @@ class _Session:
         self,
         place: Workspace,
         run: Run,
-        settings: Settings,
         corpus: ChunkStore,
         queries: Path | None,
+        processes: Processes,
         progress: Progress,
     ) -> None:
+        settings = read_settings(run.settings_file)
         self._run, self._settings, self._corpus = run, settings, corpus
-        self._progress = progress
+        self._processes, self._progress = processes, progress
         self._texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
         self._held_out = self._read_queries(queries)
         self._record = run.read_record()
@@ -192,9 +211,13 @@ class _Session:
         device = pick_device(settings)
         self._templates = make_templates(settings, corpus)
         self._model = self._first_model().to(device)
-        self._queries = masked_queries(
-            place, settings, texts=self._texts, corpus=corpus, progress=progress
-        )
+        # One finds the spans, the others read what it has written down.
+        for first in (True, False):
+            if processes.is_first == first:
+                self._queries = masked_queries(
+                    place, settings, texts=self._texts, corpus=corpus, progress=progress
+                )
+            processes.wait()
         self._parts = Ingredients(
             model=self._model,
             corpus=corpus,
@@ -203,6 +226,7 @@ class _Session:
             seed=settings.seed,
             groups=settings.length_groups,
             autocast=pick_precision(settings, device),
+            processes=processes,
         )
         self._pooled = None
         joint = "realm" in settings.stages and settings.realm.steps
@@ -214,15 +238,18 @@ class _Session:
                 run.pooled,
                 settings.refresh,
                 autocast=self._parts.autocast,
+                processes=processes,
                 progress=progress,
             )
-        self._refresh = make_refresh(
+        self._refresh = refresh_by_settings(
+            place,
             run,
             settings,
             corpus,
             self._model,
             self._templates,
             pooled=self._pooled,
+            processes=processes,
             progress=progress,
         )
 
@@ -264,9 +291,8 @@ class _Session:
             return
         position = next(checkpoints(self._run.checkpoints), None)
         total_step = position.position.total_step if position is not None else 0
-        snapshot = self._refresh.now(total_step)
-        live = go_live(snapshot, self._corpus, self._settings.retrieval, device=self._parts.device)
-        report = self._ask(live)
+        live = self._refresh.first(total_step)
+        report = self.ask(live)
         numbers = report.metrics() if report is not None else {}
         if not reads:
             numbers = {k: v for k, v in numbers.items() if "recall" in k}
@@ -274,14 +300,17 @@ class _Session:
             values = retrieval_values(self._corpus, self._held_out, self._answerer(live).rank)
             numbers |= {f"held_out/{k}": i.mean for k, i in summarise(values).items()}
         self._record["stage_reports"].append({"stage": stage, "total_step": total_step, **numbers})
-        self._run.write_record(self._record)
+        if self._processes.is_first:
+            self._run.write_record(self._record)
+        self._processes.wait()
         shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
         self._progress.say(f"after {stage}: {shown}")
 
     def _answerer(self, live: LiveIndex) -> Answerer:
         return Answerer(self._model, self._corpus, live.retriever, self._templates)
 
-    def _ask(self, live: LiveIndex) -> ProbeReport | None:
+    def ask(self, live: LiveIndex) -> ProbeReport | None:
+        """What the probe says of an index; None where nothing is held out."""
         probe = self._queries.probe()
         if not probe:
             return None
@@ -295,20 +324,31 @@ class _Session:
             k=self._settings.retrieval.k,
         )
 
-    def _trainer(self) -> Trainer:
-        def probe(live: LiveIndex | None) -> dict[str, float]:
-            report = self._ask(live) if live is not None else None
-            return report.metrics() if report is not None else {}
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> float | None:
+        """How much of a fresh index's candidates a stale one finds, for some of the probe."""
+        probe = self._queries.probe()[:_NUM_COMPARED]
+        if not probe:
+            return None
+        return index_recall(
+            self._model,
+            probe,
+            stale.retriever,
+            fresh.retriever,
+            texts_are_corpus=self._texts is self._corpus,
+            texts=self._texts,
+            templates=self._templates,
+            k=self._settings.retrieval.k,
+        )
 
+    def _trainer(self) -> Trainer:
         return Trainer(
             parts=self._parts,
             optim=self._settings.optim,
             loop=self._settings.loop,
-            retrieval=self._settings.retrieval,
             refresh=self._refresh,
             checkpoints=self._run.checkpoints,
-            log=metrics_log(self._run, self._settings),
-            probe=probe,
+            log=metrics_log(self._run, self._settings, self._processes),
+            probe=_Probe(self),
             progress=self._progress,
         )
 
@@ -349,10 +389,26 @@ class _Session:
 
     def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
         kept = self._run.directory / "queries.jsonl"
-        if given is not None:
+        if given is not None and self._processes.is_first:
             read_held_out(given)  # refused before it is kept
             shutil.copyfile(given, kept)
+        self._processes.wait()
         return read_held_out(kept) if kept.is_file() else []
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A session's held-out queries, as the loop asks them."""
+
+    session: _Session
+
+    def __call__(self, live: LiveIndex | None) -> dict[str, float]:
+        report = self.session.ask(live) if live is not None else None
+        return report.metrics() if report is not None else {}
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> dict[str, float]:
+        recall = self.session.recall_of(stale, fresh)
+        return {} if recall is None else {"index/recall": recall}
 
 
 def _is_middle(checkpoint: Checkpoint, stage: str) -> bool:

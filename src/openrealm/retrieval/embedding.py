@@ -8,6 +8,7 @@ snapshot is no more than the projection of that.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from openrealm.models.pretrained import fingerprint
 from openrealm.models.realm import device_of, evaluating
 from openrealm.progress import Progress, Silent
 
+BLOCK_ROWS = 2048
+_POLL_S = 0.1
+
 
 def embed_rows(
     store: ChunkStore,
@@ -33,6 +37,7 @@ def embed_rows(
     pooled: bool = False,
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Vectors ``(rows, dim)`` of some chunks, in the order given.
 
@@ -44,6 +49,7 @@ def embed_rows(
         pooled: Stop under the projection: ``(rows, hidden)``.
         batch_tokens: Tokens per forward pass, padding included.
         autocast: Lower precision for matrix products, where the hardware has it.
+        tick: Called after every forward pass; may raise to give up.
     """
     rows = np.asarray(rows, dtype=np.int64)
     out = np.empty((len(rows), embedder.hidden if pooled else embedder.dim), dtype=np.float32)
@@ -55,6 +61,8 @@ def embed_rows(
             bodies = [store.body_ids(int(row)) for row in rows[batch]]
             inputs = templates.chunk(titles, bodies).to(device)
             out[batch] = embed(inputs).float().cpu().numpy()
+            if tick is not None:
+                tick()
     return out
 
 
@@ -98,9 +106,13 @@ def write_snapshot(
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
     pooled: npt.NDArray[np.float32] | None = None,
+    tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
     """Embeds the whole corpus and publishes it as a snapshot.
+
+    Several processes that call it with the same arguments share the work, shard by shard; it
+    returns in each when all is published.
 
     Args:
         store: The corpus.
@@ -114,6 +126,7 @@ def write_snapshot(
         batch_tokens: Tokens per forward pass.
         autocast: Lower precision for matrix products.
         pooled: Pooled vectors of all chunks, where they are known: BERT is not run.
+        tick: Called after every forward pass and while waiting for others; may raise to give up.
         progress: Where to tell how far it is; silent by default.
     """
     writer = SnapshotWriter(
@@ -131,10 +144,63 @@ def write_snapshot(
         if pooled is not None:
             return project_rows(pooled[block], embedder)
         return embed_rows(
-            store, block, embedder, templates, batch_tokens=batch_tokens, autocast=autocast
+            store,
+            block,
+            embedder,
+            templates,
+            batch_tokens=batch_tokens,
+            autocast=autocast,
+            tick=tick,
         )
 
-    return _written(writer, len(store), vectors, progress if pooled is None else None)
+    return _written(
+        writer, len(store), vectors, tick=tick, progress=progress if pooled is None else None
+    )
+
+
+def write_shard(
+    writer: SnapshotWriter,
+    shard: int,
+    store: ChunkStore,
+    embedder: Embedder,
+    templates: Templates,
+    *,
+    batch_tokens: int = 16_384,
+    autocast: torch.dtype | None = None,
+    tick: Callable[[], None] | None = None,
+) -> None:
+    """Embeds one shard of a snapshot, unless it is there; returns when it is, by whoever's hand.
+
+    Args:
+        writer: The snapshot.
+        shard: Which of its shards.
+        store: The corpus.
+        embedder: The towers whose weights the snapshot stands for.
+        templates: How inputs are joined and where they are cut.
+        batch_tokens: Tokens per forward pass.
+        autocast: Lower precision for matrix products.
+        tick: Called after every forward pass and while waiting for another; may raise to give up.
+    """
+    tick = tick or (lambda: None)
+
+    def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return embed_rows(
+            store,
+            block,
+            embedder,
+            templates,
+            batch_tokens=batch_tokens,
+            autocast=autocast,
+            tick=tick,
+        )
+
+    while (rows := dict(writer.missing_shards()).get(shard)) is not None:
+        with writer.claimed(shard) as mine:
+            if mine:
+                writer.write(shard, _in_blocks(rows, vectors))
+        if not mine:  # one that dies lets go of it
+            tick()
+            time.sleep(_POLL_S)
 
 
 def write_pooled(
@@ -171,30 +237,66 @@ def write_pooled(
             autocast=autocast,
         )
 
-    return _written(writer, len(store), vectors, progress)
+    return _written(writer, len(store), vectors, progress=progress)
 
 
 def _written(
     writer: SnapshotWriter,
     num_chunks: int,
     vectors: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
-    progress: Progress | None,
+    *,
+    tick: Callable[[], None] | None = None,
+    progress: Progress | None = None,
 ) -> Snapshot:
-    """What a writer still lacks, in blocks of rows, and all of it published."""
-    missing = writer.missing_shards()
-    left = sum(len(rows) for _, rows in missing)
+    """What a writer still lacks and nobody else is at, in blocks of rows, and all published."""
+    tick = tick or (lambda: None)
+    left = sum(len(rows) for _, rows in writer.missing_shards())
     work = (progress or Silent()).task(
         "embedding chunks", total=num_chunks, unit="chunks", done=num_chunks - left
     )
     with work as task:
-        for shard, rows in missing:
-            parts = []
-            for start in range(rows.start, rows.stop, 2048):
-                block = np.arange(start, min(start + 2048, rows.stop))
-                parts.append(vectors(block))
-                task.advance(len(block))
-            writer.write(shard, np.concatenate(parts))
+        while missing := writer.missing_shards():
+            wrote = False
+            for shard, rows in missing:
+                with writer.claimed(shard) as mine:
+                    if not mine:
+                        continue
+                    writer.write(shard, _in_blocks(rows, vectors, task.advance))
+                    wrote = True
+            if not wrote:  # others are at the rest; one that dies lets go of its shard
+                tick()
+                time.sleep(_POLL_S)
     return writer.publish()
+
+
+def _in_blocks(
+    rows: range,
+    vectors: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+    done: Callable[[int], object] = int,
+) -> npt.NDArray[np.float32]:
+    """Vectors of successive rows; after each block it is told how many more there are."""
+    parts = []
+    for start in range(rows.start, rows.stop, BLOCK_ROWS):
+        block = np.arange(start, min(start + BLOCK_ROWS, rows.stop))
+        parts.append(vectors(block))
+        done(len(block))
+    return np.concatenate(parts)
+
+
+def shard_rows_for(num_chunks: int, *, most: int, writers: int) -> int:
+    """Rows of a shard, so that there are a few for each writer where the corpus is large enough.
+
+    Shards end where blocks end, so that the vectors are the same however many write.
+
+    Args:
+        num_chunks: Chunks of the corpus.
+        most: Rows of a shard at most.
+        writers: Processes that share the work.
+    """
+    if writers == 1:
+        return most
+    blocks = -(-num_chunks // (4 * writers * BLOCK_ROWS))
+    return min(most, blocks * BLOCK_ROWS)
 
 
 def snapshot_key(store: ChunkStore, embedder: Embedder) -> SnapshotKey:

@@ -6,7 +6,8 @@ there; knows nothing of what is trained.
     realm-000400/
       weights.safetensors     the model
       optimizer.safetensors   moments of every parameter, by number
-      state.json              stage, step, generation, random state, checksums of the other files
+      state.json              stage, step, generation, random state of every process that trains,
+                              checksums of the other files
 
 Folders are staged and renamed. The newest good one is found even if a later one is torn.
 """
@@ -17,7 +18,7 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from openrealm.errors import CheckpointError
 from openrealm.files import checksum, sync_directory, sync_file, write_atomic
 from openrealm.models.pretrained import load_weights, save_weights
 
-FORMAT = 1
+FORMAT, OLDEST = 2, 1
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
 
@@ -48,6 +49,8 @@ class Position:
         index_step: Training step of that snapshot's weights.
         metrics_bytes: Length of the metrics file at this point.
         window: Sums of the metrics since the last line of that file.
+        ordered_generation: Snapshot that is being made beside the training, or 0.
+        ordered_step: Training step of that one's weights.
     """
 
     stage: str
@@ -58,6 +61,8 @@ class Position:
     index_step: int
     metrics_bytes: int
     window: dict[str, float]
+    ordered_generation: int = 0
+    ordered_step: int = 0
 
     @classmethod
     def without_steps(cls, stage: str) -> Position:
@@ -89,8 +94,12 @@ class Checkpoint:
         """
         load_weights(module, self.directory / _WEIGHTS)
 
-    def load_training_state(self, optimizer: torch.optim.Optimizer) -> None:
-        """Puts moments and the random state back.
+    def load_training_state(self, optimizer: torch.optim.Optimizer, *, rank: int = 0) -> bool:
+        """Puts moments and the random state back; says whether a process of this rank had one.
+
+        Args:
+            optimizer: With the parameters that were trained.
+            rank: Number of this process among those that train together.
 
         Raises:
             CheckpointError: The optimiser has other parameters than the saved one, or the
@@ -117,9 +126,12 @@ class Checkpoint:
                     "exp_avg": moments[f"{number}.exp_avg"].to(parameter.device),
                     "exp_avg_sq": moments[f"{number}.exp_avg_sq"].to(parameter.device),
                 }
-        torch.set_rng_state(_bytes_to_state(state["torch_rng"]))
-        if torch.cuda.is_available() and state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(_bytes_to_state(state["cuda_rng"]))
+        # Format 1 was of one process.
+        random = state.get("random") or [state["torch_rng"]]
+        if rank >= len(random):
+            return False
+        set_random_state(_bytes_to_state(random[rank]))
+        return True
 
 
 def save_checkpoint(
@@ -127,6 +139,8 @@ def save_checkpoint(
     module: nn.Module,
     optimizer: torch.optim.Optimizer | None,
     position: Position,
+    *,
+    random: Sequence[torch.Tensor] | None = None,
 ) -> Checkpoint:
     """Writes one checkpoint; nothing is visible before all of it is on disk.
 
@@ -135,8 +149,9 @@ def save_checkpoint(
         module: The model.
         optimizer: None for the end of a stage, where nothing goes on from its moments.
         position: How far training is.
+        random: The `random_state` of every process that trains; this one's alone by default.
     """
-    name = f"{position.stage}-{position.step:06d}"
+    name = checkpoint_name(position)
     staging = directory / f".staging-{name}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -152,10 +167,7 @@ def save_checkpoint(
         "position": asdict(position),
         "optimizer_steps": steps,
         "optimizer_shapes": shapes,
-        "torch_rng": _state_to_bytes(torch.get_rng_state()),
-        "cuda_rng": _state_to_bytes(torch.cuda.get_rng_state())
-        if torch.cuda.is_available()
-        else None,
+        "random": [_state_to_bytes(one) for one in random or [random_state()]],
         "checksums": {name: checksum(staging / name) for name in files},
     }
     write_atomic(staging / _STATE, json.dumps(state, indent=1).encode())
@@ -167,6 +179,27 @@ def save_checkpoint(
     return Checkpoint(directory=final, position=position)
 
 
+def checkpoint_name(position: Position) -> str:
+    """Name of the folder of a checkpoint."""
+    return f"{position.stage}-{position.step:06d}"
+
+
+def random_state() -> torch.Tensor:
+    """What torch draws from next in this process, on the processor and on its GPU, as bytes."""
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state())
+    return torch.cat(states)
+
+
+def set_random_state(state: torch.Tensor) -> None:
+    """Puts back what `random_state` gave; a GPU's part where there is one on both sides."""
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(state[:size])
+    if torch.cuda.is_available() and len(state) > size:
+        torch.cuda.set_rng_state(state[size:])
+
+
 def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
     """A checkpoint folder.
 
@@ -175,10 +208,10 @@ def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
     """
     try:
         state = json.loads((directory / _STATE).read_text(encoding="utf-8"))
-        if state["format"] != FORMAT:
+        if not OLDEST <= state["format"] <= FORMAT:
             raise CheckpointError(
                 f"{directory} is of checkpoint format {state['format']}; "
-                f"this version reads {FORMAT}"
+                f"this version reads {OLDEST} to {FORMAT}"
             )
         position = Position(**state["position"])
         checksums = state["checksums"]

@@ -98,6 +98,43 @@ def run_probe(
     )
 
 
+def index_recall(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    stale: Retriever,
+    fresh: Retriever,
+    *,
+    texts_are_corpus: bool,
+    texts: ChunkStore,
+    templates: Templates,
+    k: int,
+) -> float:
+    """The part of a fresh index's best chunks that a stale one finds, for present queries.
+
+    Args:
+        model: Whose query tower asks.
+        queries: Held-out masked queries.
+        stale: Over the older index.
+        fresh: Over the newer one.
+        texts_are_corpus: Whether the queries come from the corpus searched.
+        texts: Where the queries come from.
+        templates: How inputs are joined.
+        k: Candidates, the null chunk included.
+    """
+    with evaluating(model), torch.inference_mode():
+        inputs = query_inputs(queries, templates).to(device_of(model))
+        query_emb = model.embedder.embed_queries(inputs).float()
+    where = origins(queries, texts, texts_are_corpus=texts_are_corpus)
+    ours, theirs = (
+        retriever.candidates(query_emb, k - 1, origins=where) for retriever in (stale, fresh)
+    )
+    found = [
+        len(np.intersect1d(one[one != NO_CHUNK], other[other != NO_CHUNK]))
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    return sum(found) / max(int((theirs != NO_CHUNK).sum()), 1)
+
+
 def holds(
     body_ids: npt.NDArray[np.int32], targets: npt.NDArray[np.int32], store: ChunkStore
 ) -> bool:

@@ -1,17 +1,21 @@
 """The live index of a training run and its refreshing; knows nothing of losses or examples.
 
 Training moves the embedder, so the embeddings that candidates are found with go stale. A `Refresh`
-is asked between two steps whether a newer snapshot is there, and what it returns is swapped in.
-Here the work is done in line, in the same process; the interface lets it move beside the training,
-since the trainer only ever sees published snapshots.
+is asked between two steps whether a newer index is there, and what it returns is swapped in. Here
+the work is done in line, by the processes that train; `openrealm.training.background` does it
+beside them. Either way the trainer only ever sees published snapshots.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,30 +24,71 @@ import torch
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
-from openrealm.index.mips import ExactIndex
+from openrealm.index.mips import ExactIndex, Index
+from openrealm.index.sharded import ShardedIndex
 from openrealm.index.snapshot import Snapshot, SnapshotKey, generations, prune
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
+from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import (
     pooled_key,
+    shard_rows_for,
     snapshot_key,
     write_pooled,
     write_snapshot,
 )
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
+from openrealm.training.weights import Order
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshConfig:
-    """When and how the corpus is embedded again."""
+    """When, where and how the corpus is embedded again."""
 
+    mode: str = option(
+        "inline",
+        "Who embeds the corpus: the training processes between two steps (inline), workers beside "
+        "them on this machine (background), a Ray cluster (fleet); or swaps happen when those of "
+        "an earlier run did (replay).",
+        choices=("inline", "background", "fleet", "replay"),
+    )
     every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.5")
     dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
     batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
     shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
+    max_staleness_steps: int = option(
+        0,
+        "Beside the training: where the live index would become older than this, training waits "
+        "and refreshes in line. 0: ten times `every`.",
+        minimum=0,
+    )
+    workers: int = option(
+        1, "Background, and a fleet that is started here: worker processes.", minimum=1
+    )
+    worker_threads: int = option(
+        1, "Background and fleet: processor threads of each worker.", minimum=1
+    )
+    worker_device: str = option(
+        "auto",
+        "Background: where workers compute. auto: on the GPU with the next number after the "
+        "trainers' if there is one, else on theirs, else on the processor, at low priority. "
+        "Fleet: cuda, cpu, or auto for a GPU each where the cluster has any.",
+    )
+    hang_s: float = option(
+        600.0,
+        "Background and fleet: a worker here without progress for so many seconds is killed.",
+        minimum=1.0,
+    )
+    replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
+    fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
+
+    @property
+    def patience(self) -> int:
+        """Steps that a live index may be old before training waits for a newer one."""
+        return self.max_staleness_steps or 10 * self.every
 
 
 @dataclass(frozen=True)
@@ -55,20 +100,119 @@ class LiveIndex:
         index: Its vectors.
         generation: Number of its snapshot.
         step: Training step of the weights that made it.
+        made_at: When these were the newest, in seconds since 1970.
     """
 
     retriever: Retriever
-    index: ExactIndex
+    index: Index
     generation: int
     step: int
+    made_at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Snapshots to live indexes, of which each process that trains holds its part.
+
+    Attributes:
+        corpus: The chunks.
+        config: How candidates are chosen.
+        device: Where to search.
+        processes: Who holds the other parts.
+    """
+
+    corpus: ChunkStore
+    config: RetrievalConfig
+    device: torch.device
+    processes: Processes = ALONE
+
+    def __call__(self, snapshot: Snapshot) -> LiveIndex:
+        """The snapshot in memory: in its own precision on a GPU, in float32 on a CPU."""
+        rows = self.processes.share(snapshot.manifest.chunks)
+        dtype = None if self.device.type == "cuda" else "float32"
+        vectors = torch.from_numpy(snapshot.read(rows, dtype=dtype)).to(self.device)
+        index: Index = ExactIndex(vectors)
+        if self.processes.size > 1:
+            assert isinstance(index, ExactIndex)
+            index = ShardedIndex(
+                index,
+                first_row=rows.start,
+                num_rows=snapshot.manifest.chunks,
+                processes=self.processes,
+            )
+        return LiveIndex(
+            retriever=Retriever(self.corpus, index, self.config),
+            index=index,
+            generation=snapshot.manifest.generation,
+            step=snapshot.manifest.step,
+        )
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Compares the checksums of what this process will hold.
+
+        Raises:
+            SnapshotError: Something is missing or damaged.
+        """
+        snapshot.verify(self.processes.share(snapshot.manifest.chunks))
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A newer index, and what is to be logged about how it came.
+
+    Attributes:
+        live: The index.
+        numbers: Such as ``index/refresh_seconds``.
+    """
+
+    live: LiveIndex
+    numbers: Mapping[str, Any]
+
+
+class EmbeddingStopped(Exception):
+    """An embedding was given up because training is to end; what is done of it is kept."""
 
 
 @runtime_checkable
 class Refresh(Protocol):
-    """Where newer snapshots come from."""
+    """Where newer indexes come from. Each method is called by all training processes together."""
 
-    def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
-        """A snapshot to swap in before this step, or None to go on with the live one."""
+    def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Whatever runs beside the training does so inside this context.
+
+        Args:
+            stop: Says whether training is to end; an embedding in line is then given up.
+        """
+
+    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Inside this context `first` is given up, with `EmbeddingStopped`, where stop says so."""
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights, for a stage to begin with."""
+
+    def reopened(self, generation: int) -> LiveIndex:
+        """The index that a resumed run had; its weights may be older ones."""
+
+    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """What to swap in before this step, or None to go on with the live index."""
+
+    @property
+    def ordered(self) -> Order | None:
+        """What is being made beside the training, to be saved with it."""
+
+    def take_up(self, order: Order | None) -> None:
+        """Goes on with what a resumed run had ordered."""
+
+    def news(self) -> Sequence[Mapping[str, Any]]:
+        """What has happened beside the training since this was last asked."""
+
+    def prune(self, keep: set[int], ordered: set[int]) -> None:
+        """Removes what is not needed any more.
+
+        Args:
+            keep: Generations of the checkpoints and the live index.
+            ordered: Generations that were being made when a checkpoint was saved.
+        """
 
 
 @dataclass(eq=False)
@@ -96,114 +240,173 @@ class _Embeds:
 
 @dataclass(eq=False)
 class PooledVectors(_Embeds):
-    """What BERT makes of every chunk, under the projection: kept while BERT does not move."""
+    """What BERT makes of every chunk, under the projection: kept while BERT does not move.
 
+    Attributes:
+        processes: Who makes them together.
+    """
+
+    processes: Processes = field(default=ALONE, kw_only=True)
     _known: tuple[str, npt.NDArray[np.float32]] | None = field(default=None, init=False)
 
     def now(self) -> npt.NDArray[np.float32]:
         """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it."""
         key = pooled_key(self.corpus, self.embedder)
         if self._known is None or self._known[0] != key.embedder:
-            vectors = self._snapshot(key).read().astype(np.float32)
+            vectors = self._snapshot(key).read(dtype="float32")
             self._known = (key.embedder, vectors)
         return self._known[1]
 
     def _snapshot(self, key: SnapshotKey) -> Snapshot:
-        published = generations(self.directory)
-        for generation in reversed(published):
-            try:
-                snapshot = Snapshot.open(self.directory / f"{generation:06d}")
-                if snapshot.manifest.key == key:
-                    snapshot.verify()
-                    return snapshot
-            except SnapshotError as error:
-                logger.warning("%s; embedding again", error)
+        processes = self.processes
+        planned = _planned(self.directory, key) if processes.is_first else [0, 0]
+        generation, found = processes.from_first(planned)
+        if found:
+            return Snapshot.open(self.directory / f"{generation:06d}")
         snapshot = write_pooled(
             self.corpus,
             self.embedder,
             self.templates,
             self.directory,
-            generation=published[-1] + 1 if published else 1,
+            generation=generation,
             shard_rows=self.config.shard_rows,
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
             progress=self.progress,
         )
-        prune(self.directory, keep={snapshot.manifest.generation})
+        if processes.is_first:
+            prune(self.directory, keep={generation})
         return snapshot
+
+
+def _planned(directory: Path, key: SnapshotKey) -> list[int]:
+    """A generation, and 1 where it is whole and of this key, 0 where it is the next one free."""
+    published = generations(directory)
+    for generation in reversed(published):
+        try:
+            snapshot = Snapshot.open(directory / f"{generation:06d}")
+            if snapshot.manifest.key == key:
+                snapshot.verify()
+                return [generation, 1]
+        except SnapshotError as error:
+            logger.warning("%s; doing so", error)
+    return [published[-1] + 1 if published else 1, 0]
 
 
 @dataclass(eq=False)
 class InlineRefresh(_Embeds):
-    """Embeds the corpus in the training process, every so many steps.
+    """Embeds the corpus in the training processes, which share the work, every so many steps.
 
     Attributes:
         pooled: What is under the projection, where only that moves.
+        load: What makes a live index of a snapshot.
     """
 
+    load: Loader = field(kw_only=True)
     pooled: PooledVectors | None = field(default=None, kw_only=True)
+    _stop: Callable[[], bool] | None = field(default=None, init=False)
 
-    def before_step(self, total_step: int, live: LiveIndex | None) -> Snapshot | None:
-        """A new snapshot where the live one is ``every`` steps old or there is none."""
-        if live is not None and total_step - live.step < self.config.every:
+    @property
+    def ordered(self) -> Order | None:
+        """Nothing is made beside the training."""
+        return None
+
+    def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Nothing runs beside the training."""
+        return self.embedding(stop)
+
+    @contextmanager
+    def embedding(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Inside this context an embedding ends with the stop request; its shards are kept.
+
+        Of several processes each might hear of the request at another block, so that they finish.
+        """
+        self._stop = stop if self.load.processes.size == 1 else None
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    def tick(self) -> None:
+        """Called between blocks of rows.
+
+        Raises:
+            EmbeddingStopped: Training is to end.
+        """
+        if self._stop is not None and self._stop():
+            raise EmbeddingStopped
+
+    def take_up(self, order: Order | None) -> None:
+        """An order that a run had in another mode is not waited for."""
+
+    def news(self) -> Sequence[Mapping[str, Any]]:
+        """Nothing happens beside the training."""
+        return ()
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights."""
+        return self.load(self.now(total_step))
+
+    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """A new index where the live one is ``every`` steps old."""
+        if total_step - live.step < self.config.every:
             return None
-        return self.now(total_step)
+        snapshot = self.now(total_step)
+        live = replace(self.load(snapshot), step=total_step)
+        return Swap(live, swap_numbers(snapshot, step=total_step))
 
     def now(self, total_step: int) -> Snapshot:
         """A snapshot by the present weights; a published one where it is of these."""
-        published = generations(self.directory)
+        processes = self.load.processes
         key = snapshot_key(self.corpus, self.embedder)
-        for generation in reversed(published):
-            found = self._of_present_weights(generation, key)
-            if found is not None:
-                return found
+        planned = _planned(self.directory, key) if processes.is_first else [0, 0]
+        generation, found = processes.from_first(planned)
+        if found:
+            return Snapshot.open(self.directory / f"{generation:06d}")
         return write_snapshot(
             self.corpus,
             self.embedder,
             self.templates,
             self.directory,
-            generation=published[-1] + 1 if published else 1,
+            generation=generation,
             step=total_step,
             dtype=self.config.dtype,
-            shard_rows=self.config.shard_rows,
+            shard_rows=shard_rows_for(
+                len(self.corpus), most=self.config.shard_rows, writers=processes.size
+            ),
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
             pooled=self.pooled.now() if self.pooled is not None else None,
+            tick=self.tick,
             progress=self.progress,
         )
 
-    def _of_present_weights(self, generation: int, key: SnapshotKey) -> Snapshot | None:
-        try:
-            snapshot = Snapshot.open(self.directory / f"{generation:06d}")
-            if snapshot.manifest.key == key:
-                snapshot.verify()
-                return snapshot
-        except SnapshotError as error:
-            logger.warning("%s; doing so", error)
-        return None
-
-    def open(self, generation: int) -> Snapshot:
+    def reopened(self, generation: int) -> LiveIndex:
         """A published snapshot, checked against the corpus; its weights may be older ones."""
         snapshot = Snapshot.open(self.directory / f"{generation:06d}")
         key = snapshot_key(self.corpus, self.embedder)
         snapshot.require(key, parts=("tokenizer", "corpus"))
-        snapshot.verify()
-        return snapshot
+        self.load.verify(snapshot)
+        return self.load(snapshot)
 
-    def prune(self, keep: set[int]) -> None:
+    def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Removes snapshots that neither a checkpoint nor the live index needs."""
         prune(self.directory, keep=keep)
 
 
-def go_live(
-    snapshot: Snapshot, corpus: ChunkStore, config: RetrievalConfig, *, device: torch.device
-) -> LiveIndex:
-    """Loads a snapshot for searching: in its own precision on a GPU, in float32 on a CPU."""
-    vectors = torch.from_numpy(snapshot.read()).to(device)
-    index = ExactIndex(vectors if device.type == "cuda" else vectors.float())
-    return LiveIndex(
-        retriever=Retriever(corpus, index, config),
-        index=index,
-        generation=snapshot.manifest.generation,
-        step=snapshot.manifest.step,
-    )
+def swap_numbers(snapshot: Snapshot, *, step: int, threads: int | None = None) -> dict[str, Any]:
+    """What it takes to repeat a swap, and to see whether it was repeated.
+
+    Args:
+        snapshot: What was swapped in.
+        step: Training step of its weights.
+        threads: Processor threads that it was made with; by default those of this process.
+    """
+    plan = snapshot.manifest
+    return {
+        "index/generation": plan.generation,
+        "index/weights_step": step,
+        "index/threads": threads or torch.get_num_threads(),
+        "index/shard_rows": plan.shard_rows,
+        "index/digest": hashlib.sha256("".join(plan.checksums).encode()).hexdigest()[:16],
+    }

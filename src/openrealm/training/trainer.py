@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,16 +24,17 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from openrealm.config import option
-from openrealm.errors import MissingDependencyError, Stopped, TrainingError
-from openrealm.index.snapshot import Snapshot
+from openrealm.errors import ConfigError, MissingDependencyError, Stopped, TrainingError
 from openrealm.models.realm import freeze
+from openrealm.processes import Processes
 from openrealm.progress import Progress
-from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.checkpoint import (
     Checkpoint,
     Position,
+    checkpoint_name,
     checkpoints,
     prune,
+    random_state,
     save_checkpoint,
 )
 from openrealm.training.optim import (
@@ -44,8 +45,9 @@ from openrealm.training.optim import (
     set_learning_rate,
 )
 from openrealm.training.probe import CollapseWatch
-from openrealm.training.refresh import InlineRefresh, LiveIndex, go_live
+from openrealm.training.refresh import EmbeddingStopped, LiveIndex, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
+from openrealm.training.weights import Order
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +71,27 @@ class LoopConfig:
 class MetricsLog:
     """Records as JSON lines; can be cut back to where a checkpoint was."""
 
-    def __init__(self, path: Path, *, listener: Callable[[Mapping[str, Any]], None] | None) -> None:
-        self._path, self._listener = path, listener
+    def __init__(
+        self,
+        path: Path,
+        *,
+        listener: Callable[[Mapping[str, Any]], None] | None,
+        reads_only: bool = False,
+    ) -> None:
+        """Opens a file of records.
+
+        Args:
+            path: The file, made if there is none.
+            listener: Told every record.
+            reads_only: Write and cut nothing: another process does.
+        """
+        self._path, self._listener, self._reads_only = path, listener, reads_only
         path.touch()
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record."""
+        if self._reads_only:
+            return
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self._listener is not None:
@@ -92,7 +109,7 @@ class MetricsLog:
 
     def cut(self, size_bytes: int) -> None:
         """Forgets what was written after a checkpoint, which will be written again."""
-        if self.size_bytes > size_bytes:
+        if self.size_bytes > size_bytes and not self._reads_only:
             os.truncate(self._path, size_bytes)
 
 
@@ -126,6 +143,21 @@ class Probe(Protocol):
     def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
         """Numbers for the log; nothing where there is no index."""
 
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        """What part of a fresh index's candidates a stale one finds."""
+
+
+class NoProbe:
+    """Where nothing is held out."""
+
+    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+        """No numbers."""
+        return {}
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        """No numbers."""
+        return {}
+
 
 @dataclass
 class Trainer:
@@ -135,8 +167,7 @@ class Trainer:
         parts: Model, corpus and templates.
         optim: Optimiser settings of all stages.
         loop: When things happen.
-        retrieval: How candidates are chosen from a live index.
-        refresh: Where newer snapshots come from.
+        refresh: Where newer indexes come from.
         checkpoints: Folder of the run's checkpoints.
         log: The run's metrics.
         probe: Asked every ``loop.probe_every`` steps.
@@ -146,8 +177,7 @@ class Trainer:
     parts: Ingredients
     optim: OptimConfig
     loop: LoopConfig
-    retrieval: RetrievalConfig
-    refresh: InlineRefresh
+    refresh: Refresh
     checkpoints: Path
     log: MetricsLog
     probe: Probe
@@ -155,6 +185,7 @@ class Trainer:
     live: LiveIndex | None = None
     total_step: int = 0
     collapse: CollapseWatch = field(default_factory=CollapseWatch)
+    _held_up_s: float = field(default=0.0, init=False)
 
     def run(self, stage: Stage, resume: Checkpoint | None = None) -> Checkpoint:
         """Trains one stage to its end.
@@ -165,41 +196,71 @@ class Trainer:
 
         Raises:
             Stopped: Ctrl-C or SIGTERM; the state is saved.
+            ConfigError: There are more processes than examples in a batch.
             TrainingError: The loss is not finite.
         """
+        if stage.batch_size < self.parts.processes.size:
+            raise ConfigError(
+                f"{stage.name}.batch_size = {stage.batch_size} is less than one example for each "
+                f"of the {self.parts.processes.size} processes; raise it, or start fewer"
+            )
         optimizer = self._prepare(stage)
         first = 0
         if resume is not None:
-            first = self._take_up(optimizer, resume)
+            first = self._take_up(stage, optimizer, resume)
         else:
             self.collapse = CollapseWatch()
-            # Dropout is a function of seed and stage, whatever this process did before.
-            torch.manual_seed(zlib.crc32(f"{self.parts.seed} {stage.name}".encode()))
+            self._seed(stage, 0)
             if stage.uses_index:
-                self._go_live(self.refresh.now(self.total_step))
+                self._begin_index(stage)
         work = self.progress.task(
             f"stage {stage.name}", total=stage.steps, unit="steps", done=first
         )
-        with work as task, _stop_requests() as stop:
+        with work as task, _stop_requests() as stop, self._beside(stage, stop):
             window = _Window(resume.position.window if resume is not None else None)
             if first == 0 and stage.uses_index and stage.moves_retriever:
                 # What joint training begins with is the measure of all that it does.
                 self._ask_probe(stage, 0)
                 window.restart()
             for step in range(first, stage.steps):
-                if stage.uses_index and stage.moves_chunks:
-                    self._swap(stage, window)
+                if self.live is not None and stage.uses_index and stage.moves_chunks:
+                    try:
+                        self._swap(stage, window, self.live)
+                    except EmbeddingStopped:
+                        self._save(stage, step, optimizer, window)
+                        raise stop.stopped(
+                            f"before step {step + 1} of stage '{stage.name}'"
+                        ) from None
                 window.add(self._one_step(stage, step, optimizer))
                 self.total_step += 1
                 task.advance(1, note=window.note())
                 self._between_steps(stage, step + 1, optimizer, window, stop)
+            if stage.uses_index:
+                self.refresh.take_up(None)  # what is being made now comes too late
             saved = self._save(stage, stage.steps, None, None)
-            if stop.is_set():
-                raise Stopped(
-                    f"stopped at the end of stage '{stage.name}'; everything is saved, "
-                    "and resuming goes on from here"
-                )
+            if self.parts.processes.any(stop.is_set()):
+                raise stop.stopped(f"at the end of stage '{stage.name}'")
         return saved
+
+    def _beside(self, stage: Stage, stop: _StopRequest) -> AbstractContextManager[object]:
+        """Whatever refreshes the index, if the stage lets it go stale."""
+        if not (stage.uses_index and stage.moves_chunks):
+            return nullcontext()
+        return self.refresh.at_work(stop.is_set)
+
+    def _begin_index(self, stage: Stage) -> None:
+        """An index of the weights that the stage begins with."""
+        self.refresh.take_up(None)
+        with _stop_requests() as stop:
+            try:
+                with self.refresh.embedding(stop.is_set):
+                    live = self.refresh.first(self.total_step)
+            except EmbeddingStopped:
+                raise stop.stopped(f"before stage '{stage.name}'") from None
+            if self.parts.processes.any(stop.is_set()):
+                raise stop.stopped(f"before stage '{stage.name}'")
+        self.live = replace(live, step=self.total_step)
+        self._log_start(stage)
 
     def _between_steps(
         self,
@@ -207,9 +268,10 @@ class Trainer:
         done: int,
         optimizer: AdamWeightDecay,
         window: _Window,
-        stop: threading.Event,
+        stop: _StopRequest,
     ) -> None:
         last = done == stage.steps
+        stopped = self.parts.processes.any(stop.is_set())
         if last or done % self.loop.log_every == 0:
             self._log(stage, done, window, optimizer)
             window.restart()
@@ -218,14 +280,11 @@ class Trainer:
                 self._ask_probe(stage, done)
         if last:
             return
-        if stop.is_set() or done % self.loop.checkpoint_every == 0:
+        if stopped or done % self.loop.checkpoint_every == 0:
             with window.paused():
                 self._save(stage, done, optimizer, window)
-        if stop.is_set():
-            raise Stopped(
-                f"stopped after step {done} of stage '{stage.name}'; everything is saved, "
-                "and resuming goes on from here"
-            )
+        if stopped:
+            raise stop.stopped(f"after step {done} of stage '{stage.name}'")
 
     def _prepare(self, stage: Stage) -> AdamWeightDecay:
         model = self.parts.model
@@ -238,52 +297,84 @@ class Trainer:
         groups = parameter_groups(stage.trained(), weight_decay=self.optim.weight_decay)
         return AdamWeightDecay(groups, self.optim)
 
-    def _take_up(self, optimizer: AdamWeightDecay, checkpoint: Checkpoint) -> int:
+    def _seed(self, stage: Stage, step: int) -> None:
+        """Dropout is a function of seed and stage, whatever this process did before."""
+        rank, size = self.parts.processes.rank, self.parts.processes.size
+        text = f"{self.parts.seed} {stage.name}"
+        if rank or step:  # of its own for every process, and where one goes on that was not there
+            text += f" {rank}/{size} {step}"
+        torch.manual_seed(zlib.crc32(text.encode()))
+
+    def _take_up(self, stage: Stage, optimizer: AdamWeightDecay, checkpoint: Checkpoint) -> int:
         checkpoint.load_weights(self.parts.model)
-        checkpoint.load_training_state(optimizer)
         position = checkpoint.position
+        if not checkpoint.load_training_state(optimizer, rank=self.parts.processes.rank):
+            self._seed(stage, position.step)
         self.total_step = position.total_step
         if position.generation:
-            self._go_live(self.refresh.open(position.generation), step=position.index_step)
+            live = self.refresh.reopened(position.generation)
+            self.live = replace(live, step=position.index_step)
+            order = Order(generation=position.ordered_generation, step=position.ordered_step)
+            self.refresh.take_up(order if order.generation else None)
         self.log.cut(position.metrics_bytes)
+        self.parts.processes.wait()
         for record in self.log.records():
             if record.get("event") == "probe" and record["stage"] == position.stage:
                 self.collapse(record)
         return position.step
 
-    def _go_live(self, snapshot: Snapshot, *, step: int | None = None) -> None:
-        """Loads a snapshot; ``step`` is that of its weights, by default the present one."""
-        live = go_live(snapshot, self.parts.corpus, self.retrieval, device=self.parts.device)
-        self.live = replace(live, step=self.total_step if step is None else step)
-
-    def _swap(self, stage: Stage, window: _Window) -> None:
-        started = time.perf_counter()
-        snapshot = self.refresh.before_step(self.total_step, self.live)
-        if snapshot is None:
-            return
-        self._go_live(snapshot, step=snapshot.manifest.step)
-        seconds = time.perf_counter() - started
-        window.refresh_s += seconds
+    def _log_start(self, stage: Stage) -> None:
+        """Which index a stage begins with, so that every example's is known."""
+        assert self.live is not None
         self.log.write(
             {
-                "event": "swap",
+                "event": "index",
                 "stage": stage.name,
                 "total_step": self.total_step,
-                "index/generation": snapshot.manifest.generation,
-                "index/refresh_seconds": round(seconds, 3),
+                "index/generation": self.live.generation,
             }
         )
 
+    def _swap(self, stage: Stage, window: _Window, live: LiveIndex) -> None:
+        started = time.perf_counter()
+        swap = self.refresh.before_step(self.total_step, live)
+        held_up_s = time.perf_counter() - started
+        window.refresh_s += held_up_s
+        self._held_up_s += held_up_s
+        for event in self.refresh.news():
+            self.progress.say(f"refresh: {event['text']}")
+            position = {"stage": stage.name, "total_step": self.total_step}
+            self.log.write({"event": "refresh", **position, **event})
+        if swap is None:
+            return
+        self.live = swap.live
+        with window.paused():
+            recall = self.probe.recall_of(live, swap.live)
+        record = {
+            "event": "swap",
+            "stage": stage.name,
+            "total_step": self.total_step,
+            **swap.numbers,
+            "index/staleness_before": self.total_step - live.step,
+            "index/held_up_seconds": round(self._held_up_s, 4),
+            **recall,
+        }
+        self.log.write({"index/refresh_seconds": round(held_up_s, 3), **record})
+        self._held_up_s = 0.0
+
     def _one_step(self, stage: Stage, step: int, optimizer: AdamWeightDecay) -> StepResult:
-        result = stage.step(step, self.live)
+        processes = self.parts.processes
+        mine = stage.step(step, self.live)
+        result, weight = _of_all(mine, processes)
         if not math.isfinite(result.loss.item()):
             raise TrainingError(
                 f"the loss of stage '{stage.name}' is {result.loss.item()} at step {step}; lower "
                 "its learning rate and resume from the last checkpoint"
             )
         optimizer.zero_grad(set_to_none=True)
-        result.loss.backward()  # type: ignore[no-untyped-call]
+        (mine.loss * weight).backward()  # type: ignore[no-untyped-call]
         params = [p for group in optimizer.param_groups for p in group["params"]]
+        processes.sum_gradients(params)
         norm = torch.nn.utils.clip_grad_norm_(params, self.optim.clip_norm or math.inf)
         if not math.isfinite(norm):
             raise TrainingError(
@@ -293,7 +384,7 @@ class Trainer:
         set_learning_rate(optimizer, learning_rate_factor(step, stage.steps, self.optim))
         optimizer.step()
         metrics = {**result.metrics, "train/gradient_norm": float(norm)}
-        return replace(result, loss=result.loss.detach(), metrics=metrics)
+        return replace(result, metrics=metrics)
 
     def _log(self, stage: Stage, step: int, window: _Window, optimizer: AdamWeightDecay) -> None:
         record: dict[str, Any] = {
@@ -307,6 +398,7 @@ class Trainer:
         if self.live is not None:
             record["index/generation"] = self.live.generation
             record["index/staleness"] = self.total_step - self.live.step
+            record["index/staleness_seconds"] = round(time.time() - self.live.made_at, 3)
         self.log.write(record)
 
     def _ask_probe(self, stage: Stage, step: int) -> None:
@@ -330,6 +422,8 @@ class Trainer:
         window: _Window | None,
     ) -> Checkpoint:
         """Saves the middle of a stage, or its end: without moments and sums."""
+        processes = self.parts.processes
+        order = self.refresh.ordered if optimizer is not None else None
         position = Position(
             stage=stage.name,
             step=step,
@@ -339,12 +433,45 @@ class Trainer:
             index_step=self.live.step if self.live is not None else 0,
             metrics_bytes=self.log.size_bytes,
             window=window.sums if window is not None else {},
+            ordered_generation=order.generation if order is not None else 0,
+            ordered_step=order.step if order is not None else 0,
         )
-        saved = save_checkpoint(self.checkpoints, self.parts.model, optimizer, position)
-        prune(self.checkpoints, keep_last=self.loop.keep_checkpoints)
-        needed = {c.position.generation for c in checkpoints(self.checkpoints, verify=False)}
-        self.refresh.prune(needed | {position.generation})
-        return saved
+        states = processes.gather(random_state()[None])
+        if processes.is_first:
+            save_checkpoint(
+                self.checkpoints,
+                self.parts.model,
+                optimizer,
+                position,
+                random=[state[0] for state in states],
+            )
+            prune(self.checkpoints, keep_last=self.loop.keep_checkpoints)
+            kept = [c.position for c in checkpoints(self.checkpoints, verify=False)]
+            needed = {c.generation for c in [*kept, position]}
+            self.refresh.prune(needed, {c.ordered_generation for c in kept} - {0})
+        processes.wait()
+        return Checkpoint(self.checkpoints / checkpoint_name(position), position)
+
+
+def _of_all(mine: StepResult, processes: Processes) -> tuple[StepResult, float]:
+    """Loss and numbers of the whole batch, and the part of the loss that is this process's."""
+    if processes.size == 1:
+        return replace(mine, loss=mine.loss.detach()), 1.0
+    counts = [mine.weight, mine.num_examples, mine.num_tokens]
+    sums = [float(mine.loss.detach()) * mine.weight]
+    sums += [value * mine.num_examples for value in mine.metrics.values()]
+    total = processes.sum(torch.tensor([*counts, *sums], dtype=torch.float64))
+    weight, num_examples, num_tokens, loss, *metrics = total.tolist()
+    means = [value / num_examples for value in metrics]
+    result = StepResult(
+        loss=torch.tensor(loss / weight),
+        weight=int(weight),
+        metrics=dict(zip(mine.metrics, means, strict=True)),
+        num_tokens=int(num_tokens),
+        num_examples=int(num_examples),
+        retrieval_s=mine.retrieval_s,
+    )
+    return result, mine.weight / weight
 
 
 class _Window:
@@ -405,19 +532,45 @@ class _Window:
         }
 
 
+@dataclass
+class _StopRequest:
+    """Whether somebody wants training to end.
+
+    Attributes:
+        signal: Which signal has asked; 0 while none has.
+    """
+
+    signal: int = 0
+
+    def is_set(self) -> bool:
+        """Whether a signal has asked this process."""
+        return self.signal != 0
+
+    def stopped(self, where: str) -> Stopped:
+        """The end, where everything is saved."""
+        return Stopped(
+            f"stopped {where}; everything is saved, and resuming goes on from here",
+            by_system=self.signal == signal.SIGTERM,
+        )
+
+
 @contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Turns Ctrl-C and SIGTERM into a request to stop after the step; a second one acts at once."""
-    stop = threading.Event()
+def _stop_requests() -> Iterator[_StopRequest]:
+    """Turns Ctrl-C and SIGTERM into a request to stop after the step.
+
+    Ctrl-C after that acts at once; SIGTERM does not, which launchers and schedulers send twice.
+    """
+    stop = _StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
 
     def request(kind: int, frame: object) -> None:
-        stop.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if stop.is_set() and kind == signal.SIGINT:
+            signal.signal(kind, before[kind])
+            signal.raise_signal(kind)
+        stop.signal = stop.signal or kind
 
     for kind in before:
         signal.signal(kind, request)

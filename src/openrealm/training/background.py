@@ -1,0 +1,406 @@
+"""Refreshing beside the training, and repeating what happened there; knows neither losses nor what
+kind of workers embed the corpus.
+
+The trainer *orders* a snapshot by publishing its weights, and trains on. Whoever makes snapshots
+publishes it; the trainer finds it between two steps, loads it into a second buffer in a thread, and
+swaps when that is done. At most one order stands at a time, so that the weights are the newest when
+the makers have time for them. Whatever happens to the makers, the live index stays until a newer
+one is whole in memory; only where it would become too old, the training processes do the work.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from openrealm.errors import CheckpointError, InputError, OpenRealmError
+from openrealm.index.snapshot import Snapshot, generations, prune
+from openrealm.retrieval.embedding import write_snapshot
+from openrealm.training.crew import Report
+from openrealm.training.refresh import InlineRefresh, LiveIndex, Swap, swap_numbers
+from openrealm.training.weights import (
+    Order,
+    load_ordered,
+    orders,
+    prune_weights,
+    publish_weights,
+    take_back,
+    tower_copy,
+)
+
+logger = logging.getLogger(__name__)
+
+_NOTHING, _LOAD, _IN_LINE = 0, 1, 2
+_PAUSE_S = 5.0
+
+
+@runtime_checkable
+class Makers(Protocol):
+    """Who makes the snapshots that are ordered."""
+
+    def tend(self, order: Order | None) -> None:
+        """Called between two steps: looks after them, and does not wait."""
+
+
+@dataclass(eq=False)
+class BackgroundRefresh:
+    """Has snapshots made beside the training.
+
+    Attributes:
+        inline: What the training processes do themselves where they must.
+        weights: Folder of the orders.
+        makers: Opens who makes the snapshots, given where to report what happens to them.
+        threads: Processor threads that they embed with, for the record.
+    """
+
+    inline: InlineRefresh
+    weights: Path
+    makers: Callable[[Report], AbstractContextManager[Makers]]
+    threads: int
+    _order: Order | None = field(default=None, init=False)
+    _ordered_at: float = field(default=0.0, init=False)
+    _not_before: float = field(default=0.0, init=False)
+    _waited: bool = field(default=False, init=False)
+    _makers: Makers | None = field(default=None, init=False)
+    _thread: ThreadPoolExecutor | None = field(default=None, init=False)
+    _publishing: Future[None] | None = field(default=None, init=False)
+    _loading: Future[LiveIndex] | None = field(default=None, init=False)
+    _news: list[Mapping[str, Any]] = field(default_factory=list, init=False)
+
+    @contextmanager
+    def at_work(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """The makers work inside."""
+        first = self.inline.load.processes.is_first
+        opened = self.makers(self._report) if first else nullcontext()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="refresh")
+        with self.embedding(stop), thread as self._thread, opened as makers:
+            self._makers = makers
+            try:
+                yield
+            finally:
+                self._makers = None
+                self._settle()
+
+    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """An embedding in line ends with the stop request."""
+        return self.inline.embedding(stop)
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights, made in line."""
+        return self.inline.first(total_step)
+
+    def reopened(self, generation: int) -> LiveIndex:
+        """The index that a resumed run had."""
+        return self.inline.reopened(generation)
+
+    @property
+    def ordered(self) -> Order | None:
+        """The order that stands; its weights are on the disk when this returns."""
+        self._settle()
+        return self._order
+
+    def take_up(self, order: Order | None) -> None:
+        """Lets one order stand, and takes all others back."""
+        processes = self.inline.load.processes
+        if processes.is_first:
+            prune_weights(self.weights, keep={order.generation} if order is not None else set())
+        if order is not None and order not in orders(self.weights):
+            self._report({"text": f"the weights of generation {order.generation} are lost"})
+            order = None
+        processes.wait()
+        self._order, self._ordered_at = order, time.time()
+
+    def news(self) -> Sequence[Mapping[str, Any]]:
+        """What has happened to the makers and their snapshots."""
+        news, self._news = self._news, []
+        return news
+
+    def prune(self, keep: set[int], ordered: set[int]) -> None:
+        """Removes what neither the checkpoints nor the live index nor an order needs."""
+        below = self._order.generation if self._order is not None else None
+        prune(self.inline.directory, keep=keep | ordered, below=below)
+        prune_weights(self.weights, keep=ordered | ({below} if below is not None else set()))
+
+    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """What has become ready, swapped in; and the next order where it is time for it."""
+        processes = self.inline.load.processes
+        decision = self._decide(total_step, live) if processes.is_first else [_NOTHING, 0, 0]
+        what, generation, step = processes.from_first(decision)
+        if what == _IN_LINE:
+            return self._in_line(total_step, live)
+        if what == _LOAD:
+            assert self._thread is not None
+            order = Order(generation=generation, step=step)
+            self._loading = self._thread.submit(self._load, order)
+            self._order = order
+        if self._loading is None or processes.any(not self._loading.done()):
+            return None
+        return self._swapped()
+
+    def _decide(self, total_step: int, live: LiveIndex) -> list[int]:
+        """What all processes do now; only the first asks."""
+        assert self._makers is not None
+        self._makers.tend(self._order)
+        self._watch_publishing()
+        if self._loading is not None:
+            return [_NOTHING, 0, 0]
+        order = self._order
+        if order is not None and self._is_made(order):
+            return [_LOAD, order.generation, order.step]
+        if total_step - live.step >= self.inline.config.patience:
+            return [_IN_LINE, 0, 0]
+        due = total_step - live.step >= self.inline.config.every
+        if order is None and due and time.monotonic() >= self._not_before:
+            self._place_order(total_step, live)
+        return [_NOTHING, 0, 0]
+
+    def _place_order(self, total_step: int, live: LiveIndex) -> None:
+        assert self._thread is not None
+        taken = [live.generation, *generations(self.inline.directory)]
+        order = Order(generation=max(taken) + 1, step=total_step)
+        tower = tower_copy(self.inline.embedder)
+        self._order, self._ordered_at = order, time.time()
+        self._publishing = self._thread.submit(publish_weights, self.weights, order, tower)
+
+    def _watch_publishing(self) -> None:
+        """Notices weights that could not be written, say because the disk is full."""
+        if self._publishing is None or not self._publishing.done():
+            return
+        error, self._publishing = self._publishing.exception(), None
+        if error is not None:
+            self._order, self._not_before = None, time.monotonic() + _PAUSE_S
+            self._report({"text": f"weights could not be published: {_sentence(error)}"})
+
+    def _settle(self) -> None:
+        """Waits until weights on their way to the disk are there."""
+        if self._publishing is not None:
+            self._publishing.exception()
+            self._watch_publishing()
+
+    def _is_made(self, order: Order) -> bool:
+        return (self.inline.directory / f"{order.generation:06d}").is_dir()
+
+    def _load(self, order: Order) -> LiveIndex:
+        """The second buffer; runs in a thread beside the training."""
+        snapshot = Snapshot.open(self.inline.directory / f"{order.generation:06d}")
+        if snapshot.manifest.step != order.step:
+            raise CheckpointError(f"{snapshot.directory} is not the snapshot that was ordered")
+        self.inline.load.verify(snapshot)
+        return self.inline.load(snapshot)
+
+    def _swapped(self) -> Swap | None:
+        """The second buffer goes live; or, where it is damaged, is made again."""
+        assert self._loading is not None and self._order is not None
+        loading, self._loading = self._loading, None
+        error = loading.exception()
+        directory = self.inline.directory / f"{self._order.generation:06d}"
+        processes = self.inline.load.processes
+        if processes.any(error is not None):
+            if isinstance(error, BaseException) and not isinstance(error, OpenRealmError | OSError):
+                raise error
+            if processes.is_first:
+                shutil.rmtree(directory, ignore_errors=True)
+                said = _sentence(error) if error is not None else "another process cannot read it"
+                self._report({"text": f"a snapshot is not used and made again: {said}"})
+            return None
+        order, self._order, self._waited = self._order, None, False
+        snapshot = Snapshot.open(directory)
+        numbers = swap_numbers(snapshot, step=order.step, threads=self.threads)
+        seconds = {"index/refresh_seconds": round(time.time() - self._ordered_at, 3)}
+        return Swap(replace(loading.result(), made_at=self._ordered_at), numbers | seconds)
+
+    def _in_line(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """The training processes do it, with their present weights; an order is taken back."""
+        if not self._waited:
+            self._report(
+                {
+                    "text": f"the index is {total_step - live.step} steps old and no newer one is "
+                    "ready; training waits and refreshes in line (refresh.max_staleness_steps)"
+                }
+            )
+        self._waited = True
+        self._settle()
+        if self._order is not None:
+            take_back(self.weights, self._order)
+        self._order = None
+        return self.inline.before_step(total_step, live)
+
+    def _report(self, event: Mapping[str, Any]) -> None:
+        logger.info("%s", event["text"])
+        self._news.append(event)
+
+
+@dataclass(frozen=True)
+class RecordedSwap:
+    """A swap of an earlier run, as its metrics tell it.
+
+    Attributes:
+        at: Training step before which it happened.
+        order: The snapshot.
+        threads: Processor threads that it was made with.
+        shard_rows: Its chunks per file.
+        digest: Of its checksums.
+    """
+
+    at: int
+    order: Order
+    threads: int
+    shard_rows: int
+    digest: str
+
+
+def recorded_swaps(metrics: Path) -> list[RecordedSwap]:
+    """The swaps that a run's metrics file tells of, in order.
+
+    Raises:
+        InputError: There is no such file, or it is not of a run with such records.
+    """
+    try:
+        with open(metrics, encoding="utf-8") as file:
+            records = [json.loads(line) for line in file if '"swap"' in line]
+        return [
+            RecordedSwap(
+                at=record["total_step"],
+                order=Order(
+                    generation=record["index/generation"], step=record["index/weights_step"]
+                ),
+                threads=record["index/threads"],
+                shard_rows=record["index/shard_rows"],
+                digest=record["index/digest"],
+            )
+            for record in records
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"'{metrics}' holds no swaps to repeat ({error}); refresh.replay names a run"
+        ) from error
+
+
+@dataclass(eq=False)
+class ReplayRefresh:
+    """Repeats the swaps of an earlier run at the steps at which they happened.
+
+    What that run's workers made beside it is made in line here, of weights of the same steps.
+
+    Attributes:
+        inline: What the training processes do themselves.
+        weights: Folder of the orders.
+        swaps: What is repeated.
+    """
+
+    inline: InlineRefresh
+    weights: Path
+    swaps: Sequence[RecordedSwap]
+    _order: Order | None = field(default=None, init=False)
+    _news: list[Mapping[str, Any]] = field(default_factory=list, init=False)
+
+    def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Nothing runs beside the training."""
+        return self.embedding(stop)
+
+    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """An embedding in line ends with the stop request."""
+        return self.inline.embedding(stop)
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights, made in line."""
+        return self.inline.first(total_step)
+
+    def reopened(self, generation: int) -> LiveIndex:
+        """The index that a resumed run had."""
+        return self.inline.reopened(generation)
+
+    @property
+    def ordered(self) -> Order | None:
+        """The order whose swap lies ahead."""
+        return self._order
+
+    def take_up(self, order: Order | None) -> None:
+        """Goes on with an order whose swap lies ahead."""
+        if self.inline.load.processes.is_first:
+            prune_weights(self.weights, keep={order.generation} if order is not None else set())
+        self.inline.load.processes.wait()
+        self._order = order
+
+    def news(self) -> Sequence[Mapping[str, Any]]:
+        """Which snapshots are not those of the earlier run."""
+        news, self._news = self._news, []
+        return news
+
+    def prune(self, keep: set[int], ordered: set[int]) -> None:
+        """Removes what neither the checkpoints nor the live index nor an order needs."""
+        ahead = {self._order.generation} if self._order is not None else set()
+        prune(self.inline.directory, keep=keep | ordered)
+        prune_weights(self.weights, keep=ordered | ahead)
+
+    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """The earlier run's order at its step, and its swap at its own."""
+        for swap in self.swaps:
+            if swap.order.step == total_step and swap.at >= total_step:
+                self._place(swap.order)
+            if swap.at == total_step:
+                return self._repeated(swap)
+        return None
+
+    def _place(self, order: Order) -> None:
+        if self.inline.load.processes.is_first:
+            publish_weights(self.weights, order, tower_copy(self.inline.embedder))
+        self.inline.load.processes.wait()
+        self._order = order
+
+    def _repeated(self, swap: RecordedSwap) -> Swap:
+        inline = self.inline
+        embedder = copy.deepcopy(inline.embedder)
+        load_ordered(self.weights, swap.order, embedder)
+        with _threads(swap.threads):
+            snapshot = write_snapshot(
+                inline.corpus,
+                embedder,
+                inline.templates,
+                inline.directory,
+                generation=swap.order.generation,
+                step=swap.order.step,
+                dtype=inline.config.dtype,
+                shard_rows=swap.shard_rows,
+                batch_tokens=inline.config.batch_tokens,
+                autocast=inline.autocast,
+                tick=inline.tick,
+                progress=inline.progress,
+            )
+        self._order = None
+        numbers = swap_numbers(snapshot, step=swap.order.step, threads=swap.threads)
+        if numbers["index/digest"] != swap.digest:
+            self._news.append(
+                {
+                    "text": f"snapshot {swap.order.generation} is not bit for bit the one that is "
+                    "repeated; the machine, its libraries or the run before it differ"
+                }
+            )
+        live = inline.load(snapshot)
+        return Swap(live, numbers)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """So many processor threads for the duration: sums may depend on how work is divided."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _sentence(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,177 @@
+"""Stages and trainers over the tiny world, for tests of the loop and of what runs beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import World
+from torch import nn
+
+from openrealm.data.qa import Question
+from openrealm.models.realm import Realm
+from openrealm.processes import ALONE, Processes
+from openrealm.progress import Silent
+from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.training.fine_tuning import QaConfig, QaStage
+from openrealm.training.objectives import (
+    JointConfig,
+    JointStage,
+    WarmupConfig,
+    WarmupStage,
+)
+from openrealm.training.optim import OptimConfig
+from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
+from openrealm.training.probe import index_recall, run_probe
+from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, Refresh, RefreshConfig
+from openrealm.training.stage import Stage
+from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer
+
+STEPS = 6
+DROPOUT = 0.2
+RETRIEVAL = RetrievalConfig(k=3)
+QUESTIONS = [
+    Question(id="1", text="what is the capital of norland?", answers=("Aldera",)),
+    Question(id="2", text="when was bresk founded?", answers=("1377",)),
+    Question(id="3", text="which river is in cazimir?", answers=("Orin",)),
+]
+
+
+def make_stage(name: str, world: World, model: Realm, processes: Processes = ALONE) -> Stage:
+    parts, queries = replace(world.parts(model), processes=processes), world.queries()
+    if name == "mlm":
+        return MlmStage(parts, MlmConfig(steps=STEPS, batch_size=3, lr=1e-3))
+    if name == "ict":
+        return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
+    if name == "warmup":
+        config = WarmupConfig(steps=STEPS, batch_size=3, lr=1e-3, k=3)
+        return WarmupStage(parts, config, queries)
+    if name == "qa":
+        model.embedder.unshare()
+        config = QaConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3, beam=10, read=2)
+        return QaStage(parts, config, QUESTIONS)
+    config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
+    return JointStage(parts, config, queries, k=3)
+
+
+@dataclass(frozen=True)
+class AskedProbe:
+    """The world's held-out queries."""
+
+    world: World
+    model: Realm
+
+    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+        if live is None:
+            return {}
+        report = run_probe(
+            self.model,
+            self.world.queries().probe(),
+            live.retriever,
+            corpus=self.world.store,
+            texts=self.world.store,
+            templates=self.world.templates,
+            k=3,
+        )
+        return report.metrics()
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        return {
+            "index/recall": index_recall(
+                self.model,
+                self.world.queries().probe(),
+                stale.retriever,
+                fresh.retriever,
+                texts_are_corpus=True,
+                texts=self.world.store,
+                templates=self.world.templates,
+                k=3,
+            )
+        }
+
+
+def make_refresh(
+    world: World, model: Realm, directory: Path, processes: Processes = ALONE, **config: Any
+) -> InlineRefresh:
+    """What embeds the world every second step."""
+    return InlineRefresh(
+        world.store,
+        model.embedder,
+        world.templates,
+        directory / "snapshots",
+        RefreshConfig(**{"every": 2, "shard_rows": 20} | config),
+        autocast=None,
+        load=Loader(world.store, RETRIEVAL, torch.device("cpu"), processes),
+        progress=Silent(),
+    )
+
+
+def make_trainer(
+    world: World,
+    model: Realm,
+    directory: Path,
+    processes: Processes = ALONE,
+    refresh: Refresh | None = None,
+    **loop: int,
+) -> Trainer:
+    """A trainer that probes, saves and refreshes every second step."""
+    settings = {"log_every": 1, "probe_every": 2, "checkpoint_every": 2} | loop
+    (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return Trainer(
+        parts=replace(world.parts(model), processes=processes),
+        optim=OptimConfig(),
+        loop=LoopConfig(**settings),
+        refresh=refresh or make_refresh(world, model, directory, processes),
+        checkpoints=directory / "checkpoints",
+        log=MetricsLog(
+            directory / "metrics.jsonl", listener=None, reads_only=not processes.is_first
+        ),
+        probe=AskedProbe(world, model),
+        progress=Silent(),
+    )
+
+
+def lines(directory: Path) -> list[dict[str, Any]]:
+    """The metrics without what a clock has measured."""
+    found = []
+    for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        clock = {
+            k for k in record if k.startswith(("speed/", "seconds/", "time")) or "seconds" in k
+        }
+        found.append({k: v for k, v in record.items() if k not in clock})
+    return found
+
+
+def assert_same_weights(left: nn.Module, right: nn.Module) -> None:
+    ours, theirs = left.state_dict(), right.state_dict()
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert different == []
+
+
+def kill_at_file_operation(number: int) -> None:
+    """Ends this process with SIGKILL just before the so many-th sync, rename or removal of files.
+
+    In a step that is writing weights, moments and state of a checkpoint, its folder's name, shards
+    and manifest of a snapshot, and pruning either.
+    """
+    left = iter(range(number))
+
+    def deadly(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **options: Any) -> Any:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return called
+
+    os.fsync, os.replace = deadly(os.fsync), deadly(os.replace)
+    shutil.rmtree = deadly(shutil.rmtree)  # type: ignore[assignment]
