@@ -21,6 +21,7 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig, QaStage
+from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import (
     JointConfig,
     JointStage,
@@ -32,7 +33,7 @@ from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.probe import index_recall, run_probe
 from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, Refresh, RefreshConfig
 from openrealm.training.stage import Stage
-from openrealm.training.trainer import LoopConfig, MetricsLog, Trainer
+from openrealm.training.trainer import LoopConfig, Trainer
 
 STEPS = 6
 DROPOUT = 0.2

@@ -24,10 +24,9 @@ from typer.testing import CliRunner, Result
 import openrealm
 from openrealm import recipes
 from openrealm.cli import app, main
-from openrealm.errors import InputError
+from openrealm.errors import InputError, Stopped
 from openrealm.progress import Progress
 from openrealm.settings import PRESETS
-from openrealm.training.trainer import Stopped
 
 RETURNED = {
     "ingest": results.INGESTED,

@@ -35,12 +35,11 @@ from openrealm.training import background as background_module
 from openrealm.training.background import (
     BackgroundRefresh,
     Makers,
-    ReplayRefresh,
-    recorded_swaps,
 )
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.crew import Report
 from openrealm.training.refresh import LiveIndex, Refresh, Swap
+from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.trainer import Trainer
 from openrealm.training.weights import Order, load_ordered, orders
 

@@ -30,8 +30,8 @@ from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import CorpusConfig, Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
+from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
 from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, PooledVectors
-from openrealm.training.trainer import MetricsLog, tensorboard_listener
 from openrealm.workspace import Run, Workspace
 
 START = "start"

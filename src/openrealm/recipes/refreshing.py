@@ -31,15 +31,11 @@ from openrealm.recipes.loading import (
 )
 from openrealm.retrieval.embedding import shard_rows_for, write_snapshot
 from openrealm.settings import Settings, read_settings
-from openrealm.training.background import (
-    BackgroundRefresh,
-    Makers,
-    ReplayRefresh,
-    recorded_swaps,
-)
-from openrealm.training.crew import Crew, Report
+from openrealm.training.background import BackgroundRefresh, Makers
+from openrealm.training.crew import Crew, Report, pulse_file
 from openrealm.training.fleet import FLEET_WRITERS, connected, require_ray
 from openrealm.training.refresh import PooledVectors, Refresh
+from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.weights import Order, is_ordered, load_ordered, orders
 from openrealm.workspace import Run, Workspace
 
@@ -176,7 +172,7 @@ def refresh_worker(
             f"nobody is training in run '{folder.name}', so that there is nothing to embed for"
         )
     pulse = Pulse(
-        path=folder.workers / f"worker-{number}.pulse" if number is not None else None,
+        path=pulse_file(folder.workers, number) if number is not None else None,
         parent=os.getppid() if number is not None else None,
         run=folder,
     )

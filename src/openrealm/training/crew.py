@@ -107,10 +107,6 @@ class Crew:
                 worker.process.wait()
                 self._lost(worker, f"showed no progress for {self._hang_s:.0f} s and was killed")
 
-    def pulse(self, number: int) -> Path:
-        """The file that a worker touches."""
-        return self._folder / f"worker-{number}.pulse"
-
     def _start(self, worker: _Worker) -> None:
         self._let_go(worker)
         worker.log = self._log(worker).open("ab")
@@ -147,7 +143,9 @@ class Crew:
 
     def _silent_s(self, worker: _Worker) -> float:
         with contextlib.suppress(FileNotFoundError):
-            return time.time() - max(self.pulse(worker.number).stat().st_mtime, worker.started)
+            return time.time() - max(
+                pulse_file(self._folder, worker.number).stat().st_mtime, worker.started
+            )
         return time.time() - worker.started
 
     def _log(self, worker: _Worker) -> Path:
@@ -159,6 +157,11 @@ class Crew:
         if worker.log is not None:
             worker.log.close()
             worker.log = None
+
+
+def pulse_file(folder: Path, number: int) -> Path:
+    """The file that a worker touches."""
+    return folder / f"worker-{number}.pulse"
 
 
 def _how_it_ended(code: int) -> str:

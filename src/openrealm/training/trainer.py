@@ -7,16 +7,12 @@ ask the probe, or stop because the user wants to. A resumed run is the run that 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
-import signal
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from openrealm.config import option
-from openrealm.errors import ConfigError, MissingDependencyError, Stopped, TrainingError
+from openrealm.errors import ConfigError, TrainingError
 from openrealm.models.realm import freeze
 from openrealm.processes import Processes
 from openrealm.progress import Progress
@@ -37,6 +33,7 @@ from openrealm.training.checkpoint import (
     random_state,
     save_checkpoint,
 )
+from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.optim import (
     AdamWeightDecay,
     OptimConfig,
@@ -47,6 +44,7 @@ from openrealm.training.optim import (
 from openrealm.training.probe import CollapseWatch
 from openrealm.training.refresh import EmbeddingStopped, LiveIndex, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
+from openrealm.training.stopping import StopRequest, stop_requests
 from openrealm.training.weights import Order
 
 logger = logging.getLogger(__name__)
@@ -66,74 +64,6 @@ class LoopConfig:
     num_probe: int = option(
         200, "Chunks held out for the probe, at most a tenth of those with spans.", minimum=1
     )
-
-
-class MetricsLog:
-    """Records as JSON lines; can be cut back to where a checkpoint was."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        listener: Callable[[Mapping[str, Any]], None] | None,
-        reads_only: bool = False,
-    ) -> None:
-        """Opens a file of records.
-
-        Args:
-            path: The file, made if there is none.
-            listener: Told every record.
-            reads_only: Write and cut nothing: another process does.
-        """
-        self._path, self._listener, self._reads_only = path, listener, reads_only
-        path.touch()
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one record."""
-        if self._reads_only:
-            return
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        if self._listener is not None:
-            self._listener(record)
-
-    def records(self) -> Iterator[dict[str, Any]]:
-        """What was written so far."""
-        with open(self._path, encoding="utf-8") as file:
-            yield from map(json.loads, file)
-
-    @property
-    def size_bytes(self) -> int:
-        """Present length of the file."""
-        return self._path.stat().st_size
-
-    def cut(self, size_bytes: int) -> None:
-        """Forgets what was written after a checkpoint, which will be written again."""
-        if self.size_bytes > size_bytes and not self._reads_only:
-            os.truncate(self._path, size_bytes)
-
-
-def tensorboard_listener(directory: Path) -> Callable[[Mapping[str, Any]], None]:
-    """What writes every number of a record as a TensorBoard scalar.
-
-    Raises:
-        MissingDependencyError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingDependencyError(
-            "loop.tensorboard needs TensorBoard; install it with: pip install 'openrealm[track]'"
-        ) from error
-    writer = SummaryWriter(str(directory))
-
-    def listen(record: Mapping[str, Any]) -> None:
-        for name, value in record.items():
-            if "/" in name and isinstance(value, int | float):
-                writer.add_scalar(name, value, record["total_step"])
-        writer.flush()
-
-    return listen
 
 
 @runtime_checkable
@@ -216,8 +146,8 @@ class Trainer:
         work = self.progress.task(
             f"stage {stage.name}", total=stage.steps, unit="steps", done=first
         )
-        with work as task, _stop_requests() as stop, self._beside(stage, stop):
-            window = _Window(resume.position.window if resume is not None else None)
+        with work as task, stop_requests() as stop, self._beside(stage, stop):
+            window = Window(resume.position.window if resume is not None else None)
             if first == 0 and stage.uses_index and stage.moves_retriever:
                 # What joint training begins with is the measure of all that it does.
                 self._ask_probe(stage, 0)
@@ -242,7 +172,7 @@ class Trainer:
                 raise stop.stopped(f"at the end of stage '{stage.name}'")
         return saved
 
-    def _beside(self, stage: Stage, stop: _StopRequest) -> AbstractContextManager[object]:
+    def _beside(self, stage: Stage, stop: StopRequest) -> AbstractContextManager[object]:
         """Whatever refreshes the index, if the stage lets it go stale."""
         if not (stage.uses_index and stage.moves_chunks):
             return nullcontext()
@@ -251,7 +181,7 @@ class Trainer:
     def _begin_index(self, stage: Stage) -> None:
         """An index of the weights that the stage begins with."""
         self.refresh.take_up(None)
-        with _stop_requests() as stop:
+        with stop_requests() as stop:
             try:
                 with self.refresh.embedding(stop.is_set):
                     live = self.refresh.first(self.total_step)
@@ -267,8 +197,8 @@ class Trainer:
         stage: Stage,
         done: int,
         optimizer: AdamWeightDecay,
-        window: _Window,
-        stop: _StopRequest,
+        window: Window,
+        stop: StopRequest,
     ) -> None:
         last = done == stage.steps
         stopped = self.parts.processes.any(stop.is_set())
@@ -335,7 +265,7 @@ class Trainer:
             }
         )
 
-    def _swap(self, stage: Stage, window: _Window, live: LiveIndex) -> None:
+    def _swap(self, stage: Stage, window: Window, live: LiveIndex) -> None:
         started = time.perf_counter()
         swap = self.refresh.before_step(self.total_step, live)
         held_up_s = time.perf_counter() - started
@@ -386,7 +316,7 @@ class Trainer:
         metrics = {**result.metrics, "train/gradient_norm": float(norm)}
         return replace(result, metrics=metrics)
 
-    def _log(self, stage: Stage, step: int, window: _Window, optimizer: AdamWeightDecay) -> None:
+    def _log(self, stage: Stage, step: int, window: Window, optimizer: AdamWeightDecay) -> None:
         record: dict[str, Any] = {
             "stage": stage.name,
             "step": step,
@@ -419,7 +349,7 @@ class Trainer:
         stage: Stage,
         step: int,
         optimizer: AdamWeightDecay | None,
-        window: _Window | None,
+        window: Window | None,
     ) -> Checkpoint:
         """Saves the middle of a stage, or its end: without moments and sums."""
         processes = self.parts.processes
@@ -472,110 +402,3 @@ def _of_all(mine: StepResult, processes: Processes) -> tuple[StepResult, float]:
         retrieval_s=mine.retrieval_s,
     )
     return result, mine.weight / weight
-
-
-class _Window:
-    """Sums between two lines of metrics."""
-
-    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
-        """Begins with nothing, or with what a checkpoint has kept."""
-        self.restart()
-        self.sums.update(sums or {})
-
-    def restart(self) -> None:
-        """Forgets what was summed."""
-        self._started = time.perf_counter()
-        self.sums: dict[str, float] = {}
-        self._num_tokens = self._num_examples = 0
-        self._retrieval_s = self.refresh_s = 0.0
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves out the time of what is neither a step nor a refresh."""
-        began = time.perf_counter()
-        yield
-        self._started += time.perf_counter() - began
-
-    def add(self, result: StepResult) -> None:
-        """Takes one step in."""
-        self._last = result
-        self._num_tokens += result.num_tokens
-        self._num_examples += result.num_examples
-        self._retrieval_s += result.retrieval_s
-        numbers = {"train/loss": float(result.loss), **result.metrics, "steps": 1.0}
-        for name, value in numbers.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def note(self) -> str:
-        """A few words for a progress bar."""
-        last = self._last
-        shown = [f"loss {float(last.loss):.2f}"]
-        shown += [
-            f"{name.split('/')[1]} {value:.2f}"
-            for name, value in last.metrics.items()
-            if name.endswith(("utility", "accuracy", "p_null"))
-        ]
-        return ", ".join(shown)
-
-    def means(self) -> dict[str, float]:
-        """Means per step, and rates per second."""
-        seconds = max(time.perf_counter() - self._started, 1e-9)
-        steps = self.sums["steps"]
-        means = {name: total / steps for name, total in self.sums.items() if name != "steps"}
-        reading_s = max(seconds - self._retrieval_s - self.refresh_s, 0.0)
-        return means | {
-            "speed/tokens_per_second": round(self._num_tokens / seconds, 1),
-            "speed/examples_per_second": round(self._num_examples / seconds, 2),
-            "seconds/retrieval": round(self._retrieval_s, 4),
-            "seconds/refresh": round(self.refresh_s, 4),
-            "seconds/reading": round(reading_s, 4),
-        }
-
-
-@dataclass
-class _StopRequest:
-    """Whether somebody wants training to end.
-
-    Attributes:
-        signal: Which signal has asked; 0 while none has.
-    """
-
-    signal: int = 0
-
-    def is_set(self) -> bool:
-        """Whether a signal has asked this process."""
-        return self.signal != 0
-
-    def stopped(self, where: str) -> Stopped:
-        """The end, where everything is saved."""
-        return Stopped(
-            f"stopped {where}; everything is saved, and resuming goes on from here",
-            by_system=self.signal == signal.SIGTERM,
-        )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[_StopRequest]:
-    """Turns Ctrl-C and SIGTERM into a request to stop after the step.
-
-    Ctrl-C after that acts at once; SIGTERM does not, which launchers and schedulers send twice.
-    """
-    stop = _StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(kind: int, frame: object) -> None:
-        if stop.is_set() and kind == signal.SIGINT:
-            signal.signal(kind, before[kind])
-            signal.raise_signal(kind)
-        stop.signal = stop.signal or kind
-
-    for kind in before:
-        signal.signal(kind, request)
-    try:
-        yield stop
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
