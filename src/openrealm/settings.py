@@ -197,7 +197,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "refresh": {"every": 25},
         "qa": {"steps": 150, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},
         "optim": {"bias_correction": True},
-        "loop": {"probe_every": 80, "checkpoint_every": 200},
+        "loop": {"probe_every": 120, "checkpoint_every": 200},
     },
 }
 
