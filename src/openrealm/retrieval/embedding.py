@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,22 +141,16 @@ def write_snapshot(
         shard_rows=shard_rows,
     )
 
-    def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        if pooled is not None:
-            return project_rows(pooled[block], embedder)
-        return embed_rows(
-            store,
-            block,
-            embedder,
-            templates,
-            batch_tokens=batch_tokens,
-            autocast=autocast,
-            tick=tick,
-        )
+    if pooled is not None:
 
-    return _written(
-        writer, len(store), vectors, tick=tick, progress=progress if pooled is None else None
+        def projected(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            return project_rows(pooled[block], embedder)
+
+        return _written(writer, len(store), projected, tick=tick)
+    vectors = _embedding(
+        store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
     )
+    return _written(writer, len(store), vectors, tick=tick, progress=progress)
 
 
 def write_shard(
@@ -182,18 +177,9 @@ def write_shard(
         tick: Called after every forward pass and while waiting for another; may raise to give up.
     """
     tick = tick or (lambda: None)
-
-    def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return embed_rows(
-            store,
-            block,
-            embedder,
-            templates,
-            batch_tokens=batch_tokens,
-            autocast=autocast,
-            tick=tick,
-        )
-
+    vectors = _embedding(
+        store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
+    )
     while (rows := dict(writer.missing_shards()).get(shard)) is not None:
         with writer.claimed(shard) as mine:
             if mine:
@@ -225,19 +211,21 @@ def write_pooled(
         key=pooled_key(store, embedder),
         shard_rows=shard_rows,
     )
+    vectors = _embedding(
+        store, embedder, templates, pooled=True, batch_tokens=batch_tokens, autocast=autocast
+    )
+    return _written(writer, len(store), vectors, progress=progress)
+
+
+def _embedding(
+    store: ChunkStore, embedder: Embedder, templates: Templates, **options: Any
+) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+    """`embed_rows` as a function of the rows alone."""
 
     def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return embed_rows(
-            store,
-            block,
-            embedder,
-            templates,
-            pooled=True,
-            batch_tokens=batch_tokens,
-            autocast=autocast,
-        )
+        return embed_rows(store, block, embedder, templates, **options)
 
-    return _written(writer, len(store), vectors, progress=progress)
+    return vectors
 
 
 def _written(
