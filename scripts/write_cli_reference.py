@@ -91,6 +91,9 @@ for answer in found.answers.answers if found.answers else ():
     place = answer.evidence[0]
     print(answer.text, answer.probability, place.chunk.document_id, place.start, place.stop)
 """,
+    "serve": """
+recipes.serve(Path("WS"), port=8080)  # until Ctrl-C or SIGTERM
+""",
     "info": """
 found = recipes.info(Path("WS"))
 print(found.documents, found.chunks, [run.name for run in found.runs], found.problems)

@@ -71,7 +71,7 @@ def test_fewer_chunks_than_one_are_refused(answerer: Answerer, k: int) -> None:
     for call in (
         lambda: answerer.search(["bresk"], k=k),
         lambda: answerer.ask(["bresk"], read=k),
-        lambda: answerer.fill("[MASK]", k=k),
+        lambda: answerer.fill(["[MASK]"], k=k),
     ):
         with pytest.raises(InputError, match=f"k = {k} chunks"):
             call()
@@ -274,7 +274,7 @@ def test_where_spans_compete_within_their_chunk_a_chunk_has_its_own_share(
 
 def test_a_fillings_probability_is_the_sum_over_the_chunks_shown(answerer: Answerer) -> None:
     for text in ("[MASK] is the capital of norland.", "the [MASK] [MASK] lies on the [MASK]."):
-        found = answerer.fill(text, k=5, top=6)
+        found = answerer.fill([text], k=5, top=6)[0]
         assert len(found.candidates) == 5 and found.candidates[0].chunk is None
         assert sum(c.p_z for c in found.candidates) == pytest.approx(1.0, abs=1e-5)
         for filling in found.fillings:
@@ -289,7 +289,7 @@ def test_a_fillings_probability_is_the_sum_over_the_chunks_shown(answerer: Answe
 def test_one_mask_is_filled_with_the_most_probable_words_of_the_marginal(
     world: World, model: Realm, answerer: Answerer
 ) -> None:
-    found = answerer.fill("the river [MASK] is warm.", k=4, top=5)
+    found = answerer.fill(["the river [MASK] is warm."], k=4, top=5)[0]
     tokenizer, templates = world.tokenizer, world.templates
     left, right = world.ids("the river"), world.ids("is warm.")
     ids = np.concatenate([left, [tokenizer.mask_id], right]).astype(np.int32)
@@ -313,7 +313,7 @@ def test_several_masks_are_filled_by_the_marginal_of_the_whole_span(
     world: World, model: Realm, answerer: Answerer
 ) -> None:
     """The best pair found is the best of all pairs, each scored as one y."""
-    found = answerer.fill("[MASK] [MASK] is warm.", k=3, top=1)
+    found = answerer.fill(["[MASK] [MASK] is warm."], k=3, top=1)[0]
     tokenizer, templates = world.tokenizer, world.templates
     ids = np.concatenate([[tokenizer.mask_id] * 2, world.ids("is warm.")]).astype(np.int32)
     total = torch.zeros(tokenizer.vocab_size, tokenizer.vocab_size, dtype=torch.float64)
@@ -334,23 +334,42 @@ def test_several_masks_are_filled_by_the_marginal_of_the_whole_span(
     assert found.fillings[0].p_y == pytest.approx(total.max().item(), rel=1e-3)
 
 
+def test_texts_filled_together_are_filled_as_alone(answerer: Answerer) -> None:
+    texts = [
+        "[MASK] is the capital of norland.",
+        "the [MASK] [MASK] lies on the [MASK].",
+        "the river [MASK] is warm.",
+    ]
+    for text, found in zip(texts, answerer.fill(texts, k=5, top=3), strict=True):
+        [alone] = answerer.fill([text], k=5, top=3)
+        assert found.masked == text
+        assert [f.tokens for f in found.fillings] == [f.tokens for f in alone.fillings]
+        assert [f.p_y for f in found.fillings] == pytest.approx([f.p_y for f in alone.fillings])
+        for one, other in zip(found.fillings, alone.fillings, strict=True):
+            assert one.p_y_given_z == pytest.approx(other.p_y_given_z, rel=1e-4, abs=1e-7)
+        assert [c.chunk for c in found.candidates] == [c.chunk for c in alone.candidates]
+        assert [c.p_z for c in found.candidates] == pytest.approx(
+            [c.p_z for c in alone.candidates], rel=1e-4
+        )
+
+
 def test_the_null_chunk_alone_is_the_reader_without_retrieval(answerer: Answerer) -> None:
-    found = answerer.fill("the river [MASK] is warm.", k=1, top=3)
+    found = answerer.fill(["the river [MASK] is warm."], k=1, top=3)[0]
     [null] = found.candidates
     assert null.chunk is None and null.p_z == 1.0
     assert all(f.p_y == pytest.approx(f.p_y_given_z[0]) for f in found.fillings)
 
 
 def test_a_corpus_smaller_than_k_fills_with_what_there_is(answerer: Answerer) -> None:
-    assert len(answerer.fill("[MASK] is warm.", k=200, top=2).candidates) == 49
+    assert len(answerer.fill(["[MASK] is warm."], k=200, top=2)[0].candidates) == 49
 
 
 @pytest.mark.parametrize("text", ["nothing is hidden here", "", "[mask] is warm"])
 def test_a_text_without_a_mask_is_refused(answerer: Answerer, text: str) -> None:
     with pytest.raises(InputError, match=r"no \[MASK\]"):
-        answerer.fill(text, k=3)
+        answerer.fill([text], k=3)
 
 
 def test_a_mask_beyond_the_longest_query_is_refused(answerer: Answerer) -> None:
     with pytest.raises(InputError, match="within the longest query"):
-        answerer.fill("the river is warm " * 20 + "[MASK]", k=3)
+        answerer.fill(["the river is warm " * 20 + "[MASK]"], k=3)

@@ -201,43 +201,39 @@ class Answerer:
         ]
 
     @torch.inference_mode()
-    def fill(self, text: str, *, k: int, top: int = 5) -> Fillings:
-        """The most probable words for the ``[MASK]``s of a text.
+    def fill(self, texts: Sequence[str], *, k: int, top: int = 5) -> list[Fillings]:
+        """The most probable words for the ``[MASK]``s of each text.
 
         One mask: p(y|x) = sum over z of p(y|z,x) p(z|x). Several: each filling is a combination
         of likely words, scored as one y; p(y|z,x) is then the product over its tokens.
 
         Raises:
-            InputError: The text has no mask, or none within the longest query, or ``k`` (which
+            InputError: A text has no mask, or none within the longest query, or ``k`` (which
                 counts the null chunk) is less than 1.
         """
         _require_positive(k)
-        ids = self._masked_ids(text)
-        positions = np.flatnonzero(ids == self._corpus.tokenizer.mask_id).astype(np.int32)
-        if not len(positions):
-            raise InputError(f"'{text}' has no {MASK} within the longest query; put one in")
-        query = MaskedQuery(
-            row=-1,
-            original_ids=ids,
-            masked_ids=ids,
-            positions=positions,
-            targets=np.zeros(len(positions), dtype=np.int32),
-        )
-        rows = self._retriever.candidates(self._embed([ids]), k - 1)
-        batch = masked_batch([query], rows, self._corpus, self._templates)
+        queries = [self._masked_query(text) for text in texts]
+        rows = self._retriever.candidates(self._embed([q.masked_ids for q in queries]), k - 1)
+        batch = masked_batch(queries, rows, self._corpus, self._templates)
         batch = to_device(batch, device_of(self._model))
         query_emb = self._model.embedder.embed_queries(batch.query)
         chunk_emb = self._model.embedder.embed_chunks(batch.chunks)
         relevance = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
-        log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)[0]
-        slots = batch.joint_slots[:, 1]
-        logits = self._model.reader.logits_at(
-            batch.joint, batch.mask_positions[0].expand(len(slots), -1)
-        )
-        log_p = torch.log_softmax(logits.float(), dim=-1)
-        fillings = self._best_fillings(log_p, log_p_z[slots], top)
-        p_z = log_p_z.exp().cpu().numpy()
-        return Fillings(masked=text, fillings=fillings, candidates=self._weighed(rows[0], p_z))
+        log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)
+        query, slot = batch.joint_slots.unbind(dim=1)
+        real = batch.mask_mask[query]
+        logits = self._model.reader.real_logits_at(batch.joint, batch.mask_positions[query], real)
+        # The inputs of a query are together, and each has all of the query's masks.
+        sizes = batch.candidate_mask.sum(dim=1) * batch.mask_mask.sum(dim=1)
+        found = []
+        for n, part in enumerate(torch.split(logits, sizes.tolist())):
+            log_p = torch.log_softmax(part.float(), dim=-1).view(
+                -1, len(queries[n].positions), part.shape[-1]
+            )
+            fillings = self._best_fillings(log_p, log_p_z[n][slot[query == n]], top)
+            weighed = self._weighed(rows[n], log_p_z[n].exp().cpu().numpy())
+            found.append(Fillings(masked=texts[n], fillings=fillings, candidates=weighed))
+        return found
 
     def _best_fillings(
         self, log_p: torch.Tensor, log_p_z: torch.Tensor, top: int
@@ -328,6 +324,19 @@ class Answerer:
         if not len(ids):
             raise InputError("the question is empty; write some words")
         return ids
+
+    def _masked_query(self, text: str) -> MaskedQuery:
+        ids = self._masked_ids(text)
+        positions = np.flatnonzero(ids == self._corpus.tokenizer.mask_id).astype(np.int32)
+        if not len(positions):
+            raise InputError(f"'{text}' has no {MASK} within the longest query; put one in")
+        return MaskedQuery(
+            row=-1,
+            original_ids=ids,
+            masked_ids=ids,
+            positions=positions,
+            targets=np.zeros(len(positions), dtype=np.int32),
+        )
 
     def _masked_ids(self, text: str) -> Ids:
         """Token ids in which every ``[MASK]`` of the text is the mask token."""

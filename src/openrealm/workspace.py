@@ -4,6 +4,7 @@ files, not what is in the corpus or the checkpoints.
 ::
 
     WS/corpus/                  chunk store
+    WS/ingests.jsonl            what was ingested and what was skipped, one record per line
     WS/cache/                   what can be computed again (span tables)
     WS/runs/run-001/
       settings.toml             resolved configuration
@@ -143,6 +144,25 @@ class Workspace:
     def cache(self) -> Path:
         """Folder of what can be computed again."""
         return self.directory / "cache"
+
+    def add_ingest(self, record: dict[str, Any]) -> None:
+        """Takes note of an ingest."""
+        with open(self._ingests_file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def ingests(self) -> list[dict[str, Any]]:
+        """Records of the ingests, oldest first; lines cut short by a crash are left out."""
+        if not self._ingests_file.is_file():
+            return []
+        records = []
+        for line in self._ingests_file.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                records.append(json.loads(line))
+        return records
+
+    @property
+    def _ingests_file(self) -> Path:
+        return self.directory / "ingests.jsonl"
 
     def require_corpus(self) -> None:
         """Checks that something was ingested.

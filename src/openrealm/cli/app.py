@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import openrealm
-from openrealm.cli import exchanging, making, reading
+from openrealm.cli import exchanging, making, reading, serving
 from openrealm.cli.guard import INTERRUPTED, guarded
 from openrealm.cli.parsing import Command
 
@@ -23,6 +23,7 @@ COMMANDS = (
     reading.search,
     reading.fill,
     reading.ask,
+    serving.serve,
     reading.info,
     reading.config,
     exchanging.import_,
@@ -41,6 +42,7 @@ SHORT_HELP = {
     "search": "chunks with scores",
     "fill": "words for [MASK], and who speaks for them",
     "ask": "answers with evidence",
+    "serve": "an HTTP API, and a page that shows it all",
     "info": "what is in a workspace; is it whole?",
     "config": "all settings as commented TOML",
     "import": "published weights and blocks to a run and a corpus",

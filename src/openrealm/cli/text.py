@@ -42,7 +42,6 @@ MEASURES = {
     "probe/accuracy_without": "masked tokens right, without",
     "qa/exact_match": "questions: exact match",
 }
-LABELLED_STARTS = {"minilm": "minilm, an encoder that was trained on labelled pairs"}
 
 
 # Building blocks ----------------------------------------------------------------------------------
@@ -192,6 +191,8 @@ def demonstrated(report: DemoReport) -> str:
 
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
+    from openrealm.models.pretrained import LABELLED_STARTS
+
     starts = (LABELLED_STARTS.get(start, start) for start in (report.start, *report.ancestors))
     start = ", which began as ".join(starts)
     parts = [

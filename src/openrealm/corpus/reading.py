@@ -22,7 +22,7 @@ import pyarrow as pa
 from openrealm.config import to_dict
 from openrealm.corpus.chunking import ChunkingConfig, Ids
 from openrealm.corpus.manifest import MANIFEST, Manifest, SegmentRecord, read_manifest
-from openrealm.corpus.records import Document
+from openrealm.corpus.records import Document, Heading
 from openrealm.corpus.segments import Segment, id_hash
 from openrealm.errors import CorpusError, InputError
 from openrealm.tokenizer import WordPiece
@@ -266,6 +266,11 @@ class ChunkStore:
         """A document."""
         live, inner, _ = self._find_number(number)
         return live.segment.document(live.inner_document(inner))
+
+    def heading(self, number: int) -> Heading:
+        """A document without its text, none of which is read."""
+        live, inner, _ = self._find_number(number)
+        return live.segment.heading(live.inner_document(inner))
 
     def documents(self) -> Iterator[Document]:
         """All documents in order."""

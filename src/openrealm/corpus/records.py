@@ -24,6 +24,15 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """A document without its text, which may be long."""
+
+    id: str
+    title: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Input that was skipped: where it is and why; ``line`` is None for a whole file."""
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from openrealm.corpus.chunking import ChunkedDocument, Ids
 from openrealm.corpus.manifest import SegmentRecord
-from openrealm.corpus.records import Document
+from openrealm.corpus.records import Document, Heading
 
 DOCUMENTS, CHUNKS = "documents.arrow", "chunks.arrow"
 TITLE_IDS, BODY_IDS = "titles.ids", "bodies.ids"
@@ -141,6 +141,11 @@ class Segment:
             text=batch.texts[row],
             source=batch.sources[row],
         )
+
+    def heading(self, number: int) -> Heading:
+        """A document without its text."""
+        batch, row = self._batch_of(number)
+        return Heading(id=batch.ids[row], title=batch.titles[row], source=batch.sources[row])
 
     def title(self, number: int) -> str:
         """A document's title."""

@@ -37,6 +37,8 @@ from openrealm.models.realm import Realm
 logger = logging.getLogger(__name__)
 
 SCRATCH, MINILM = "scratch", "minilm"
+# What is said beside every figure of a run that began so.
+LABELLED_STARTS = {MINILM: "minilm, an encoder that was trained on labelled pairs"}
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

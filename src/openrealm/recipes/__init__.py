@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
     from openrealm.recipes.refreshing import refresh_worker
+    from openrealm.recipes.serving import serve
     from openrealm.recipes.sharing import from_pretrained, push_to_hub
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "push_to_hub",
     "refresh_worker",
     "search",
+    "serve",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "push_to_hub": "sharing",
     "refresh_worker": "refreshing",
     "search": "asking",
+    "serve": "serving",
 }
 
 

@@ -14,7 +14,7 @@ from openrealm.errors import OpenRealmError, SnapshotError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.distributing import index_by_fleet
-from openrealm.recipes.loading import load_run, open_corpus
+from openrealm.recipes.loading import FILLING_STAGES, load_run, open_corpus
 from openrealm.settings import preset_settings, settings_text
 from openrealm.training.checkpoint import checkpoints, damaged_checkpoints
 from openrealm.workspace import Run, Workspace
@@ -143,10 +143,10 @@ def fill(
     loaded = load_run(
         Workspace(Path(workspace)),
         name=run,
-        stages=("realm", "warmup", "mlm"),
+        stages=FILLING_STAGES,
         progress=progress or Silent(),
     )
-    found = loaded.answerer().fill(text, k=k or loaded.settings.retrieval.k, top=top)
+    found = loaded.answerer().fill([text], k=k or loaded.settings.retrieval.k, top=top)[0]
     return FillResult(run=loaded.run.name, fillings=found)
 
 
@@ -245,7 +245,7 @@ def info(
         vocab_size=corpus.tokenizer.vocab_size,
         corpus_fingerprint=corpus.fingerprint,
         problems=tuple(problems),
-        runs=tuple(_run_info(each, corpus) for each in runs),
+        runs=tuple(run_info(each, corpus) for each in runs),
     )
 
 
@@ -258,7 +258,8 @@ def config_text(preset: str | None = None) -> str:
     return settings_text(preset_settings(preset or "adapt"))
 
 
-def _run_info(run: Run, corpus: ChunkStore) -> RunInfo:
+def run_info(run: Run, corpus: ChunkStore) -> RunInfo:
+    """What a run is made of."""
     record = run.read_record()
     found: Sequence[dict[str, Any]] = [
         {"stage": c.position.stage, "step": c.position.step, "finished": c.position.finished}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def ingest(
             "--rechunk cuts all documents anew; say how: --preset NAME or --set corpus.KEY=VALUE"
         )
     if rechunk:
-        return _rechunk(place, settings, log, progress)
+        return _noted(place, _rechunk(place, settings, log, progress))
     if exists and chosen:
         raise ConfigError(
             f"'{place.directory}' has its tokenizer and chunk size already; "
@@ -74,7 +76,7 @@ def ingest(
     if not exists:
         tokenizer = load_tokenizer(settings.corpus) or _learned(sources, settings, progress)
         chunking = settings.corpus.chunking
-    return update_store(
+    report = update_store(
         place.corpus,
         add=read_documents(sources, on_problem=log, progress=progress),
         remove=remove,
@@ -83,6 +85,14 @@ def ingest(
         on_problem=log,
         progress=progress,
     )
+    return _noted(place, report, sources)
+
+
+def _noted(place: Workspace, report: IngestReport, sources: Sequence[Path] = ()) -> IngestReport:
+    """The report, kept in the workspace for whoever asks later what was skipped."""
+    record = {"time": time.time(), "sources": [str(path) for path in sources], **asdict(report)}
+    place.add_ingest(record)
+    return report
 
 
 def _rechunk(

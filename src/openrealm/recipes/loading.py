@@ -35,6 +35,9 @@ from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, PooledV
 from openrealm.workspace import Run, Workspace
 
 START = "start"
+# Newest first: which weights answer questions, and which fill masks.
+ALL_STAGES = ("qa", "realm", "warmup", "ict", "mlm")
+FILLING_STAGES = ("realm", "warmup", "mlm")
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ def load_model(
     workspace: Workspace,
     *,
     name: str | None,
-    stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
+    stages: Sequence[str] = ALL_STAGES,
 ) -> LoadedModel:
     """A run's newest weights of the first of the stages that it has.
 
@@ -308,7 +311,7 @@ def load_run(
     workspace: Workspace,
     *,
     name: str | None,
-    stages: Sequence[str] = ("qa", "realm", "warmup", "ict", "mlm"),
+    stages: Sequence[str] = ALL_STAGES,
     processes: Processes = ALONE,
     progress: Progress,
 ) -> LoadedRun:

@@ -109,7 +109,7 @@ class PretrainedModel:
             chunking = self.settings.corpus.chunking
             update_store(Path(folder), add=given, tokenizer=self.tokenizer, chunking=chunking)
             corpus = ChunkStore.open(Path(folder))
-            return self.answerer(corpus).fill(text, k=len(corpus) + 1, top=top)
+            return self.answerer(corpus).fill([text], k=len(corpus) + 1, top=top)[0]
 
 
 def from_pretrained(

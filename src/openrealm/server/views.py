@@ -1,0 +1,273 @@
+"""Routes that only look: corpus, documents, runs, metrics, the server itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+import openrealm
+from openrealm.corpus.store import ChunkStore
+from openrealm.server.problems import Problem, documented
+from openrealm.server.residents import ANSWER, Resident
+from openrealm.server.schemas import (
+    ChunkSpan,
+    ChunkView,
+    CorpusView,
+    DocumentEntry,
+    DocumentList,
+    DocumentView,
+    Health,
+    MetricsView,
+    RunList,
+    StateView,
+    chunk_view,
+)
+from openrealm.server.service import Served, Service
+from openrealm.server.streams import Part, follow, read_part
+from openrealm.tokenizer import MASK
+
+MAX_CHARACTERS = 200_000
+MAX_ENTRIES = 200
+MAX_FOLLOWERS = 64
+_MAX_NUMBER = 2**53 - 1  # what every JSON reader keeps exactly
+
+Fingerprint = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="The corpus that an answer named; 409 where it is no longer there.",
+    ),
+]
+Place = Annotated[int, Query(ge=0, le=_MAX_NUMBER)]
+
+router = APIRouter(tags=["views"])
+
+
+@router.get("/api/chunks/{chunk_id}", response_model=ChunkView, responses=documented(404, 409, 422))
+def chunk(
+    chunk_id: Annotated[int, Path(ge=0, le=_MAX_NUMBER)],
+    service: Served,
+    corpus: Fingerprint = None,
+) -> ChunkView:
+    """A chunk by its row in a corpus."""
+    store = _store(service, corpus)
+    if chunk_id >= len(store):
+        message = f"there is no chunk {chunk_id}; the corpus has {len(store):,}, counted from 0"
+        raise Problem(404, "not_found", message)
+    return chunk_view(store.chunk(chunk_id))
+
+
+@router.get("/api/documents", response_model=DocumentList, responses=documented(422))
+def documents(
+    service: Served,
+    offset: Place = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 50,
+) -> DocumentList:
+    """Some of the documents, in the order in which they were ingested."""
+    store = service.corpora.newest()
+    numbers = range(offset, min(offset + limit, store.num_documents))
+    return DocumentList(
+        corpus=store.fingerprint,
+        total=store.num_documents,
+        offset=offset,
+        documents=[_entry(store, number) for number in numbers],
+    )
+
+
+@router.get(
+    "/api/documents/{document_id:path}",
+    response_model=DocumentView,
+    responses=documented(404, 409, 422),
+)
+def document(
+    document_id: Annotated[str, Path(max_length=4096)],
+    service: Served,
+    corpus: Fingerprint = None,
+    start: Place = 0,
+    stop: Annotated[int | None, Query(ge=0, le=_MAX_NUMBER)] = None,
+) -> DocumentView:
+    """A document's text, 200,000 characters of it at most, and where its chunks begin and end."""
+    store = _store(service, corpus)
+    number = store.find_document(document_id)
+    if number is None:
+        raise Problem(404, "not_found", f"there is no document '{document_id}'")
+    found = store.document(number)
+    start = min(start, len(found.text))
+    stop = min(len(found.text) if stop is None else max(stop, start), start + MAX_CHARACTERS)
+    text = found.text[start:stop]
+    return DocumentView(
+        id=found.id,
+        title=found.title,
+        source=found.source,
+        corpus=store.fingerprint,
+        length=len(found.text),
+        start=start,
+        stop=start + len(text),
+        text=text,
+        chunks=_spans(store, store.rows_of(number), start, stop),
+    )
+
+
+@router.get("/api/corpus", response_model=CorpusView, responses=documented())
+def corpus(service: Served) -> CorpusView:
+    """The corpus as a whole: what was ingested, and what was skipped and why."""
+    store = service.corpora.newest()
+    return CorpusView(
+        fingerprint=store.fingerprint,
+        documents=store.num_documents,
+        chunks=len(store),
+        chunk_tokens=store.chunking.chunk_tokens,
+        vocab_size=store.tokenizer.vocab_size,
+        ingests=list(service.backend.ingests()),
+    )
+
+
+@router.get("/api/runs", response_model=RunList, responses=documented())
+def runs(service: Served) -> RunList:
+    """The runs, oldest first."""
+    live = _live(service)
+    return RunList(
+        default=live.source.run if live else None,
+        runs=list(service.backend.runs()),
+    )
+
+
+@router.get(
+    "/api/runs/{run}/metrics",
+    response_model=MetricsView,
+    responses={
+        **documented(404, 422, 503),
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    },
+)
+def metrics(
+    run: Annotated[str, Path(max_length=200)],
+    service: Served,
+    after: Place = 0,
+    follow: Annotated[
+        bool,
+        Query(description="Server-sent events `records`, `reset` and `end`, until training ends."),
+    ] = False,
+) -> MetricsView | Response:
+    """What a run's training has logged behind a byte of its metrics file."""
+    path = service.backend.metrics_file(run)
+    if follow:
+        if service.num_followers >= MAX_FOLLOWERS:
+            message = f"{MAX_FOLLOWERS} clients are following metrics already; come back later"
+            raise Problem(503, "queue_full", message, retry_after_s=10.0)
+        return StreamingResponse(
+            _followed(service, run, after),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+    return _metrics_view(service, run, read_part(path, after))
+
+
+@router.get("/api/state", response_model=StateView, responses=documented())
+def state(service: Served) -> StateView:
+    """What this server is, and what answers by default."""
+    live = _live(service)
+    problem = service.desk.residents.problem(ANSWER)
+    reason = None if live else str(problem or "the newest run is being loaded")
+    return StateView(
+        version=openrealm.__version__,
+        workspace=service.backend.name,
+        ready=live is not None,
+        reason=reason,
+        source=live.source if live else None,
+        has_reader=live.has_reader if live else False,
+        mask=MASK,
+    )
+
+
+@router.get("/healthz", response_model=Health)
+def healthz() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", response_model=Health, responses={503: {"model": Health}})
+def readyz(service: Served) -> Health | Response:
+    """Whether it can answer questions."""
+    if service.stopping.is_set():
+        return JSONResponse({"status": "stopping"}, status_code=503)
+    if _live(service) is None:
+        reason = str(service.desk.residents.problem(ANSWER) or "loading")
+        return JSONResponse({"status": reason}, status_code=503)
+    return Health(status="ok")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def counters(service: Served) -> Response:
+    """What was counted, for Prometheus."""
+    live = _live(service)
+    text = service.counters.text(live.source if live else None)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _live(service: Service) -> Resident | None:
+    return service.desk.residents.get(ANSWER)
+
+
+def _store(service: Service, fingerprint: str | None) -> ChunkStore:
+    """The corpus of a fingerprint.
+
+    Raises:
+        Problem: It is no longer there.
+    """
+    store = service.corpora.find(fingerprint)
+    if store is None:
+        message = f"corpus '{fingerprint}' is no longer there; search or ask again"
+        raise Problem(409, "corpus_changed", message)
+    return store
+
+
+def _spans(store: ChunkStore, rows: range, start: int, stop: int) -> list[ChunkSpan]:
+    """The chunks of a document that touch a part of it; they are in order."""
+    first = bisect_right(rows, start, key=lambda row: store.chunk(row).stop)
+    spans = []
+    for row in rows[first:]:
+        chunk = store.chunk(row)
+        if chunk.start >= stop:
+            break
+        spans.append(ChunkSpan(id=row, start=chunk.start, stop=chunk.stop))
+    return spans
+
+
+def _entry(store: ChunkStore, number: int) -> DocumentEntry:
+    heading = store.heading(number)
+    return DocumentEntry(
+        id=heading.id,
+        title=heading.title,
+        source=heading.source,
+        chunks=len(store.rows_of(number)),
+    )
+
+
+def _metrics_view(service: Service, run: str, part: Part) -> MetricsView:
+    return MetricsView(
+        run=run,
+        in_training=service.backend.in_training(run),
+        reset=part.reset,
+        next=part.next,
+        records=part.records,
+    )
+
+
+async def _followed(service: Service, run: str, after: int) -> AsyncIterator[str]:
+    service.num_followers += 1
+    try:
+        async for event in follow(
+            service.backend.metrics_file(run),
+            after,
+            goes_on=lambda: service.backend.in_training(run),
+            stopping=service.stopping,
+            view=lambda part: _metrics_view(service, run, part).model_dump_json(),
+        ):
+            yield event
+    finally:
+        service.num_followers -= 1
