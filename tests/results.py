@@ -7,15 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from openrealm import recipes
-from openrealm.answering import (
-    Answer,
-    Answers,
-    ChunkHit,
-    Evidence,
-    Filling,
-    Fillings,
-    WeighedChunk,
-)
+from openrealm.answering import Answers, ChunkHit, Filling, Fillings, WeighedChunk
 from openrealm.corpus.records import Problem
 from openrealm.corpus.store import Chunk, IngestReport
 from openrealm.metrics import Interval
@@ -31,6 +23,7 @@ from openrealm.recipes.evaluating import EvaluationReport, EvaluationRow
 from openrealm.recipes.exporting import ExportReport
 from openrealm.recipes.importing import ImportedPart, ImportReport
 from openrealm.recipes.pretraining import RunSummary
+from openrealm.uniting import Answer, Evidence
 
 
 def recipe(name: str) -> Callable[..., Any]:

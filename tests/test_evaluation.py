@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from tiny import World
 
-from openrealm.answering import Answer, Answers
+from openrealm.answering import Answers
 from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.evaluation import (
@@ -27,6 +27,7 @@ from openrealm.evaluation import (
 )
 from openrealm.metrics import Judgments
 from openrealm.progress import Silent
+from openrealm.uniting import Answer
 
 
 class FixedRanker:

@@ -23,6 +23,7 @@ from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm, device_of
 from openrealm.retrieval.retriever import Retriever
 from openrealm.tokenizer import MASK
+from openrealm.uniting import Answer, united
 
 Ids = npt.NDArray[np.int32]
 
@@ -34,25 +35,6 @@ class ChunkHit:
     rank: int
     score: float
     chunk: Chunk
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Where an answer stands: characters ``[start, stop)`` of a document's text."""
-
-    chunk: Chunk
-    start: int
-    stop: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer in the document's own spelling, and its probability over all places it stands."""
-
-    text: str
-    probability: float
-    evidence: tuple[Evidence, ...]
 
 
 @dataclass(frozen=True)
@@ -189,11 +171,18 @@ class Answerer:
             log_p = likelihood.log_p_span_jointly(scores.float(), valid)
         p_spans = log_p.exp().cpu().numpy()
         p_z = torch.softmax(relevance, dim=1).cpu().numpy()
-        place = spans.starts.cpu().numpy(), spans.ends.cpu().numpy()
+        starts, ends = spans.starts.cpu().numpy(), spans.ends.cpu().numpy()
         return [
             Answers(
                 question=question,
-                answers=self._merged(p_spans[n], rows[n], self._cut(ids[n]), place, top),
+                answers=united(
+                    p_spans[n].reshape(-1, len(starts))[1:],  # without the null chunk
+                    [self._corpus.chunk(int(row)) for row in rows[n]],
+                    starts - self._body_start(ids[n]),
+                    ends - self._body_start(ids[n]),
+                    tokenizer=self._corpus.tokenizer,
+                    top=top,
+                ),
                 no_answer=float(p_spans[n][0]),
                 read=self._weighed(rows[n], p_z[n]),
             )
@@ -262,50 +251,6 @@ class Answerer:
             for n in order.tolist()
         )
 
-    def _merged(
-        self,
-        p_spans: npt.NDArray[np.float32],
-        rows: npt.NDArray[np.int64],
-        query_length: int,
-        place: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-        top: int,
-    ) -> tuple[Answer, ...]:
-        """The best answers: all spans of the same text united and their probabilities added.
-
-        A span that begins or ends inside a word counts for the whole word.
-        """
-        starts, ends = (side - query_length - 2 for side in place)
-        tokenizer = self._corpus.tokenizer
-        chunks = [self._corpus.chunk(int(row)) for row in rows]
-        tokens = [tokenizer.encode(chunk.text) for chunk in chunks]
-        inside = [tokenizer.is_continuation[each.ids] for each in tokens]
-        found: dict[str, list[Evidence]] = {}
-        for item in _items_that_matter(p_spans):
-            slot, span = divmod(item, len(starts))
-            if slot == 0:
-                continue
-            chunk = chunks[slot - 1]
-            first, last = _whole_words(inside[slot - 1], int(starts[span]), int(ends[span]))
-            begin = int(tokens[slot - 1].offsets[first, 0])
-            stop = int(tokens[slot - 1].offsets[last, 1])
-            evidence = Evidence(
-                chunk=chunk,
-                start=chunk.start + begin,
-                stop=chunk.start + stop,
-                probability=float(p_spans[item]),
-            )
-            words = " ".join(chunk.text[begin:stop].casefold().split())
-            found.setdefault(words, []).append(evidence)
-        answers = [
-            Answer(
-                text=_spelling(places[0]),
-                probability=sum(place.probability for place in places),
-                evidence=tuple(places),
-            )
-            for places in found.values()
-        ]
-        return tuple(sorted(answers, key=lambda a: -a.probability)[:top])
-
     def _weighed(
         self, rows: npt.NDArray[np.int64], p_z: npt.NDArray[np.float32]
     ) -> tuple[WeighedChunk, ...]:
@@ -348,31 +293,11 @@ class Answerer:
             parts.append(tokenizer.encode(piece).ids)
         return np.concatenate(parts)[: self._templates.query_tokens - 2]
 
-    def _cut(self, ids: Ids) -> int:
-        return min(len(ids), self._templates.query_tokens - 2)
-
-
-def _items_that_matter(p_spans: npt.NDArray[np.float32]) -> list[int]:
-    """Items by probability; the last ones, a millionth of it together, are left out."""
-    order = np.argsort(-p_spans, kind="stable")
-    mass = np.cumsum(p_spans[order], dtype=np.float64)
-    return [int(n) for n in order[: int(np.searchsorted(mass, mass[-1] * (1 - 1e-6))) + 1]]
-
-
-def _whole_words(inside: npt.NDArray[np.bool_], first: int, last: int) -> tuple[int, int]:
-    """The span made longer until it neither begins nor ends inside a word."""
-    while first > 0 and inside[first]:
-        first -= 1
-    while last + 1 < len(inside) and inside[last + 1]:
-        last += 1
-    return first, last
+    def _body_start(self, ids: Ids) -> int:
+        """Where a body begins in ``[CLS] x [SEP] body [SEP]``."""
+        return min(len(ids), self._templates.query_tokens - 2) + 2
 
 
 def _require_positive(k: int) -> None:
     if k < 1:
         raise InputError(f"k = {k} chunks cannot be read; ask for 1 or more")
-
-
-def _spelling(evidence: Evidence) -> str:
-    begin = evidence.start - evidence.chunk.start
-    return " ".join(evidence.chunk.text[begin : begin + evidence.stop - evidence.start].split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openrealm.terminal import duration
 
 if TYPE_CHECKING:
-    from openrealm.answering import Answer, Answers, ChunkHit, Evidence, Fillings
+    from openrealm.answering import Answers, ChunkHit, Fillings
     from openrealm.corpus.store import Chunk, IngestReport
     from openrealm.metrics import Interval
     from openrealm.recipes.asking import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.exporting import ExportReport
     from openrealm.recipes.importing import ImportReport
     from openrealm.recipes.pretraining import RunSummary
+    from openrealm.uniting import Answer, Evidence
 
 MAX_WIDTH = 100
 # What shows whether retrieval is being learned, in the order in which it is read.

@@ -149,6 +149,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise ConfigError(
             f"cannot listen at {host}, port {port} ({error}); choose others with --host and --port"
         ) from error
+    # asyncio sets this on sockets that it made itself only; without it, answers wait for the
+    # client's delayed acknowledgement, 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
         yield listener
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from openrealm.answering import Answer, Answers, ChunkHit, Evidence, Fillings, WeighedChunk
+from openrealm.answering import Answers, ChunkHit, Fillings, WeighedChunk
 from openrealm.corpus.store import Chunk
+from openrealm.uniting import Answer, Evidence
 
 MAX_TEXT = 4000
 MAX_READ = 32
