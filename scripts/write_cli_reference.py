@@ -94,6 +94,12 @@ for answer in found.answers.answers if found.answers else ():
     "serve": """
 recipes.serve(Path("WS"), port=8080)  # until Ctrl-C or SIGTERM
 """,
+    "report": """
+written = recipes.report(Path("WS"), compare=["run-001"])
+print(written.page, written.pictures)
+for sentence in written.summary:
+    print(sentence)
+""",
     "info": """
 found = recipes.info(Path("WS"))
 print(found.documents, found.chunks, [run.name for run in found.runs], found.problems)

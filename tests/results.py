@@ -23,6 +23,7 @@ from openrealm.recipes.evaluating import EvaluationReport, EvaluationRow
 from openrealm.recipes.exporting import ExportReport
 from openrealm.recipes.importing import ImportedPart, ImportReport
 from openrealm.recipes.pretraining import RunSummary
+from openrealm.recipes.reporting import ReportFiles
 from openrealm.uniting import Answer, Evidence
 
 
@@ -138,6 +139,14 @@ EVALUATED = EvaluationReport(
             measures={"recall@5": Interval(mean=0.25, low=0.125, high=0.375)},
         ),
     ),
+)
+REPORTED = ReportFiles(
+    run="run-002",
+    compared=("run-001",),
+    page="my ws/runs/run-002/report/report.html",
+    pictures=("my ws/runs/run-002/report/curves.png",),
+    summary=("The run began with random weights (scratch).",),
+    not_probed="the run has no weights of warm-up or joint training yet",
 )
 WHOLE = WorkspaceInfo(
     workspace="my ws",

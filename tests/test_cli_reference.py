@@ -58,6 +58,7 @@ def test_the_python_beside_a_command_runs(
         "search": results.SEARCHED,
         "fill": results.FILLED,
         "ask": results.ASKED,
+        "report": results.REPORTED,
         "info": results.WHOLE,
         "refresh_worker": None,
         "serve": None,

@@ -156,7 +156,7 @@ def test_an_index_made_beside_the_training_falls_to_the_age_of_its_weights() -> 
 
 
 def test_the_title_names_the_start_and_the_exact_match(run: Run) -> None:
-    assert plots._title(run) == "run run-001, started from minilm, exact match 0.375"
+    assert plots.title_of(run) == "run run-001, started from minilm, exact match 0.375"
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out_with_a_warning(
@@ -171,11 +171,11 @@ def test_a_line_cut_short_by_a_crash_is_left_out_with_a_warning(
 
 def test_many_points_are_drawn_with_their_running_mean() -> None:
     noisy = [float(n % 2) for n in range(600)]
-    smooth = plots._running_mean(noisy)
+    smooth = plots.running_mean(noisy)
     assert len(smooth) == 600
     assert smooth[0] == 0.0
     assert all(value == 0.5 for value in smooth[9:])
-    assert plots._running_mean(noisy[:100]) == noisy[:100]
+    assert plots.running_mean(noisy[:100]) == noisy[:100]
 
 
 def test_the_picture_of_a_long_run_can_be_drawn() -> None:

@@ -10,7 +10,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ Record = dict[str, Any]
 Points = tuple[list[float], list[float]]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = (
+COLOURS = _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = (
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -46,7 +46,7 @@ _STAGE_COLOURS = {
     "realm": _BLUE,
     "qa": _PURPLE,
 }
-_GREY = "#666666"
+GREY = "#666666"
 _ZERO = "zero"  # marks a line that is no figure
 _AT = (1, 5, 20)
 _AT_COLOURS = (_BLUE, _GREEN, _ORANGE)
@@ -61,12 +61,14 @@ class History:
         probes: Answers of the probe.
         swaps: Changes of the live index.
         reports: Measurements after each stage, those without a step left out.
+        indexes: Stages that began with an index of their present weights.
     """
 
     steps: list[Record]
     probes: list[Record]
     swaps: list[Record]
     reports: list[Record]
+    indexes: list[Record] = field(default_factory=list)
 
     def stages(self) -> list[tuple[str, float, float]]:
         """Name, first and last total step of each stage, in order."""
@@ -95,13 +97,44 @@ def plot_run(run: Run, target: Path | None = None) -> Path:
     history = read_history(run)
     if not history.steps:
         raise InputError(f"run '{run.name}' has logged no training step yet, so nothing to plot")
-    figure = draw(history, title=_title(run))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    picture = as_png(draw(history, title=title_of(run)))
     target = target or run.plots / "run.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, picture.getvalue())
+    write_atomic(target, picture)
     return target
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def require_matplotlib() -> None:
+    """Checks that pictures can be drawn.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "plots need matplotlib, which is not installed: pip install 'openrealm[plots]'"
+        ) from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many hundred dots.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def read_history(run: Run) -> History:
@@ -117,18 +150,13 @@ def read_history(run: Run) -> History:
         probes=[r for r in records if r.get("event") == "probe"],
         swaps=[r for r in records if r.get("event") == "swap"],
         reports=reports,
+        indexes=[r for r in records if r.get("event") == "index"],
     )
 
 
 def draw(history: History, *, title: str) -> Figure:
     """The picture: six panels over the same axis of training steps, stages as bands."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "plots need matplotlib, which is not installed: pip install 'openrealm[plots]'"
-        ) from error
-    figure = Figure(figsize=(12, 9), dpi=100, layout="constrained")
+    figure = new_figure(12, 9)
     figure.suptitle(title, fontsize=13)
     axes = figure.subplots(3, 2, sharex=True)
     _loss(axes[0][0], history)
@@ -144,7 +172,7 @@ def draw(history: History, *, title: str) -> Figure:
     return figure
 
 
-def _title(run: Run) -> str:
+def title_of(run: Run) -> str:
     """The run, what it started from, and its exact match where it was fine-tuned and measured."""
     record = run.read_record()
     parts = [f"run {run.name}", f"started from {record.get('start', 'unknown weights')}"]
@@ -160,9 +188,9 @@ def _loss(axes: Axes, history: History) -> None:
     axes.set_title("training loss", fontsize=10)
     axes.set_ylabel("nats")
     for name, _, _ in history.stages():
-        x, y = _points([r for r in history.steps if r["stage"] == name], "train/loss")
-        colour = _STAGE_COLOURS.get(name, _GREY)
-        smooth = _running_mean(y)
+        x, y = points_of([r for r in history.steps if r["stage"] == name], "train/loss")
+        colour = _STAGE_COLOURS.get(name, GREY)
+        smooth = running_mean(y)
         if smooth != y:
             axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.8)
         axes.plot(x, smooth, color=colour)  # the bands name the stages
@@ -173,8 +201,8 @@ def _recall(axes: Axes, history: History) -> None:
     axes.set_title("recall: probe (lines), held-out queries after each stage (dots)", fontsize=10)
     axes.set_ylabel("share of queries")
     for k, colour in zip(_AT, _AT_COLOURS, strict=True):
-        _line(axes, _probe_points(history, f"probe/recall@{k}"), colour, f"at {k}")
-        x, y = _points(history.reports, f"held_out/recall@{k}")
+        _line(axes, probe_points(history, f"probe/recall@{k}"), colour, f"at {k}")
+        x, y = points_of(history.reports, f"held_out/recall@{k}")
         axes.plot(x, y, "o--", color=colour, linewidth=0.8, clip_on=False, in_layout=False)
     axes.set_ylim(0, _top_of_shares(axes))
 
@@ -182,15 +210,15 @@ def _recall(axes: Axes, history: History) -> None:
 def _utility(axes: Axes, history: History) -> None:
     axes.set_title("retrieval utility: log p(y|x) - log p(y|null chunk, x)", fontsize=10)
     axes.set_ylabel("nats per masked token")
-    axes.axhline(0, color=_GREY, linewidth=0.8, gid=_ZERO)
+    axes.axhline(0, color=GREY, linewidth=0.8, gid=_ZERO)
     _in_stages_and_probe(axes, history, "utility")
 
 
 def _accuracy(axes: Axes, history: History) -> None:
     axes.set_title("masked tokens of the probe predicted", fontsize=10)
     axes.set_ylabel("share of tokens")
-    _line(axes, _probe_points(history, "probe/accuracy"), _BLUE, "with retrieval")
-    _line(axes, _probe_points(history, "probe/accuracy_without"), _GREY, "null chunk alone")
+    _line(axes, probe_points(history, "probe/accuracy"), _BLUE, "with retrieval")
+    _line(axes, probe_points(history, "probe/accuracy_without"), GREY, "null chunk alone")
     axes.set_ylim(0, _top_of_shares(axes))
 
 
@@ -214,9 +242,9 @@ def _staleness(axes: Axes, history: History) -> None:
 def _in_stages_and_probe(axes: Axes, history: History, name: str) -> None:
     """A figure of the training batches of the reading stages, and of the probe."""
     for stage in ("warmup", "realm"):
-        points = _points(history.steps, f"{stage}/{name}")
+        points = points_of(history.steps, f"{stage}/{name}")
         _line(axes, points, _STAGE_COLOURS[stage], f"{stage}, training batches", alpha=0.6)
-    _line(axes, _probe_points(history, f"probe/{name}"), _RED, "probe")
+    _line(axes, probe_points(history, f"probe/{name}"), _RED, "probe")
 
 
 def _line(axes: Axes, points: Points, colour: str, label: str, *, alpha: float = 1.0) -> None:
@@ -246,7 +274,7 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
     stages = history.stages()
     axes.set_xlim(stages[0][1], stages[-1][2])
     for number, (name, first, last) in enumerate(stages):
-        axes.axvspan(first, last, color=_GREY, alpha=0.12 if number % 2 else 0.04, linewidth=0)
+        axes.axvspan(first, last, color=GREY, alpha=0.12 if number % 2 else 0.04, linewidth=0)
         if names:
             axes.annotate(
                 name,
@@ -257,13 +285,13 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
                 ha="center",
                 va="top",
                 fontsize=8,
-                color=_GREY,
+                color=GREY,
                 in_layout=False,
             )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="best")
     elif not any(_is_drawn(line) for line in axes.get_lines()):
-        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=_GREY)
+        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=GREY)
 
 
 # Figures ------------------------------------------------------------------------------------------
@@ -294,18 +322,19 @@ def staleness_points(history: History) -> Points:
     return x, y
 
 
-def _probe_points(history: History, name: str) -> Points:
+def probe_points(history: History, name: str) -> Points:
     """The probe's answers during training and after each stage, by step."""
     records = [*history.probes, *history.reports]
-    return _points(sorted(records, key=lambda r: float(r["total_step"])), name)
+    return points_of(sorted(records, key=lambda r: float(r["total_step"])), name)
 
 
-def _points(records: Sequence[Record], name: str) -> Points:
+def points_of(records: Sequence[Record], name: str) -> Points:
+    """A figure by step, of the records that have it."""
     chosen = [(float(r["total_step"]), float(r[name])) for r in records if name in r]
     return [x for x, _ in chosen], [y for _, y in chosen]
 
 
-def _running_mean(values: list[float], *, points: int = 60) -> list[float]:
+def running_mean(values: list[float], *, points: int = 60) -> list[float]:
     """Means over a window, where there are many more values than points to see."""
     window = len(values) // points
     if window < 2:

@@ -10,7 +10,7 @@ files, not what is in the corpus or the checkpoints.
       settings.toml             resolved configuration
       run.json                  what made it: start, versions, fingerprints, stage reports
       metrics.jsonl             one record per line
-      checkpoints/ snapshots/ pooled/ weights/ workers/ texts/ plots/
+      checkpoints/ snapshots/ pooled/ weights/ workers/ texts/ plots/ report/
 """
 
 from __future__ import annotations
@@ -84,6 +84,11 @@ class Run:
     def plots(self) -> Path:
         """Folder of the pictures."""
         return self.directory / "plots"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the page that tells of it."""
+        return self.directory / "report"
 
     def read_record(self) -> dict[str, Any]:
         """The contents of ``run.json``.

@@ -168,3 +168,13 @@ def test_the_demo_ends_with_table_answers_plot_and_the_next_command() -> None:
     assert "Perú" in shown
     assert "demo/runs/run-001/plots/run.png" in shown
     assert "openrealm ask demo" in shown
+
+
+def test_a_report_is_told_in_its_first_sentences_with_its_files() -> None:
+    shown = text.reported(results.REPORTED).splitlines()
+    assert shown[0] == "The run began with random weights (scratch)."
+    assert "no held-out sentence was asked: the run has no weights of warm-up" in shown[2]
+    assert shown[-2:] == [
+        "page: my ws/runs/run-002/report/report.html",
+        "picture: my ws/runs/run-002/report/curves.png",
+    ]

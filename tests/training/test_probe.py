@@ -16,8 +16,8 @@ from openrealm.data.pretraining import MaskedQuery
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import Realm
-from openrealm.retrieval.retriever import RetrievalConfig, Retriever
-from openrealm.training.probe import CollapseWatch, holds, run_probe
+from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig, Retriever
+from openrealm.training.probe import CollapseWatch, holds, read_probe, run_probe
 
 
 class Copier(Realm):
@@ -76,8 +76,8 @@ def queries(world: World) -> list[MaskedQuery]:
     return found
 
 
-def probe(world: World, queries: list[MaskedQuery], rankings: list[list[int]], *, k: int = 3):  # type: ignore[no-untyped-def]
-    """Asks a copier that retrieves the given rows, in this order, for each query."""
+def asked(world: World, queries: list[MaskedQuery], rankings: list[list[int]]):  # type: ignore[no-untyped-def]
+    """A copier that retrieves the given rows, in this order, for each query; and its retriever."""
     size = len(world.store)
     order = {}
     for query, ranking in zip(queries, rankings, strict=True):
@@ -87,8 +87,13 @@ def probe(world: World, queries: list[MaskedQuery], rankings: list[list[int]], *
         inputs = query_inputs([query], world.templates)
         key = bytes((inputs.token_ids[0] % 256)[inputs.attention_mask[0]].tolist())
         order[key] = scores
-    model = Copier(world.model(), world, order)
     retriever = Retriever(world.store, ExactIndex(torch.eye(size)), RetrievalConfig())
+    return Copier(world.model(), world, order), retriever
+
+
+def probe(world: World, queries: list[MaskedQuery], rankings: list[list[int]], *, k: int = 3):  # type: ignore[no-untyped-def]
+    """What the probe says of such a copier."""
+    model, retriever = asked(world, queries, rankings)
     return run_probe(
         model,
         queries,
@@ -144,6 +149,52 @@ def test_utility_and_accuracy_are_those_of_a_sum_by_hand(
     assert report.p_null == pytest.approx(1 / 3)
     assert report.entropy == pytest.approx(math.log(3), rel=1e-5)
     assert report.accuracy_without == 0.0  # alone it predicts [PAD]
+
+
+def test_readings_hold_candidate_by_candidate_what_the_probe_sums_up(
+    world: World, queries: list[MaskedQuery]
+) -> None:
+    other = world.row_of("The country of Ostmark")
+    far = world.row_of("The country of Tarvos")
+    rankings = [[other, far], [far, other]]
+    model, retriever = asked(world, queries, rankings)
+    readings = read_probe(
+        model,
+        queries,
+        retriever,
+        corpus=world.store,
+        texts=world.store,
+        templates=world.templates,
+        k=3,
+        batch_size=1,
+    )
+    report = probe(world, queries, rankings)
+    assert [r.rows.tolist() for r in readings] == [[NO_CHUNK, *ranking] for ranking in rankings]
+    assert [r.utility for r in readings] == pytest.approx(report.values["utility"], rel=1e-6)
+    assert [-r.log_p_y for r in readings] == pytest.approx(report.values["loss"], rel=1e-6)
+    for reading in readings:
+        assert len(reading.query.targets) == 1
+        by_hand = sum(np.exp(reading.log_p_z) * np.exp(reading.log_p_y_given_z))
+        assert math.exp(reading.log_p_y) == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_a_candidate_that_a_small_corpus_lacks_is_in_no_reading(
+    world: World, queries: list[MaskedQuery]
+) -> None:
+    model, retriever = asked(world, queries, [[], []])
+    readings = read_probe(
+        model,
+        queries,
+        retriever,
+        corpus=world.store,
+        texts=world.store,
+        templates=world.templates,
+        k=len(world.store) + 9,
+    )
+    for reading in readings:
+        assert (reading.rows[1:] != NO_CHUNK).all()
+        assert len(reading.rows) == len(reading.log_p_z) == len(reading.log_p_y_given_z)
+        assert np.exp(reading.log_p_z).sum() == pytest.approx(1.0)
 
 
 def test_a_reader_is_right_where_its_chunk_tells(world: World, queries: list[MaskedQuery]) -> None:

@@ -164,6 +164,39 @@ def info(workspace: WorkspaceFolder, *, run: RunName = None, as_json: Json = Fal
         raise typer.Exit(DAMAGED)
 
 
+def report(
+    workspace: WorkspaceFolder,
+    *,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option("--compare", metavar="RUN...", help="Other runs, to be shown beside it."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", metavar="FOLDER", help="Where to write; the run's folder report by default."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Ask only N of the held-out sentences."),
+    ] = None,
+    run: RunName = None,
+    as_json: Json = False,
+) -> None:
+    """Writes what a run has learned as one HTML page that opens anywhere, and its pictures.
+
+    The curves, the figures after each stage with confidence intervals, recall against staleness,
+    the distribution of p(z|x), the best and worst examples, configuration and provenance.
+    """
+    from openrealm import recipes
+
+    written = recipes.report(
+        workspace, run=run, compare=compare or (), to=to, limit=limit, progress=make_progress()
+    )
+    show(written, text.reported, as_json=as_json)
+
+
 def config(preset: Preset = None, *, as_json: Json = False) -> None:
     """Prints all settings with their explanations, as TOML to edit and pass to --config."""
     from openrealm import recipes

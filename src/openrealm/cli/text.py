@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrealm.report.words import MEASURES, start_in_words
 from openrealm.terminal import duration
 
 if TYPE_CHECKING:
@@ -30,19 +31,10 @@ if TYPE_CHECKING:
     from openrealm.recipes.exporting import ExportReport
     from openrealm.recipes.importing import ImportReport
     from openrealm.recipes.pretraining import RunSummary
+    from openrealm.recipes.reporting import ReportFiles
     from openrealm.uniting import Answer, Evidence
 
 MAX_WIDTH = 100
-# What shows whether retrieval is being learned, in the order in which it is read.
-MEASURES = {
-    "held_out/recall@1": "held-out queries: recall@1",
-    "held_out/recall@5": "held-out queries: recall@5",
-    "held_out/recall@20": "held-out queries: recall@20",
-    "probe/utility": "retrieval utility (nats per token)",
-    "probe/accuracy": "masked tokens right, with retrieval",
-    "probe/accuracy_without": "masked tokens right, without",
-    "qa/exact_match": "questions: exact match",
-}
 
 
 # Building blocks ----------------------------------------------------------------------------------
@@ -192,10 +184,7 @@ def demonstrated(report: DemoReport) -> str:
 
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
-    from openrealm.models.pretrained import LABELLED_STARTS
-
-    starts = (LABELLED_STARTS.get(start, start) for start in (report.start, *report.ancestors))
-    start = ", which began as ".join(starts)
+    start = start_in_words(report.start, *report.ancestors)
     parts = [
         f"run '{report.run}', weights after stage '{report.stage}', started from {start}\n"
         "means with 95% confidence intervals"
@@ -294,6 +283,15 @@ def _excerpt(evidence: Evidence, around: int = 90) -> str:
     opening, closing = ("«", "»") if _can_print("«»") else (">>", "<<")
     dots = "..." if start > around else ""
     return f"{dots}{before}{opening}{text[start:stop]}{closing}{after}"
+
+
+def reported(written: ReportFiles) -> str:
+    """What a report says in short, and where it lies."""
+    lines = [textwrap.fill(sentence, width=_width()) for sentence in written.summary]
+    if written.not_probed:
+        lines += ["", f"no held-out sentence was asked: {written.not_probed}"]
+    lines += ["", f"page: {written.page}", *(f"picture: {path}" for path in written.pictures)]
+    return "\n".join(lines)
 
 
 def described(found: WorkspaceInfo) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.ingesting import ingest
     from openrealm.recipes.pretraining import pretrain
     from openrealm.recipes.refreshing import refresh_worker
+    from openrealm.recipes.reporting import report
     from openrealm.recipes.serving import serve
     from openrealm.recipes.sharing import from_pretrained, push_to_hub
 
@@ -37,6 +38,7 @@ __all__ = [
     "pretrain",
     "push_to_hub",
     "refresh_worker",
+    "report",
     "search",
     "serve",
 ]
@@ -57,6 +59,7 @@ _HOMES = {
     "pretrain": "pretraining",
     "push_to_hub": "sharing",
     "refresh_worker": "refreshing",
+    "report": "reporting",
     "search": "asking",
     "serve": "serving",
 }

@@ -26,7 +26,7 @@ from openrealm.evaluation import (
 from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import LoadedRun, load_run, require_files
-from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.masking import held_out_of
 from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
 from openrealm.training.probe import run_probe
 from openrealm.workspace import Workspace
@@ -166,22 +166,20 @@ def _rankers(loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
 
 
 def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
-    settings, corpus = loaded.settings, loaded.corpus
-    texts = ChunkStore.open(loaded.run.texts) if loaded.run.texts.is_dir() else corpus
-    queries = masked_queries(place, settings, texts=texts, corpus=corpus, progress=progress).probe()
-    if not queries:
-        raise InputError("the training texts are too small for a probe; it holds out a tenth")
+    held_out = held_out_of(place, loaded, progress=progress)
     report = run_probe(
         loaded.model,
-        queries,
+        held_out.queries,
         loaded.live.retriever,
-        corpus=corpus,
-        texts=texts,
+        corpus=loaded.corpus,
+        texts=held_out.texts,
         templates=loaded.templates,
-        k=settings.retrieval.k,
+        k=loaded.settings.retrieval.k,
     )
     table_of = {name: bootstrap_interval(values) for name, values in report.values.items()}
-    return EvaluationRow(data="probe", system="openrealm", num=len(queries), measures=table_of)
+    return EvaluationRow(
+        data="probe", system="openrealm", num=len(held_out.queries), measures=table_of
+    )
 
 
 def _beir(corpus: ChunkStore, path: Path, rankers: dict[str, Ranker]) -> list[EvaluationRow]:

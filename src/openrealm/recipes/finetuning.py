@@ -10,7 +10,7 @@ from pathlib import Path
 from openrealm.data.qa import Question, read_questions
 from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
-from openrealm.evaluation import qa_values, summarise
+from openrealm.evaluation import Table, qa_values, summarise
 from openrealm.files import write_atomic
 from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
@@ -26,6 +26,7 @@ from openrealm.recipes.loading import (
     require_files,
     uses_gpu,
 )
+from openrealm.recipes.measuring import add_report
 from openrealm.recipes.pretraining import RunSummary, training_in
 from openrealm.settings import read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
@@ -127,11 +128,11 @@ def _begun(
     return replace(loaded, settings=settings), middle
 
 
-def _write_down(run: Run, measured: dict[str, float]) -> None:
+def _write_down(run: Run, measured: Table) -> None:
     total_step = next(checkpoints(run.checkpoints)).position.total_step
     record = run.read_record()
-    others = [r for r in record["stage_reports"] if r["stage"] != "qa"]
-    record["stage_reports"] = [*others, {"stage": "qa", "total_step": total_step, **measured}]
+    means = {name: interval.mean for name, interval in measured.items()}
+    add_report(record, {"stage": "qa", "total_step": total_step, **means}, measured)
     run.write_record(record)
 
 
@@ -182,9 +183,9 @@ def _train(
 
 def _measure(
     place: Workspace, name: str, questions: Sequence[Question], progress: Progress
-) -> dict[str, float]:
+) -> Table:
     if not questions:
         return {}
     loaded = load_run(place, name=name, stages=("qa",), progress=progress)
     found = qa_values(loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress)
-    return {f"qa/{k}": interval.mean for k, interval in summarise(found.values).items()}
+    return {f"qa/{k}": interval for k, interval in summarise(found.values).items()}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from openrealm.batching import origin_of
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.pretraining import MaskedQueries, SpanTable, kept_table
+from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
 from openrealm.errors import InputError
 from openrealm.progress import Progress
-from openrealm.recipes.loading import span_tagger
+from openrealm.recipes.loading import LoadedRun, span_tagger
 from openrealm.retrieval.lexical import BM25, LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.settings import Settings
@@ -76,6 +76,30 @@ def masked_queries(
         query_tokens=settings.model.query_tokens,
         num_probe=settings.loop.num_probe,
     )
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The masked sentences that a run is probed with, and the texts that they are of."""
+
+    texts: ChunkStore
+    queries: list[MaskedQuery]
+
+
+def held_out_of(place: Workspace, loaded: LoadedRun, *, progress: Progress) -> HeldOut:
+    """A run's own held-out masked sentences.
+
+    Raises:
+        InputError: There is none.
+    """
+    corpus = loaded.corpus
+    texts = ChunkStore.open(loaded.run.texts) if loaded.run.texts.is_dir() else corpus
+    queries = masked_queries(
+        place, loaded.settings, texts=texts, corpus=corpus, progress=progress
+    ).probe()
+    if not queries:
+        raise InputError("the training texts are too small for a probe; it holds out a tenth")
+    return HeldOut(texts=texts, queries=queries)
 
 
 def told_nearby(

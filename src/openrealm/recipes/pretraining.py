@@ -32,6 +32,7 @@ from openrealm.recipes.loading import (
     uses_gpu,
 )
 from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.measuring import add_report
 from openrealm.recipes.refreshing import refresh_by_settings
 from openrealm.recipes.starting import begin, settings_for
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
@@ -294,12 +295,17 @@ class _Session:
         live = self._refresh.first(total_step)
         report = self.ask(live)
         numbers = report.metrics() if report is not None else {}
+        table = summarise(report.values) if report is not None else {}
         if not reads:
             numbers = {k: v for k, v in numbers.items() if "recall" in k}
+        intervals = {name: i for k, i in table.items() if (name := f"probe/{k}") in numbers}
         if self._held_out:
             values = retrieval_values(self._corpus, self._held_out, self._answerer(live).rank)
-            numbers |= {f"held_out/{k}": i.mean for k, i in summarise(values).items()}
-        self._record["stage_reports"].append({"stage": stage, "total_step": total_step, **numbers})
+            found = {f"held_out/{k}": i for k, i in summarise(values).items()}
+            intervals |= found
+            numbers |= {name: i.mean for name, i in found.items()}
+        measured = {"stage": stage, "total_step": total_step, **numbers}
+        add_report(self._record, measured, intervals)
         if self._processes.is_first:
             self._run.write_record(self._record)
         self._processes.wait()

@@ -61,6 +61,54 @@ class ProbeReport:
         return numbers
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the model makes of one held-out query.
+
+    Attributes:
+        query: The query.
+        rows: ``(k,)`` chunks of its candidates, best first; slot 0, `NO_CHUNK`, is the null chunk.
+        log_p_z: ``(k,)`` log p(z|x).
+        log_p_y_given_z: ``(k,)`` log p(y|z,x) in nats per masked token.
+        log_p_y: log p(y|x), likewise: each masked token's marginal by itself.
+    """
+
+    query: MaskedQuery
+    rows: npt.NDArray[np.int64]
+    log_p_z: npt.NDArray[np.float64]
+    log_p_y_given_z: npt.NDArray[np.float64]
+    log_p_y: float
+
+    @property
+    def utility(self) -> float:
+        """log p(y|x) - log p(y|null,x), in nats per masked token."""
+        return self.log_p_y - float(self.log_p_y_given_z[0])
+
+
+def read_probe(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    retriever: Retriever,
+    *,
+    corpus: ChunkStore,
+    texts: ChunkStore,
+    templates: Templates,
+    k: int,
+    batch_size: int = 32,
+) -> list[Reading]:
+    """What the model makes of each held-out query, candidate by candidate.
+
+    Takes what `run_probe` takes, and reads the same candidates.
+    """
+    readings: list[Reading] = []
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(queries), batch_size):
+            batch = queries[start : start + batch_size]
+            found = _retrieved(model, batch, retriever, corpus, texts, templates, k)
+            readings += _readings(model, batch, found[:, : k - 1], corpus, templates)
+    return readings
+
+
 def run_probe(
     model: Realm,
     queries: Sequence[MaskedQuery],
@@ -153,10 +201,7 @@ def _probe_batch(
     templates: Templates,
     k: int,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    device = device_of(model)
-    query_emb = model.embedder.embed_queries(query_inputs(queries, templates).to(device))
-    where = origins(queries, texts, texts_are_corpus=texts is corpus)
-    found = retriever.candidates(query_emb, max(max(RECALL_AT), k - 1), origins=where)
+    found = _retrieved(model, queries, retriever, corpus, texts, templates, k)
     hit = np.array(
         [
             [
@@ -166,10 +211,54 @@ def _probe_batch(
             for q, rows in zip(queries, found, strict=True)
         ]
     )
-    batch = to_device(masked_batch(queries, found[:, : k - 1], corpus, templates), device)
+    batch = masked_batch(queries, found[:, : k - 1], corpus, templates)
+    batch = to_device(batch, device_of(model))
     values = _read_values(model, batch)
     values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
     return values
+
+
+def _retrieved(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    retriever: Retriever,
+    corpus: ChunkStore,
+    texts: ChunkStore,
+    templates: Templates,
+    k: int,
+) -> npt.NDArray[np.int64]:
+    """Rows ``(queries, ranks)`` of at least the k - 1 best chunks that are not trivial."""
+    inputs = query_inputs(queries, templates).to(device_of(model))
+    query_emb = model.embedder.embed_queries(inputs)
+    where = origins(queries, texts, texts_are_corpus=texts is corpus)
+    return retriever.candidates(query_emb, max(max(RECALL_AT), k - 1), origins=where)
+
+
+def _readings(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    found: npt.NDArray[np.int64],
+    corpus: ChunkStore,
+    templates: Templates,
+) -> list[Reading]:
+    batch = to_device(masked_batch(queries, found, corpus, templates), device_of(model))
+    output = model(batch, groups=2)
+    num = batch.mask_mask.sum(dim=1).double()
+    log_p_y = (output.log_p_y.masked_fill(~batch.mask_mask, 0.0).double().sum(dim=1) / num).cpu()
+    # 0 at padded masks already.
+    log_p_y_given_z = (output.log_p_y_given_z.double().sum(dim=2) / num[:, None]).cpu().numpy()
+    log_p_z, filled = output.log_p_z.double().cpu().numpy(), batch.candidate_mask.cpu().numpy()
+    rows = np.pad(found, ((0, 0), (1, 0)), constant_values=NO_CHUNK)
+    return [
+        Reading(
+            query=query,
+            rows=rows[n][filled[n]],
+            log_p_z=log_p_z[n][filled[n]],
+            log_p_y_given_z=log_p_y_given_z[n][filled[n]],
+            log_p_y=float(log_p_y[n]),
+        )
+        for n, query in enumerate(queries)
+    ]
 
 
 def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.float64]]:

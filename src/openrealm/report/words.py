@@ -1,0 +1,22 @@
+"""How measures and starts are called where people read them: in the terminal and in a report."""
+
+from __future__ import annotations
+
+# What shows whether retrieval is being learned, in the order in which it is read.
+MEASURES = {
+    "held_out/recall@1": "held-out queries: recall@1",
+    "held_out/recall@5": "held-out queries: recall@5",
+    "held_out/recall@20": "held-out queries: recall@20",
+    "probe/utility": "retrieval utility (nats per token)",
+    "probe/accuracy": "masked tokens right, with retrieval",
+    "probe/accuracy_without": "masked tokens right, without",
+    "qa/exact_match": "questions: exact match",
+}
+
+
+def start_in_words(*starts: str) -> str:
+    """Where first weights came from, the nearest first, and whether they had seen labels."""
+    # The terminal has the names above without loading torch.
+    from openrealm.models.pretrained import LABELLED_STARTS
+
+    return ", which began as ".join(LABELLED_STARTS.get(start, start) for start in starts)
