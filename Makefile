@@ -3,6 +3,7 @@
 #
 #   make demo        the whole method on the bundled corpus
 #   make test        everything that has to hold before a change goes in
+#   make browser     Debian's Chromium, for the tests of the page, which are skipped without it
 #   make check       its quick part: lint, format, types, import contract
 #   make format      sorts imports and formats
 #   make clean       removes what make made
@@ -15,6 +16,7 @@ PYTHON ?=
 TORCH ?= auto
 ARGS ?=
 BIN := .venv/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/.installed-$(TORCH)
 CANDIDATES := $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14)
 
@@ -22,13 +24,20 @@ CANDIDATES := $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14
 # to one thread.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test check format clean
+.PHONY: demo test browser check format clean
 
 demo: $(STAMP)
 	$(BIN)/openrealm demo --to demo
 
 test: check
 	$(PYTEST) --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+
+# Playwright's own browsers are for other systems and hundreds of megabytes; any Chromium will do.
+browser:
+	@command -v chromium chromium-browser google-chrome || { \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 chromium; \
+	}
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from openrealm.config import merge, override, parse_toml
+from openrealm.server.config import ServeConfig
 from openrealm.settings import Settings, preset_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,17 +184,29 @@ def test_commands_named_in_a_sentence_exist_with_their_options() -> None:
 
 
 def test_settings_shown_exist_and_take_the_value_shown() -> None:
-    shown = []
+    shown, limits = [], []
     for _, words in _openrealm_lines():
         for number, word in enumerate(words):
             for value in _assigned(words[number:]) if word == "--set" else ():
-                shown.append(value)
+                (limits if words[1] == "serve" else shown).append(value)
     for page in PAGES:
         shown += re.findall(r"`--set ([\w.]+=[^`\s]+)`", _prose(page))
     shown = [assignment for assignment in shown if assignment != "section.key=value"]
     assert shown
     for assignment in shown:
         override(preset_settings("adapt"), [assignment])
+    for assignment in limits:
+        override(ServeConfig(), [assignment])
+
+
+def test_the_servers_limits_are_all_listed_with_their_defaults() -> None:
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\S+) \| \w", page, flags=re.MULTILINE))
+    defaults = {
+        name: f"{value:g}" if value < 1e5 else str(value)
+        for name, value in vars(ServeConfig()).items()
+    }
+    assert {name: listed.get(name) for name in defaults} == defaults
 
 
 def _assigned(words: list[str]) -> Iterator[str]:
