@@ -26,6 +26,7 @@ export class ApiError extends Error {
  * @property {object} [body] Sent as JSON with POST.
  * @property {AbortSignal} [signal]
  * @property {(message: string) => void} [onWait] Told while a run is being loaded.
+ * @property {boolean} [quiet] Ask for no token, unless it is being asked for already.
  */
 
 /**
@@ -43,7 +44,7 @@ export async function call(path, options = {}) {
  * @param {string} path
  * @param {CallOptions} options
  */
-async function request(path, { body, signal, onWait }) {
+async function request(path, { body, signal, onWait, quiet = false }) {
   for (;;) {
     const token = storedToken();
     const response = await sent(path, { body, signal, token });
@@ -51,7 +52,7 @@ async function request(path, { body, signal, onWait }) {
     const error = await errorOf(response);
     if (error.code === "unauthorized") {
       forgetToken(token);
-      if (await askForToken(token !== null)) continue;
+      if (await askForToken(token !== null, quiet)) continue;
     }
     if (error.code !== "loading") throw error;
     onWait?.(error.message);

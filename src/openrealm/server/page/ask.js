@@ -5,10 +5,10 @@
 import { call, onlyLatest } from "./api.js";
 import { runChoice } from "./choosing.js";
 import { runList, workspace } from "./context.js";
-import { announce, focusOn, freshId, h, put } from "./dom.js";
+import { focusOn, freshId, h, put } from "./dom.js";
 import { counted, probability } from "./numbers.js";
 import {
-  command, documentLink, errorNotice, hitItem, markedSpan, prose, setBusy, sourceLine, titleOf, waiting, weighed,
+  command, documentLink, errorNotice, hitItem, markedSpan, noRunYet, prose, setBusy, sourceLine, titleOf, waitingIn, weighed,
 } from "./parts.js";
 import { go, href } from "./router.js";
 
@@ -46,9 +46,10 @@ export function askView(main) {
 
   async function offerRuns() {
     try {
-      const known = (await runList(runs.next())).runs;
-      if (known.length < 2) return;
-      const choice = runChoice(known, run, { testid: "run" });
+      const known = await runList(runs.next());
+      if (!known.runs.length && !results.firstChild) put(results, noRunYet(workspace()));
+      if (known.runs.length < 2) return;
+      const choice = runChoice(known.runs, known.default, run);
       field = choice.field;
       put(choices, choice.element);
     } catch {
@@ -73,11 +74,11 @@ export function askView(main) {
     const signal = latest.next();
     if (!question) return put(results);
     setBusy(form, button, true);
-    put(results, waiting("Asking…"));
-    announce("Asking");
+    const tell = waitingIn(results);
+    tell("Asking…");
     try {
       const body = { question, run: run || null };
-      const found = await call("ask", { body, signal, onWait: (m) => put(results, waiting(m)) });
+      const found = await call("ask", { body, signal, onWait: tell });
       if (signal.aborted) return;
       put(results, ...answered(found));
       focusOn(results.querySelector("h2"));

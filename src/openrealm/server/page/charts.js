@@ -45,9 +45,10 @@ export function chartFigure(testid) {
   const legend = h("ul", { class: "legend" });
   const frame = h("div", { class: "chart-frame" });
   const readout = h("p", { class: "readout", "aria-hidden": "true" });
-  const caption = h("figcaption", {});
+  const caption = h("p", { class: "caption" });
+  const below = h("div", { class: "under-chart" }, readout, caption);
   const numbers = h("details", { ontoggle: fillTable }, h("summary", {}, "Numbers"), h("div", {}));
-  const element = h("figure", { class: "chart", "data-testid": testid }, head, legend, frame, readout, caption, numbers);
+  const element = h("section", { class: "chart", "data-testid": testid }, head, legend, frame, below, numbers);
   /** @type {{chart: Chart, bands: Band[]} | null} */
   let now = null;
 

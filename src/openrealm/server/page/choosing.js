@@ -45,14 +45,15 @@ function setOptions(field, options, chosen) {
 /**
  * The choice of a run among those that can be read.
  * @param {Run[]} runs
+ * @param {string | null} standard The run that answers when none is chosen.
  * @param {string} chosen
- * @param {{label?: string, testid?: string, latest?: string}} [options]
+ * @param {{label?: string, testid?: string}} [options]
  */
-export function runChoice(runs, chosen, { label = "Run", testid = "run", latest = "the server’s" } = {}) {
+export function runChoice(runs, standard, chosen, { label = "Run", testid = "run" } = {}) {
   const usable = runs.filter((run) => !run.problem && run.stages.length);
   /** @type {[string, string][]} */
   const options = usable.map((run) => [run.name, nameOf(run)]);
-  return select(label, [["", latest], ...options], chosen, testid);
+  return select(label, [["", standard ? `${standard} (default)` : "default"], ...options], chosen, testid);
 }
 
 /** @param {Run} run */
@@ -73,7 +74,7 @@ function nameOf(run) {
 export function stageChoice(runs, standard, chosen, name) {
   const mark = name ? ` ${name}` : "";
   const testid = name ? `-${name.toLowerCase()}` : "";
-  const run = runChoice(runs, chosen.run, { label: `Run${mark}`, testid: `run${testid}` });
+  const run = runChoice(runs, standard, chosen.run, { label: `Run${mark}`, testid: `run${testid}` });
   const stage = select(`After stage${mark}`, [], "", `stage${testid}`);
   /** @param {string} wanted */
   function offerStages(wanted) {

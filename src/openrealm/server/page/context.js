@@ -22,9 +22,9 @@ export function workspace() {
   return state?.workspace ?? "WORKSPACE";
 }
 
-/** Asks the server what it is. @param {AbortSignal} [signal] @returns {Promise<State>} */
-export async function freshState(signal) {
-  state = await call("state", { signal });
+/** Asks the server what it is. @param {boolean} quiet Without asking for a token. @returns {Promise<State>} */
+export async function freshState(quiet) {
+  state = await call("state", { quiet });
   return /** @type {State} */ (state);
 }
 

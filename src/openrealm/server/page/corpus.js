@@ -5,9 +5,9 @@
 import { call, onlyLatest } from "./api.js";
 import { workspace } from "./context.js";
 import { documentView } from "./document.js";
-import { announce, focusOn, freshId, h, put } from "./dom.js";
+import { focusOn, freshId, h, put } from "./dom.js";
 import { count, counted, when } from "./numbers.js";
-import { command, emptyState, errorNotice, figures, hitItem, setBusy, sourceLine, table, waiting } from "./parts.js";
+import { command, emptyState, errorNotice, figures, hitItem, setBusy, sourceLine, table, waiting, waitingIn } from "./parts.js";
 import { go, href } from "./router.js";
 
 const PAGE = 50;
@@ -88,11 +88,11 @@ function overview(main) {
     const signal = searching.next();
     setBusy(form, button, Boolean(text));
     if (!text) return put(results);
-    put(results, waiting("Searching…"));
-    announce("Searching");
+    const tell = waitingIn(results);
+    tell("Searching…");
     try {
       const body = { text, k: 10 };
-      const found = await call("search", { body, signal, onWait: (m) => put(results, waiting(m)) });
+      const found = await call("search", { body, signal, onWait: tell });
       if (signal.aborted) return;
       put(results, ...hitList(found));
       focusOn(results.querySelector("h2"));

@@ -7,7 +7,7 @@ import { stageChoice } from "./choosing.js";
 import { knownState, runList, workspace } from "./context.js";
 import { announce, focusOn, freshId, h, put } from "./dom.js";
 import { fillPanel } from "./panel.js";
-import { emptyState, errorNotice, setBusy, waiting } from "./parts.js";
+import { emptyState, errorNotice, noRunYet, setBusy, waitingIn } from "./parts.js";
 import { currentRoute, go, href, note } from "./router.js";
 import { drawWords, keptMasks, maskCount, MAX_MASKS, original, tellingWord, withMasks } from "./sentence.js";
 import { firstSentence } from "./text.js";
@@ -40,6 +40,7 @@ export function insideView(main) {
     try {
       const known = await runList(other.next());
       form.offer(known.runs, known.default);
+      if (!known.runs.length && !results.firstChild) put(results, noRunYet(workspace()));
     } catch {
       // the server's run answers; the request itself says what is wrong
     }
@@ -69,10 +70,10 @@ export function insideView(main) {
     form.set(question);
     if (!question.text || !maskCount(question.text, question.masked)) return put(results);
     form.busy(true);
-    put(results, waiting("Filling…"));
-    announce("Filling");
+    const tell = waitingIn(results);
+    tell("Filling…");
     try {
-      const found = await fillAll(question, signal, (m) => put(results, waiting(m)));
+      const found = await fillAll(question, signal, tell);
       if (signal.aborted) return;
       put(results, ...shown(question, found));
       focusOn(results.querySelector("h2"));
@@ -221,7 +222,7 @@ function insideForm(ask, example) {
   });
   const words = h("p", { class: "words", role: "group", "aria-label": "Words; press one to mask it", "data-testid": "words" });
   const hint = h("p", { class: "hint", role: "status", "data-testid": "hint" });
-  const weights = h("div", { class: "choices" });
+  const weights = h("div", { class: "choices side" });
   const without = checkbox("Also without retrieval", "without");
   const compare = checkbox("Compare two runs or stages", "compare", () => offerWeights());
   const kId = freshId("k");
@@ -231,19 +232,17 @@ function insideForm(ask, example) {
     "form",
     { class: "inside-form", onsubmit: submit, "aria-label": "Mask words of a sentence", novalidate: true },
     h("label", { for: sentence.id }, "Sentence"),
-    sentence,
+    h("div", { class: "sentence" }, sentence),
     h("p", { class: "under" }, h("button", { type: "button", class: "quiet", onclick: example, "data-testid": "example" }, "Example from the corpus")),
     words,
     hint,
-    weights,
     h(
       "div",
       { class: "choices" },
-      without.element,
-      compare.element,
+      weights,
       h("div", { class: "field small" }, h("label", { for: kId }, "Candidates"), k),
     ),
-    h("div", { class: "buttons" }, button),
+    h("div", { class: "buttons" }, button, without.element, compare.element),
   );
 
   function edited() {
@@ -277,13 +276,15 @@ function insideForm(ask, example) {
     const { a, b } = values();
     const sides = compare.input.checked ? [a, b ?? earlier()] : [a];
     chosen = sides.map((side, n) => stageChoice(known.runs, known.standard, side, sides.length > 1 ? "AB"[n] : ""));
-    put(weights, chosen.map((side) => h("div", { class: "choices side" }, side.elements)));
+    put(weights, chosen.map((side) => h("div", { class: "side choices" }, side.elements)));
     weights.hidden = !known.runs.length;
   }
-  /** For "before and after": an earlier stage of the run that answers. @returns {Weights} */
+  /** For "before and after": the stage before joint training of the run that answers. @returns {Weights} */
   function earlier() {
-    const run = known.runs.find((each) => each.name === (values().a.run || known.standard));
-    return { run: values().a.run, stage: run?.stages[0] ?? "" };
+    const { run } = values().a;
+    const stages = known.runs.find((each) => each.name === (run || known.standard))?.stages ?? [];
+    const joint = stages.indexOf("realm");
+    return { run, stage: stages[Math.max(joint - 1, 0)] ?? "" };
   }
   function values() {
     return { a: chosen[0]?.value() ?? question.a, b: chosen[1]?.value() ?? question.b };

@@ -8,7 +8,7 @@ import { freshState, knownState } from "./context.js";
 import { corpusView } from "./corpus.js";
 import { focusOn, h, put } from "./dom.js";
 import { insideView } from "./inside.js";
-import { prose } from "./parts.js";
+import { prose, sentence } from "./parts.js";
 import { currentRoute } from "./router.js";
 import { runsView } from "./runs.js";
 
@@ -63,10 +63,10 @@ function markTab(name) {
 // The header --------------------------------------------------------------------------------------
 
 async function watchState() {
-  for (;;) {
+  for (let quiet = false; ; quiet = true) {
     let pauseS = 30;
     try {
-      const state = await freshState();
+      const state = await freshState(quiet);
       showState(state);
       if (!state.ready) pauseS = 5;
     } catch (error) {
@@ -108,7 +108,7 @@ function mark(kind, word, text, reason) {
     h("span", { class: `dot ${kind}`, "aria-hidden": "true" }),
     h("strong", {}, word),
     h("span", { class: "source-text" }, prose(text)),
-    reason && h("span", { class: "source-reason" }, prose(reason)),
+    reason && h("span", { class: "source-reason" }, sentence(reason)),
   );
 }
 
@@ -124,7 +124,8 @@ function offerThemes() {
   const root = document.documentElement;
   const say = () => {
     const now = root.dataset.theme ?? "auto";
-    button.textContent = `Theme: ${now}`;
+    put(button, h("span", { class: "theme-word" }, "Theme: "), now);
+    button.setAttribute("aria-label", `Theme: ${now}`);
   };
   button.addEventListener("click", () => {
     const next = THEMES[(THEMES.indexOf(root.dataset.theme ?? "auto") + 1) % THEMES.length];

@@ -42,12 +42,12 @@ export function fillPanel(found, without, name, looking, look) {
   const element = h(
     "section",
     { class: "panel", "aria-labelledby": own, "data-testid": name ? `panel-${name.toLowerCase()}` : "panel" },
-    h("h3", { id: own, class: name ? "" : "unseen" }, name ? `Run ${name}: ${found.source.run}` : "Fillings"),
+    h("h3", { id: own, class: name ? "" : "unseen" }, name || "Fillings"),
     sourceLine(found.source),
     h("div", { class: without ? "lists two" : "lists" }, lists.map((list) => list.element)),
     body,
   );
-  const picture = pictureOf(body, found, looking, look);
+  const picture = pictureOf(body, found, name, looking, look);
   const update = () => {
     for (const list of lists) list.update();
     picture();
@@ -116,11 +116,12 @@ function fillingItem(filling, n, group, looking, look) {
 /**
  * @param {HTMLElement} body
  * @param {any} found
+ * @param {string} name
  * @param {Looking} looking
  * @param {(change: Partial<Looking>) => void} look
  * @returns {() => void}
  */
-function pictureOf(body, found, looking, look) {
+function pictureOf(body, found, name, looking, look) {
   const frame = h("div", { class: "square-frame" });
   const caption = h("figcaption", {});
   const buttons = found.candidates.map((candidate, n) => chip(candidate, n, look));
@@ -147,7 +148,7 @@ function pictureOf(body, found, looking, look) {
     const z = Math.min(looking.z, buttons.length - 1);
     buttons.forEach((button, n) => button.setAttribute("aria-pressed", String(n === z)));
     put(detail, candidateDetail(found, shown, z));
-    put(numbers, candidateTable(found, shown));
+    put(numbers, candidateTable(found, shown, name));
   };
 }
 
@@ -245,8 +246,8 @@ function utilityLine(utility, y) {
   );
 }
 
-/** @param {any} found @param {any} shown */
-function candidateTable(found, shown) {
+/** @param {any} found @param {any} shown @param {string} name */
+function candidateTable(found, shown, name) {
   const rows = found.candidates.map(({ chunk, p_z }, n) => [
     h("span", {}, h("span", { class: "chip-number" }, n === 0 ? "∅" : n), " ", chunk ? titleOf(chunk) : "null chunk"),
     probability(p_z),
@@ -257,7 +258,7 @@ function candidateTable(found, shown) {
   const sum = found.candidates.reduce((all, { p_z }) => all + p_z, 0);
   rows.push(["sum", probability(sum), "", probability(shown.p_y), ""]);
   return table(
-    `All candidates for “${shown.text}”`,
+    `All candidates for “${shown.text}”${name && `, run ${name}`}`,
     ["candidate", "p(z|x)", "p(y|z,x)", "product", "utility (nats)"],
     rows,
     { class: "numbers with-sum", "data-testid": "candidates" },

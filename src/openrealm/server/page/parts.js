@@ -3,7 +3,7 @@
 // their documents; knows no view.
 
 import { ApiError } from "./api.js";
-import { h } from "./dom.js";
+import { announce, h, put } from "./dom.js";
 import { probability } from "./numbers.js";
 import { href } from "./router.js";
 import { around, splitAt } from "./text.js";
@@ -13,6 +13,12 @@ import { around, splitAt } from "./text.js";
 /** A sentence in which `code` stands between backticks. @param {string} text */
 export function prose(text) {
   return text.split("`").map((piece, n) => (n % 2 ? h("code", {}, piece) : piece));
+}
+
+/** A message of the server as a sentence. @param {string} message */
+export function sentence(message) {
+  const begun = message.charAt(0).toUpperCase() + message.slice(1);
+  return prose(/[.!?…]$/.test(begun) ? begun : `${begun}.`);
 }
 
 /** A command to type, with a button that copies it. @param {string} text */
@@ -49,6 +55,15 @@ export function emptyState(heading, text, ...more) {
   );
 }
 
+/** What to do where nothing has been trained. @param {string} workspace */
+export function noRunYet(workspace) {
+  return emptyState(
+    "No run yet",
+    "Retriever and reader learn from the documents’ own text, without labels:",
+    command(`openrealm pretrain ${workspace}`),
+  );
+}
+
 /**
  * An error, with what can be done about it.
  * @param {any} error
@@ -62,7 +77,7 @@ export function errorNotice(error, again, workspace = "WORKSPACE") {
   return h(
     "div",
     { class: "notice bad", role: "alert", "data-testid": "error", "data-code": known ? error.code : "page" },
-    h("p", {}, h("strong", {}, HEADINGS[known ? error.code : ""] ?? "That did not work."), " ", prose(message)),
+    h("p", {}, h("strong", {}, HEADINGS[known ? error.code : ""] ?? "That did not work."), " ", sentence(message)),
     advice,
     known &&
       error.code !== "invalid" &&
@@ -98,8 +113,20 @@ export function waiting(text) {
     "p",
     { class: "waiting", "data-testid": "waiting" },
     h("span", { class: "spinner", "aria-hidden": "true" }),
-    h("span", {}, prose(text)),
+    h("span", {}, sentence(text)),
   );
+}
+
+/**
+ * What says in an element, and to screen readers, what is being waited for.
+ * @param {HTMLElement} element
+ */
+export function waitingIn(element) {
+  /** @param {string} text */
+  return (text) => {
+    put(element, waiting(text));
+    announce(text);
+  };
 }
 
 /**

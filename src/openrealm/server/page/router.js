@@ -28,12 +28,12 @@ function decoded(part) {
 /**
  * A link; empty parameters are left out.
  * @param {string[]} path
- * @param {Record<string, string | number | null | undefined>} [params]
+ * @param {Record<string, string | number | boolean | null | undefined>} [params]
  */
 export function href(path, params = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {
-    if (value !== null && value !== undefined && value !== "") query.set(name, String(value));
+    if (value || value === 0) query.set(name, String(value));
   }
   const text = query.toString();
   return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;

@@ -8,8 +8,8 @@ import { runList, workspace } from "./context.js";
 import { curvesOf, stagesOf, warningsOf } from "./curves.js";
 import { announce, focusOn, h, put } from "./dom.js";
 import { readMetrics } from "./live.js";
-import { count, counted, figure, when } from "./numbers.js";
-import { command, emptyState, errorNotice, figures, prose, table, waiting } from "./parts.js";
+import { count, figure, when } from "./numbers.js";
+import { emptyState, errorNotice, figures, noRunYet, prose, sentence, table, waiting } from "./parts.js";
 import { href } from "./router.js";
 
 /** @typedef {import("./router.js").Route} Route */
@@ -57,16 +57,7 @@ function crumbs() {
 /** @param {Run[]} runs @param {string | null} standard */
 function overview(runs, standard) {
   const lede = h("p", { class: "lede" }, "Each training of retriever and reader, what was measured after each stage, and its curves.");
-  if (!runs.length) {
-    return [
-      lede,
-      emptyState(
-        "No run yet",
-        "Retriever and reader learn from the documents’ own text, without labels:",
-        command(`openrealm pretrain ${workspace()}`),
-      ),
-    ];
-  }
+  if (!runs.length) return [lede, noRunYet(workspace())];
   return [
     lede,
     h("ul", { class: "runs", "data-testid": "runs" }, [...runs].reverse().map((run) => runItem(run, run.name === standard))),
@@ -94,7 +85,7 @@ function badges(run, answers) {
   return h(
     "p",
     { class: "badges" },
-    answers && h("span", { class: "badge good" }, "answers"),
+    answers && h("span", { class: "badge good" }, "answers by default"),
     run.in_training && h("span", { class: "badge live" }, "in training"),
     run.has_reader && h("span", { class: "badge" }, "fine-tuned for questions"),
     !run.fits_corpus && h("span", { class: "badge wait" }, "another corpus"),
@@ -123,7 +114,7 @@ function runPage(run, standard, signal) {
   }
   return [
     badges(run, run.name === standard),
-    run.problem && h("div", { class: "notice bad", role: "alert" }, h("p", {}, prose(run.problem))),
+    run.problem && h("div", { class: "notice bad", role: "alert" }, h("p", {}, sentence(run.problem))),
     figures([
       ["started from", run.start],
       ["seed", String(run.seed)],
@@ -131,7 +122,7 @@ function runPage(run, standard, signal) {
       ["stages with a checkpoint", run.stages.join(" → ") || "none yet"],
     ]),
     run.saw_labels &&
-      h("p", { class: "notice", "data-testid": "saw-labels" }, h("strong", {}, "The start saw labels. "), prose(run.saw_labels)),
+      h("p", { class: "notice", "data-testid": "saw-labels" }, h("strong", {}, "The start saw labels. "), sentence(run.saw_labels)),
     !run.fits_corpus &&
       h("p", { class: "notice" }, "The corpus has changed since this run was trained. ", prose(`It can be used all the same: its weights embed the new corpus when they are first asked, or ahead with \`openrealm index ${workspace()} --run ${run.name}\`.`)),
     measured,
@@ -155,10 +146,33 @@ function measurements(run) {
     table(
       "What was measured after each stage",
       ["figure", ...reports.map((report) => report.stage)],
-      names.map((name) => [name, ...reports.map((report) => shownFigure(report[name]))]),
+      inOrder(names).map((name) => [figureName(name), ...reports.map((report) => shownFigure(report[name]))]),
       { class: "numbers", "data-testid": "reports" },
     ),
   );
+}
+
+/** @type {Record<string, string>} */
+const GROUPS = { held_out: "held-out queries", qa: "questions", probe: "probe" };
+/** @type {Record<string, string>} */
+const FIGURES = {
+  "probe/utility": "probe: retrieval utility (nats per masked token)",
+  "probe/accuracy": "probe: masked tokens right, with retrieval",
+  "probe/accuracy_without": "probe: masked tokens right, without",
+  "probe/p_null": "probe: p(null chunk)",
+};
+
+/** Groups of figures together, those of held-out queries first. @param {string[]} names */
+function inOrder(names) {
+  const groups = Object.keys(GROUPS);
+  const rank = (name) => groups.indexOf(name.split("/")[0]);
+  return [...names].sort((a, b) => rank(a) - rank(b));
+}
+
+/** @param {string} name */
+function figureName(name) {
+  const [group, rest] = name.split("/");
+  return FIGURES[name] ?? (rest && GROUPS[group] ? `${GROUPS[group]}: ${rest.replaceAll("_", " ")}` : name);
 }
 
 /** @param {unknown} value */
@@ -227,7 +241,7 @@ function curves(run, signal, again) {
       said = now;
       const dot = { reading: "wait", live: "good", broken: "bad", ended: "" }[now];
       const last = records.at(-1)?.total_step;
-      const at = last === undefined ? "" : ` Last step logged: ${count(last)}.`;
+      const at = last === undefined ? "" : `; last step logged: ${count(last)}`;
       put(state, h("span", { class: `dot ${dot}`, "aria-hidden": "true" }), now === "live" ? STATES[now] : `${STATES[now]}${at}`);
       draw();
     },
@@ -242,9 +256,10 @@ function curves(run, signal, again) {
 
 /** @param {Run} run */
 function nothingYet(run) {
+  const resume = run.fits_corpus ? ` \`openrealm pretrain ${workspace()} --run ${run.name} --resume\` goes on.` : "";
   const text = run.in_training
     ? "The first figures come when the first steps are done."
-    : `No training step has been logged. \`openrealm pretrain ${workspace()} --run ${run.name} --resume\` goes on.`;
+    : `No training step has been logged.${resume}`;
   return h("p", { "data-testid": "no-metrics" }, prose(text));
 }
 

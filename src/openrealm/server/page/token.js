@@ -39,10 +39,12 @@ function store(token) {
 /**
  * Asks for the token; calls that need it at the same time share one question.
  * @param {boolean} refused Whether one was tried.
+ * @param {boolean} quiet Do not begin to ask.
  * @returns {Promise<boolean>} Whether there is one now.
  */
-export function askForToken(refused) {
+export function askForToken(refused, quiet) {
   if (storedToken()) return Promise.resolve(true);
+  if (quiet && !asking) return Promise.resolve(false);
   asking ??= dialog(refused).finally(() => {
     asking = null;
   });

@@ -102,9 +102,17 @@ function columnOf(box, picture, { column, n, left, wide, hatch }) {
     svg("rect", { class: "column-frame", ...whole }),
     (wide >= 13 || chosen) &&
       svg("text", { class: "column-label", x: middle, y: box.high + 15, "text-anchor": "middle" }, column.label),
-    column.isNull && wide >= 66 &&
-      svg("text", { class: "null-label", x: middle, y: 16, "text-anchor": "middle" }, "null chunk"),
+    column.isNull && wide >= 14 && nullLabel(middle, wide),
   );
+}
+
+/** Lying where there is room, else standing. @param {number} middle @param {number} wide */
+function nullLabel(middle, wide) {
+  const lying = wide >= 66;
+  const place = lying
+    ? { x: middle, y: 16, "text-anchor": "middle" }
+    : { transform: `translate(${middle + 4} 8) rotate(-90)`, "text-anchor": "end" };
+  return svg("text", { class: "null-label", ...place }, "null chunk");
 }
 
 /** The height at which the area would lie if it were levelled. @param {Box} box @param {Picture} picture */
