@@ -20,7 +20,8 @@ const TOP = 20;
 /** @param {HTMLElement} main */
 export function insideView(main) {
   const latest = onlyLatest();
-  const other = onlyLatest();
+  const listing = onlyLatest();
+  const drawing = onlyLatest();
   const form = insideForm(ask, example);
   const results = h("div", { class: "results", "data-testid": "results" });
   put(
@@ -38,7 +39,7 @@ export function insideView(main) {
 
   async function offerRuns() {
     try {
-      const known = await runList(other.next());
+      const known = await runList(listing.next());
       form.offer(known.runs, known.default);
       if (!known.runs.length && !results.firstChild) put(results, noRunYet(workspace()));
     } catch {
@@ -52,14 +53,16 @@ export function insideView(main) {
   }
 
   async function example() {
+    const signal = drawing.next();
     form.say("");
     try {
-      const sentence = await randomSentence(other.next());
+      const sentence = await randomSentence(signal);
+      if (signal.aborted) return;
       if (sentence === null) return put(results, noDocuments());
       form.setSentence(sentence);
       announce(`Example: ${sentence}`);
     } catch (error) {
-      put(results, errorNotice(error, example, workspace()));
+      if (!signal.aborted) put(results, errorNotice(error, example, workspace()));
     }
   }
 
@@ -84,7 +87,7 @@ export function insideView(main) {
     form.busy(false);
   }
 
-  return { show, leave: () => (latest.stop(), other.stop()) };
+  return { show, leave: () => [latest, listing, drawing].forEach((each) => each.stop()) };
 }
 
 // The question and its link -------------------------------------------------------------------------

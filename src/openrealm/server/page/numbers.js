@@ -7,7 +7,7 @@ const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSty
 /** A probability with three decimals. @param {number} p */
 export function probability(p) {
   if (p > 0 && p < 0.0005) return "<0.001";
-  if (p < 1 && p >= 0.9995) return ">0.999";
+  if (p >= 0.9995 && p < 1 - 1e-6) return ">0.999";
   return p.toFixed(3);
 }
 

@@ -240,7 +240,7 @@ export function figures(pairs) {
 export function table(caption, head, rows, attributes = {}) {
   return h(
     "div",
-    { class: "scrolls", tabindex: "0", role: "region", "aria-label": caption },
+    { class: "scrolls", tabindex: "0", role: "group", "aria-label": caption },
     h(
       "table",
       attributes,

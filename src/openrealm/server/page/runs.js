@@ -112,6 +112,7 @@ function runPage(run, standard, signal) {
       // the next stage, or a visit, will bring them
     }
   }
+  const drawn = curves(run, signal, again);
   return [
     badges(run, run.name === standard),
     run.problem && h("div", { class: "notice bad", role: "alert" }, h("p", {}, sentence(run.problem))),
@@ -125,8 +126,7 @@ function runPage(run, standard, signal) {
       h("p", { class: "notice", "data-testid": "saw-labels" }, h("strong", {}, "The start saw labels. "), sentence(run.saw_labels)),
     !run.fits_corpus &&
       h("p", { class: "notice" }, "The corpus has changed since this run was trained. ", prose(`It can be used all the same: its weights embed the new corpus when they are first asked, or ahead with \`openrealm index ${workspace()} --run ${run.name}\`.`)),
-    measured,
-    curves(run, signal, again),
+    ...(run.in_training ? [drawn, measured] : [measured, drawn]),
     happened,
   ];
 }
