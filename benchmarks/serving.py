@@ -55,7 +55,7 @@ Query = tuple[str, dict[str, Any]]
 class Server:
     """A server in a process of its own."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     port: int
 
     @property
@@ -80,21 +80,23 @@ def serving(workspace: Path, *settings: str) -> Iterator[Server]:
     """`openrealm serve` until the block ends; the block begins when it is ready."""
     chosen = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "openrealm", "serve", str(workspace), "--port", "0", *chosen]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            found = re.search(r"is served at http://[^:]+:(\d+)", line)
-            if found:
-                break
-        else:
-            raise SystemExit(f"the server did not start: {' '.join(command)}")
-        server = Server(process=process, port=int(found[1]))
-        asyncio.run(_ready(server))
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+    with tempfile.NamedTemporaryFile("r+") as said:
+        process = subprocess.Popen(command, stderr=said.fileno())
+        try:
+            while not (found := re.search(r"served at http://[^:]+:(\d+)", _text(said.name))):
+                if process.poll() is not None:
+                    raise SystemExit(f"the server did not start: {_text(said.name)}")
+                time.sleep(0.1)
+            server = Server(process=process, port=int(found[1]))
+            asyncio.run(_ready(server))
+            yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
 
 
 async def _ready(server: Server) -> None:

@@ -353,6 +353,31 @@ def test_texts_filled_together_are_filled_as_alone(answerer: Answerer) -> None:
         )
 
 
+def test_words_that_are_asked_for_are_told_however_improbable(answerer: Answerer) -> None:
+    text = "the river [MASK] is warm."
+    [everything] = answerer.fill([text], k=4, top=400)
+    known = {filling.text: filling for filling in everything.fillings}
+    best, [least] = everything.fillings[0], everything.fillings[-1:]
+    asked = [least.text, best.text, least.text, "two words", ""]
+    [found] = answerer.fill([text], k=4, top=2, also=[asked])
+    assert [f.text for f in found.fillings] == [
+        *(f.text for f in everything.fillings[:2]),
+        least.text,
+    ]
+    for filling in found.fillings:
+        assert filling.p_y == pytest.approx(known[filling.text].p_y, rel=1e-4)
+        assert filling.p_y_given_z == pytest.approx(known[filling.text].p_y_given_z, rel=1e-4)
+    several = "[MASK] [MASK] is warm."
+    [found] = answerer.fill([several], k=3, top=1, also=[["tamsin river"]])
+    assert [f.text for f in found.fillings[1:]] == ["tamsin river"]
+    assert found.fillings[1].p_y == pytest.approx(
+        sum(
+            c.p_z * p for c, p in zip(found.candidates, found.fillings[1].p_y_given_z, strict=True)
+        ),
+        rel=1e-4,
+    )
+
+
 def test_the_null_chunk_alone_is_the_reader_without_retrieval(answerer: Answerer) -> None:
     found = answerer.fill(["the river [MASK] is warm."], k=1, top=3)[0]
     [null] = found.candidates

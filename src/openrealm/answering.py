@@ -190,11 +190,25 @@ class Answerer:
         ]
 
     @torch.inference_mode()
-    def fill(self, texts: Sequence[str], *, k: int, top: int = 5) -> list[Fillings]:
+    def fill(
+        self,
+        texts: Sequence[str],
+        *,
+        k: int,
+        top: int = 5,
+        also: Sequence[Sequence[str]] | None = None,
+    ) -> list[Fillings]:
         """The most probable words for the ``[MASK]``s of each text.
 
         One mask: p(y|x) = sum over z of p(y|z,x) p(z|x). Several: each filling is a combination
         of likely words, scored as one y; p(y|z,x) is then the product over its tokens.
+
+        Args:
+            texts: The texts.
+            k: Candidates of each, the null chunk included.
+            top: Fillings of each, at most.
+            also: For each text, words that are told behind its best fillings however improbable
+                they are; those of another number of tokens than the text has masks are left out.
 
         Raises:
             InputError: A text has no mask, or none within the longest query, or ``k`` (which
@@ -219,7 +233,9 @@ class Answerer:
             log_p = torch.log_softmax(part.float(), dim=-1).view(
                 -1, len(queries[n].positions), part.shape[-1]
             )
-            fillings = self._best_fillings(log_p, log_p_z[n][slot[query == n]], top)
+            weights = log_p_z[n][slot[query == n]]
+            fillings = self._best_fillings(log_p, weights, top)
+            fillings += self._fillings_of(also[n] if also else (), log_p, weights, fillings)
             weighed = self._weighed(rows[n], log_p_z[n].exp().cpu().numpy())
             found.append(Fillings(masked=texts[n], fillings=fillings, candidates=weighed))
         return found
@@ -238,17 +254,36 @@ class Answerer:
             beam, token = best // step.shape[0], best % step.shape[0]
             beams = torch.cat([beams[beam], token[:, None]], dim=1)
             joint = joint[beam] + step[token]
-        p_y = torch.logsumexp(joint + log_p_z, dim=-1).exp()
-        order = p_y.argsort(descending=True, stable=True)[:top]
+        p_y = torch.logsumexp(joint + log_p_z, dim=-1)
+        order = p_y.argsort(descending=True, stable=True)[:top].tolist()
+        return tuple(self._filling(beams[n].tolist(), joint[n], log_p_z) for n in order)
+
+    def _fillings_of(
+        self,
+        words: Sequence[str],
+        log_p: torch.Tensor,
+        log_p_z: torch.Tensor,
+        known: Sequence[Filling],
+    ) -> tuple[Filling, ...]:
+        """The fillings that certain words make, but for those that are known."""
+        masks = torch.arange(log_p.shape[1], device=log_p.device)
+        found = []
+        for each in words:
+            ids = self._corpus.tokenizer.encode(each).ids.tolist()
+            if len(ids) == len(masks):
+                joint = log_p[:, masks, torch.tensor(ids, device=log_p.device)].sum(dim=1)
+                found.append(self._filling(ids, joint, log_p_z))
+        tokens = {filling.tokens for filling in known}
+        return tuple({f.tokens: f for f in found if f.tokens not in tokens}.values())
+
+    def _filling(self, ids: list[int], joint: torch.Tensor, log_p_z: torch.Tensor) -> Filling:
+        """A filling by its log p(y|z,x) ``(candidates,)``."""
         tokenizer = self._corpus.tokenizer
-        return tuple(
-            Filling(
-                tokens=tuple(tokenizer.token(t) for t in beams[n].tolist()),
-                text=tokenizer.decode(beams[n].tolist()),
-                p_y=float(p_y[n]),
-                p_y_given_z=tuple(joint[n].exp().tolist()),
-            )
-            for n in order.tolist()
+        return Filling(
+            tokens=tuple(tokenizer.token(t) for t in ids),
+            text=tokenizer.decode(ids),
+            p_y=float(torch.logsumexp(joint + log_p_z, dim=-1).exp()),
+            p_y_given_z=tuple(joint.exp().tolist()),
         )
 
     def _weighed(

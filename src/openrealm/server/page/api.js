@@ -139,6 +139,7 @@ export async function* followMetrics(run, after, signal) {
   const path = `runs/${encodeURIComponent(run)}/metrics?follow=true&after=${after}`;
   const response = await request(path, { signal });
   if (!response.body) return;
+  yield { event: "open", data: null }; // the next record may be minutes away
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

@@ -130,8 +130,10 @@ function answerItem(answer, rank, found) {
         h(
           "details",
           {},
-          h("summary", {}, counted(others.length, "further place", "further places")),
+          h("summary", {}, counted(answer.num_places - 1, "further place", "further places")),
           others.map((place) => evidence(place, found.source.corpus)),
+          answer.num_places > 1 + others.length &&
+            h("p", { class: "meta" }, `The best ${others.length} of them are shown.`),
         ),
     ),
   );
