@@ -119,7 +119,7 @@ def _begun(place: Workspace, settings: Settings) -> str | None:
 
 
 def _require_own(directory: Path) -> None:
-    known = {"corpus", "runs", "cache"}
+    known = {"corpus", "runs", "cache", "ingests.jsonl"}
     if directory.exists() and (
         not directory.is_dir() or {path.name for path in directory.iterdir()} - known
     ):
