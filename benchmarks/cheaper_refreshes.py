@@ -7,6 +7,7 @@ Trains the joint stage of a run anew from its warm-up, in one of these ways:
 ``full``        every ``--every`` steps the whole corpus, as openrealm does
 ``rare``        the same, ``--saving`` times as rarely: what the others have to beat
 ``written``     ``rare``, and the vectors that a step computes for its candidates go into the index
+                (`refresh.write_back`)
 ``retrieved``   no whole refresh; instead, ``--saving`` times in the time of ``rare``, an equal part
                 of the chunks, those that were candidates most often since they were last embedded
 ``moved``       the same with the chunks whose vectors moved most when they were last embedded
@@ -33,17 +34,14 @@ import torch
 from torch import nn
 
 from openrealm.answering import Answerer
-from openrealm.batching import distinct_rows
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
-from openrealm.models.realm import Realm
 from openrealm.recipes.loading import LoadedModel, load_model, pick_precision
 from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import Retriever
 from openrealm.terminal import make_progress
-from openrealm.training import objectives
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import JointStage
 from openrealm.training.probe import index_recall
@@ -58,41 +56,26 @@ WAYS = ("full", "rare", "written", "retrieved", "moved", "reranked")
 
 @dataclass
 class Watched:
-    """The joint stage, with an eye on its candidates and their vectors."""
+    """The joint stage, which counts how often each chunk is a candidate."""
 
     stage: JointStage
-    model: Realm
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    vectors: torch.Tensor | None = None
-    after: Callable[[LiveIndex], None] = lambda live: None
+    counts: np.ndarray
 
     name = "realm"
     uses_index = moves_retriever = moves_chunks = True
 
     def __post_init__(self) -> None:
         self.steps, self.batch_size = self.stage.steps, self.stage.batch_size
-        made = objectives.masked_batch
-
-        def noted(queries: Any, candidates: np.ndarray, *rest: Any, **options: Any) -> Any:
-            self.rows = distinct_rows(candidates)
-            return made(queries, candidates, *rest, **options)
-
-        objectives.masked_batch = noted
-        self.model.register_forward_hook(self._note)
-
-    def _note(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if module.training or torch.is_grad_enabled():
-            self.vectors = output.chunk_emb.detach()[1:]  # without the null chunk
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """What the joint stage trains."""
         return self.stage.trained()
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """A step, and what is done with its candidates."""
+        """A step, and its candidates counted."""
         result = self.stage.step(step, live)
-        assert live is not None
-        self.after(live)
+        assert result.embedded is not None
+        self.counts[np.unique(result.embedded.rows)] += 1
         return result
 
 
@@ -217,6 +200,7 @@ def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) ->
         autocast=pick_precision(settings, torch.device("cpu")),
     )
     lexical = LexicalRetriever(corpus, BM25.build(corpus), settings.retrieval)
+    num, counts = len(corpus), np.zeros(len(corpus))
     stage = Watched(
         JointStage(
             parts,
@@ -225,9 +209,8 @@ def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) ->
             k=settings.retrieval.k,
             lexical=lexical if joint.lexical else None,
         ),
-        loaded.model,
+        counts,
     )
-    num, counts = len(corpus), np.zeros(len(corpus))
     piece = -(-num // arguments.saving)
     rare = arguments.every * arguments.saving
 
@@ -250,13 +233,6 @@ def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) ->
     every, choose = chosen.get(way, (rare, lambda: everything))
     refresh = Piecewise(parts, loaded, every, choose)
 
-    def after(live: LiveIndex) -> None:
-        counts[stage.rows] += 1
-        if way == "written":
-            assert isinstance(live.index, ExactIndex) and stage.vectors is not None
-            live.index.chunk_emb[stage.rows] = stage.vectors.float()
-
-    stage.after = after
     probe = AgainstFresh(parts, loaded, queries.probe()[:64])
     out = arguments.to.with_name(f"{arguments.to.stem}-{way}-{seed}")
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -271,6 +247,7 @@ def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) ->
         log=MetricsLog(out / "metrics.jsonl", listener=None),
         probe=probe,
         progress=progress,
+        write_back=way == "written",
     )
     began = time.perf_counter()
     trainer.run(stage)
@@ -308,11 +285,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for way in arguments.ways:
-            made = objectives.masked_batch
-            try:
-                result = run(Workspace(arguments.workspace), arguments, way, seed)
-            finally:
-                objectives.masked_batch = made
+            result = run(Workspace(arguments.workspace), arguments, way, seed)
             with open(arguments.to, "a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
             print(json.dumps(result))

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiny import World
 from torch import nn
 
 from openrealm.data.qa import Question
+from openrealm.index.snapshot import Snapshot
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
@@ -32,7 +34,7 @@ from openrealm.training.optim import OptimConfig
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.probe import index_recall, run_probe
 from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, Refresh, RefreshConfig
-from openrealm.training.stage import Stage
+from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import LoopConfig, Trainer
 
 STEPS = 6
@@ -120,6 +122,8 @@ def make_trainer(
     directory: Path,
     processes: Processes = ALONE,
     refresh: Refresh | None = None,
+    *,
+    write_back: bool = False,
     **loop: int,
 ) -> Trainer:
     """A trainer that probes, saves and refreshes every second step."""
@@ -136,7 +140,49 @@ def make_trainer(
         ),
         probe=AskedProbe(world, model),
         progress=Silent(),
+        write_back=write_back,
     )
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Noted:
+    """A stage that remembers what its steps have made of chunks, and may die before one of them."""
+
+    def __init__(self, stage: Stage, *, dies_at: int | None = None) -> None:
+        self.stage, self.dies_at = stage, dies_at
+        self.made: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stage, name)
+
+    def step(self, step: int, live: LiveIndex | None) -> StepResult:
+        if step == self.dies_at:
+            raise Killed
+        result = self.stage.step(step, live)
+        assert result.embedded is not None
+        self.made.append((step, result.embedded.rows, result.embedded.vectors.numpy().copy()))
+        return result
+
+
+def index_by_hand(
+    directory: Path, live: LiveIndex, stage: Noted, *, swapped_at: int = 0
+) -> np.ndarray:
+    """The live snapshot's vectors, and over them what steps have made since or of newer weights.
+
+    Args:
+        directory: Of the run.
+        live: The index.
+        stage: What has made the steps; the only stage of the run.
+        swapped_at: The step before which the index went live.
+    """
+    table = Snapshot.open(directory / "snapshots" / f"{live.generation:06d}").read()
+    for step, rows, made in stage.made:
+        if step >= swapped_at or step > live.step:
+            table[rows] = made
+    return table
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:

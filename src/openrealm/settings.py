@@ -245,6 +245,12 @@ def _check_refresh(settings: Settings) -> None:
             f"refresh.worker_device = {refresh.worker_device}, but with refresh.mode = fleet Ray "
             "chooses the GPU; set auto, cpu or cuda"
         )
+    if refresh.write_back and (towers == "query" or not settings.realm.lr_retriever):
+        still = "realm.towers = query" if towers == "query" else "realm.lr_retriever = 0"
+        raise ConfigError(
+            f"refresh.write_back = true does nothing with {still}, where no chunk moves; set "
+            "refresh.write_back=false"
+        )
     if (refresh.mode == "replay") != bool(refresh.replay):
         raise ConfigError(
             "refresh.mode = replay and refresh.replay = RUN go together: the one repeats what "

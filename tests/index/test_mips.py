@@ -115,3 +115,15 @@ def test_the_search_runs_in_the_numbers_of_the_index() -> None:
     assert hits.rows.tolist() == [[1, 0]] and hits.scores.dtype == torch.float32
     assert index.chunk_emb is chunks
     assert isinstance(index, Index)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_vectors_are_replaced_in_the_memory_that_was_given(dtype: torch.dtype) -> None:
+    chunks = torch.zeros(4, 3, dtype=dtype)
+    index = ExactIndex(chunks)
+    assert index.part is index and index.held == range(4)
+    fresh = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    index.write(torch.tensor([2, 0]), fresh)
+    assert torch.equal(chunks[[2, 0]], fresh.to(dtype))
+    assert torch.equal(chunks[[1, 3]], torch.zeros(2, 3, dtype=dtype))
+    assert index.search(fresh[:1], 1).rows.tolist() == [[2]]

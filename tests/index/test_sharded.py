@@ -90,3 +90,18 @@ def still_asking(processes: Processes) -> list[bool]:
 
 def test_who_has_no_query_left_goes_on_as_long_as_another_has() -> None:
     assert run_together(still_asking) == [[True, False], [True, False]]
+
+
+def write_own(processes: Processes, vectors: torch.Tensor) -> Any:
+    index = part_of(processes, vectors.clone())
+    assert len(index.held) == len(index.part)
+    index.part.write(torch.arange(len(index.held)), vectors[list(index.held)] + 1)
+    return index.vectors(torch.arange(len(vectors))).numpy(), index.held
+
+
+def test_each_process_writes_into_its_own_part() -> None:
+    vectors = torch.randn(9, 4)
+    found = run_together(write_own, vectors, size=3)
+    assert [held for _, held in found] == [range(3), range(3, 6), range(6, 9)]
+    for table, _ in found:
+        np.testing.assert_array_equal(table, (vectors + 1).numpy())

@@ -158,6 +158,26 @@ def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: Workspa
         assert torch.equal(left, right)
 
 
+def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated(
+    place: Workspace,
+) -> None:
+    changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2", "refresh.write_back=true"]
+    beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
+    recipes.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
+    run = place.run("beside")
+    records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
+    written = [r["index/written"] for r in records if "index/written" in r]
+    assert written and all(0 < share < 1 for share in written)
+    assert any(r.get("index/written_before") for r in records)
+    again = [*changes, "refresh.mode=replay", "refresh.replay=beside"]
+    recipes.pretrain(place.directory, preset="tiny", assignments=again, run="again")
+    ours, theirs = (
+        load_model(place, name=name, stages=("realm",)).model for name in ("again", "beside")
+    )
+    for left, right in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
 def test_a_replay_of_a_run_that_is_not_there_is_refused(place: Workspace) -> None:
     changes = [*SHAPE, *STEPS, "refresh.mode=replay", "refresh.replay=nowhere"]
     with pytest.raises(InputError, match="no run 'nowhere'"):
@@ -171,6 +191,8 @@ def test_a_replay_of_a_run_that_is_not_there_is_refused(place: Workspace) -> Non
         (["refresh.replay=run-001"], "go together"),
         (["refresh.mode=background", "refresh.max_staleness_steps=3"], "less than refresh.every"),
         (["refresh.mode=background", "realm.towers=projection"], "one matrix product"),
+        (["refresh.write_back=true", "realm.towers=query"], "where no chunk moves"),
+        (["refresh.write_back=true", "realm.lr_retriever=0"], "realm.lr_retriever = 0"),
     ],
 )
 def test_settings_of_a_refresh_that_cannot_be_are_refused(changes: list[str], message: str) -> None:

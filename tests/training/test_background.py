@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import loops
 import numpy as np
 import pytest
 import torch
 from loops import (
+    Noted,
     assert_same_weights,
+    index_by_hand,
     kill_at_file_operation,
     lines,
     make_refresh,
@@ -272,16 +275,20 @@ def test_an_order_whose_weights_are_lost_is_told_and_not_waited_for(
 # The loop ---------------------------------------------------------------------------------------
 
 
-def background_trainer(world: World, model: Realm, directory: Path, delay: int) -> Trainer:
+def background_trainer(
+    world: World, model: Realm, directory: Path, delay: int, **options: Any
+) -> Trainer:
     refresh, hand = refresh_of(world, model, directory)
     hand.delay = delay
-    return make_trainer(world, model, directory, refresh=refresh)
+    return make_trainer(world, model, directory, refresh=refresh, **options)
 
 
-def replay_trainer(world: World, model: Realm, directory: Path, metrics: Path) -> Trainer:
+def replay_trainer(
+    world: World, model: Realm, directory: Path, metrics: Path, **options: Any
+) -> Trainer:
     inline = make_refresh(world, model, directory)
     refresh = ReplayRefresh(inline, directory / "weights", recorded_swaps(metrics))
-    return make_trainer(world, model, directory, refresh=refresh)
+    return make_trainer(world, model, directory, refresh=refresh, **options)
 
 
 def long_stage(world: World, model: Realm) -> Any:
@@ -441,6 +448,80 @@ def test_kill_9_at_any_moment_of_a_replay_and_resume_gives_the_recorded_run(
     found = next(checkpoints(tmp_path / "checkpoints"), None)
     if found is None:
         trainer.log.cut(0)
+    trainer.run(long_stage(world, model), found)
+    assert_same_weights(whole, model)
+    assert lines(tmp_path) == lines(directory)
+
+
+# What training writes into the live index meanwhile -------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def writing(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Realm, Path, Noted]:
+    """A run with its refreshes beside it, that writes what its steps make into the live index."""
+    directory = tmp_path_factory.mktemp("writing")
+    model = world.model(dropout=DROPOUT, lively=True)
+    trainer = background_trainer(world, model, directory, delay=2, write_back=True)
+    stage = Noted(waiting(long_stage(world, model), trainer))
+    swapped, states = trainer.refresh.before_step, []
+
+    def before_step(total_step: int, live: LiveIndex) -> Swap | None:
+        states.append((total_step, live, live.index.part.chunk_emb.clone()))
+        return swapped(total_step, live)
+
+    trainer.refresh.before_step = before_step  # type: ignore[method-assign]
+    trainer.run(stage)
+    stage.states = states
+    return model, directory, stage
+
+
+def test_rows_written_since_the_order_survive_the_swap(
+    world: World, writing: tuple[Realm, Path, Noted]
+) -> None:
+    _, directory, stage = writing
+    swaps = [r for r in lines(directory) if r.get("event") == "swap"]
+    assert len(swaps) >= 2
+    for swap in swaps:
+        at, weights_step = swap["total_step"], swap["index/weights_step"]
+        assert weights_step + 1 < at and swap["index/written_before"] > 0
+        # Before the step after the swap: the new snapshot, what survived, and that one step.
+        live, found = next((live, emb) for step, live, emb in stage.states if step == at + 1)
+        assert live.generation == swap["index/generation"] and live.step == weights_step
+        until = Noted(stage.stage)
+        until.made = [one for one in stage.made if one[0] <= at]
+        expected = index_by_hand(directory, live, until, swapped_at=at)
+        np.testing.assert_array_equal(found.numpy(), expected)
+        only_since = Noted(stage.stage)
+        only_since.made = until.made[at:]
+        fewer = index_by_hand(directory, live, only_since, swapped_at=at)
+        assert not np.array_equal(expected, fewer)  # something had to survive
+
+
+def test_a_replay_writes_what_the_recorded_run_wrote(
+    world: World, tmp_path: Path, writing: tuple[Realm, Path, Noted]
+) -> None:
+    whole, directory, _ = writing
+    metrics = directory / "metrics.jsonl"
+    model = world.model(dropout=DROPOUT, lively=True)
+    trainer = replay_trainer(world, model, tmp_path, metrics, write_back=True)
+    trainer.run(long_stage(world, model))
+    assert_same_weights(whole, model)
+    assert lines(tmp_path) == lines(directory)
+
+
+@pytest.mark.parametrize("dies_at", [3, 6, 7, 9, 11])
+def test_a_replay_that_writes_dies_and_resumes_is_still_the_recorded_run(
+    world: World, tmp_path: Path, writing: tuple[Realm, Path, Noted], dies_at: int
+) -> None:
+    whole, directory, _ = writing
+    metrics = directory / "metrics.jsonl"
+    model = world.model(dropout=DROPOUT, lively=True)
+    trainer = replay_trainer(world, model, tmp_path, metrics, write_back=True)
+    with pytest.raises(loops.Killed):
+        trainer.run(Noted(long_stage(world, model), dies_at=dies_at))
+    model = world.model(dropout=DROPOUT, seed=5)
+    found = next(checkpoints(tmp_path / "checkpoints"))
+    trainer = replay_trainer(world, model, tmp_path, metrics, write_back=True)
     trainer.run(long_stage(world, model), found)
     assert_same_weights(whole, model)
     assert lines(tmp_path) == lines(directory)

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from loops import lines, make_stage, make_trainer
+from loops import Killed, Noted, lines, make_refresh, make_stage, make_trainer
 from tiny import World
 from together import run_together
 
 from openrealm.errors import Stopped
+from openrealm.index.mips import ExactIndex
+from openrealm.index.sharded import ShardedIndex
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.training.checkpoint import checkpoints
+from openrealm.training.written import ChunkVectors, Written
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -133,6 +136,94 @@ def test_a_checkpoint_is_taken_up_by_another_number_of_processes(
     run_together(train_until, world, tmp_path / "torn", 0.0, 5, size=before)
     run_together(train, world, tmp_path / "torn", "realm", size=after)
     assert_same_curve(tmp_path / "torn", tmp_path / "whole")
+
+
+# What training writes into the live index ------------------------------------------------------
+
+
+def train_writing(
+    processes: Processes, world: World, directory: Path, steps: int, stop_at: int | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The live index at the end, as all processes see it, and what of it is newer."""
+    model = world.model(lively=True)
+    refresh = make_refresh(world, model, directory, processes, every=100)
+    trainer = make_trainer(
+        world, model, directory, processes, refresh, write_back=True, checkpoint_every=1
+    )
+    stage = Noted(make_stage("realm", world, model, processes), dies_at=stop_at)
+    stage.stage.steps = steps
+    resume = next(checkpoints(directory / "checkpoints"), None)
+    if stop_at is None:
+        trainer.run(stage, resume)
+    else:
+        with pytest.raises(Killed):
+            trainer.run(stage, resume)
+    assert trainer.live is not None and trainer._written is not None
+    index = trainer.live.index
+    state = trainer._written.state(index)
+    np.testing.assert_array_equal(  # it is in the index of whoever holds it
+        index.vectors(state["rows"]).numpy(), state["vectors"].numpy()
+    )
+    table = index.vectors(torch.arange(len(world.store))).numpy()
+    return table, {name: one.numpy() for name, one in state.items()}
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-5), (6, TOLERANCE)])
+def test_several_processes_write_what_one_writes(
+    world: World, tmp_path: Path, size: int, steps: int, tolerance: float
+) -> None:
+    alone, wanted = run_together(train_writing, world, tmp_path / "one", steps, size=1)[0]
+    together = run_together(train_writing, world, tmp_path / "several", steps, size=size)
+    assert len(wanted["rows"]) > 3
+    for table, state in together:
+        np.testing.assert_array_equal(table, together[0][0])  # in all of them the same
+        np.testing.assert_array_equal(state["rows"], wanted["rows"])
+        np.testing.assert_array_equal(state["steps"], wanted["steps"])
+        np.testing.assert_allclose(table, alone, rtol=tolerance, atol=tolerance)
+    assert_same_curve(tmp_path / "several", tmp_path / "one")
+
+
+def write_the_same(processes: Processes) -> tuple[np.ndarray, list[int], float]:
+    rows = processes.share(5)
+    part = ExactIndex(torch.zeros(len(rows), 2))
+    index = ShardedIndex(part, first_row=rows.start, num_rows=5, processes=processes)
+    written = Written(index, processes)
+    mine = {0: [3, 1], 1: [4, 3], 2: [3, 0]}[processes.rank]
+    vectors = torch.full((2, 2), 1.0 + processes.rank)
+    written.write(index, ChunkVectors(np.array(mine), vectors), step=2)
+    state = written.state(index)
+    return index.vectors(torch.arange(5)).numpy(), state["rows"].tolist(), written.share()
+
+
+def test_of_a_chunk_that_several_have_embedded_the_first_processes_vector_counts() -> None:
+    for table, rows, share in run_together(write_the_same, size=3):
+        assert table[:, 0].tolist() == [3.0, 1.0, 0.0, 1.0, 2.0]
+        assert rows == [0, 1, 3, 4] and share == pytest.approx(4 / 5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 3), (3, 2)])
+def test_what_was_written_is_taken_up_by_another_number_of_processes(
+    world: World, tmp_path: Path, before: int, after: int
+) -> None:
+    whole, wanted = run_together(train_writing, world, tmp_path / "whole", 6, size=1)[0]
+    run_together(train_writing, world, tmp_path / "torn", 6, 5, size=before)
+    for table, state in run_together(train_writing, world, tmp_path / "torn", 6, size=after):
+        np.testing.assert_array_equal(state["rows"], wanted["rows"])
+        np.testing.assert_array_equal(state["steps"], wanted["steps"])
+        np.testing.assert_allclose(table, whole, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_same_curve(tmp_path / "torn", tmp_path / "whole")
+
+
+def test_two_processes_that_write_die_and_resume_are_two_that_never_died_bit_for_bit(
+    world: World, tmp_path: Path
+) -> None:
+    whole = run_together(train_writing, world, tmp_path / "whole", 6)
+    run_together(train_writing, world, tmp_path / "torn", 6, 4)
+    resumed = run_together(train_writing, world, tmp_path / "torn", 6)
+    np.testing.assert_array_equal(resumed[0][0], whole[0][0])
+    np.testing.assert_array_equal(resumed[1][0], whole[0][0])
+    assert lines(tmp_path / "torn") == lines(tmp_path / "whole")
 
 
 def test_each_process_has_dropout_of_its_own(world: World, tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ class Index(Protocol):
     def anyone(self, asks: bool) -> bool:
         """Whether this process, or another that shares the index, has a search to make."""
 
+    @property
+    def part(self) -> ExactIndex:
+        """What this process holds of the vectors."""
+
+    @property
+    def held(self) -> range:
+        """The rows of that part."""
+
 
 class ExactIndex:
     """Search by full matrix products, in blocks of bounded size."""
@@ -64,6 +72,27 @@ class ExactIndex:
     def anyone(self, asks: bool) -> bool:
         """Whether this process has a search to make: nobody shares the index."""
         return asks
+
+    @property
+    def part(self) -> ExactIndex:
+        """All of it."""
+        return self
+
+    @property
+    def held(self) -> range:
+        """All rows."""
+        return range(len(self))
+
+    def write(self, rows: Int[Tensor, " rows"], vectors: Float[Tensor, "rows dim"]) -> None:
+        """Puts vectors in the place of those of some rows, in the memory that was given.
+
+        They are cast to the precision in which vectors are kept. No row stands twice: which of its
+        vectors would stay, is not said.
+        """
+        kept = self._chunk_emb
+        # Rows come from main memory: nothing has to wait for what the GPU is at.
+        at = rows.to(kept.device, non_blocking=True)
+        kept[at] = vectors.to(device=kept.device, dtype=kept.dtype)
 
     def search(self, query_emb: Float[Tensor, "batch dim"], k: int) -> Hits:
         """The ``min(k, len)`` rows of largest inner product for each query."""

@@ -16,7 +16,10 @@ from openrealm.processes import Processes
 
 
 class ShardedIndex:
-    """An `Index` over every process's part; each method is called by all processes together."""
+    """An `Index` over every process's part; each method is called by all processes together.
+
+    What is written into a process's own part (`part`) needs no other.
+    """
 
     def __init__(
         self, part: ExactIndex, *, first_row: int, num_rows: int, processes: Processes
@@ -74,3 +77,13 @@ class ShardedIndex:
     def anyone(self, asks: bool) -> bool:
         """Whether any process still asks: those that do not have to ask along with it."""
         return self._processes.any(asks)
+
+    @property
+    def part(self) -> ExactIndex:
+        """What this process holds; asking it is not asking the others."""
+        return self._part
+
+    @property
+    def held(self) -> range:
+        """The rows of that part."""
+        return range(self._first_row, self._first_row + len(self._part))

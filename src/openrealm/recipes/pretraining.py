@@ -356,6 +356,7 @@ class _Session:
             log=metrics_log(self._run, self._settings, self._processes),
             probe=_Probe(self),
             progress=self._progress,
+            write_back=self._settings.refresh.write_back,
         )
 
     def _stage(self, name: str) -> Stage:

@@ -6,6 +6,8 @@ there; knows nothing of what is trained.
     realm-000400/
       weights.safetensors     the model
       optimizer.safetensors   moments of every parameter, by number
+      written.safetensors     what was written into the live index since its snapshot; only where
+                              that is done
       state.json              stage, step, generation, random state of every process that trains,
                               checksums of the other files
 
@@ -18,7 +20,7 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from openrealm.models.pretrained import load_weights, save_weights
 
 FORMAT, OLDEST = 2, 1
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_WRITTEN = "written.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,18 @@ class Checkpoint:
         set_random_state(_bytes_to_state(random[rank]))
         return True
 
+    def written(self) -> dict[str, torch.Tensor]:
+        """What was written into the live index since its snapshot; nothing in older checkpoints.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        path = self.directory / _WRITTEN
+        try:
+            return load_file(path) if path.is_file() else {}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} is damaged ({error})") from error
+
 
 def save_checkpoint(
     directory: Path,
@@ -141,6 +156,7 @@ def save_checkpoint(
     position: Position,
     *,
     random: Sequence[torch.Tensor] | None = None,
+    written: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
     """Writes one checkpoint; nothing is visible before all of it is on disk.
 
@@ -150,6 +166,8 @@ def save_checkpoint(
         optimizer: None for the end of a stage, where nothing goes on from its moments.
         position: How far training is.
         random: The `random_state` of every process that trains; this one's alone by default.
+        written: What was written into the live index since its snapshot; None where that is not
+            done.
     """
     name = checkpoint_name(position)
     staging = directory / f".staging-{name}"
@@ -161,6 +179,8 @@ def save_checkpoint(
     if optimizer is not None:
         steps = _save_moments(optimizer, staging / _OPTIMIZER)
         shapes = [list(p.shape) for _, p in _numbered(optimizer)]
+    if written is not None:
+        _save_tensors(written, staging / _WRITTEN)
     files = sorted(p.name for p in staging.iterdir())
     state = {
         "format": FORMAT,
@@ -284,10 +304,14 @@ def _save_moments(optimizer: torch.optim.Optimizer, path: Path) -> dict[str, int
         if state:
             steps[str(number)] = int(state["step"])
             for name in ("exp_avg", "exp_avg_sq"):
-                tensors[f"{number}.{name}"] = state[name].detach().cpu().contiguous()
-    save_file(tensors, path)
-    sync_file(path)
+                tensors[f"{number}.{name}"] = state[name]
+    _save_tensors(tensors, path)
     return steps
+
+
+def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, path)
+    sync_file(path)
 
 
 def _state_to_bytes(state: torch.Tensor) -> str:

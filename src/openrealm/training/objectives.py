@@ -32,6 +32,7 @@ from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.training.refresh import LiveIndex, PooledVectors
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.unread import unread_chunks
+from openrealm.training.written import ChunkVectors
 
 
 def _lexical_query() -> Any:
@@ -253,8 +254,10 @@ class JointStage:
         found = _retrieve(
             parts, queries, query_emb.detach(), live, max(num_chunks, config.rerank_from)
         )
+        wide = None
         if config.rerank_from:
-            found = rerank(parts, query_emb.detach().float(), found, num_chunks)
+            wide = _embedded_anew(parts, distinct_rows(found))
+            found = rerank(parts, query_emb.detach().float(), found, num_chunks, known=wide)
         if self._lexical is not None:
             proposed = _by_words(parts, self._lexical, queries, num_chunks, config.lexical_query)
             found = interleave(found, proposed, num_last=config.lexical)
@@ -284,7 +287,21 @@ class JointStage:
             prefix="realm",
             embedded=config.towers == "both",
         )
-        return replace(result, retrieval_s=retrieval_s)
+        embedded = self._embedded(found, output, wide)
+        return replace(result, retrieval_s=retrieval_s, embedded=embedded)
+
+    def _embedded(
+        self, found: npt.NDArray[np.int64], output: MaskedOutput, wide: ChunkVectors | None
+    ) -> ChunkVectors | None:
+        """What the step has made of chunks with the tower that it trains, without dropout first."""
+        if self._config.towers == "query":
+            return None
+        # Without the null chunk.
+        made = ChunkVectors(distinct_rows(found), output.chunk_emb.detach()[1:])
+        if wide is None:
+            return made
+        vectors = [wide.vectors.to(made.vectors.device), made.vectors.float()]
+        return ChunkVectors(np.concatenate([wide.rows, made.rows]), torch.cat(vectors))
 
     def _vectors(self, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor | None:
         """Vectors of the distinct candidates, where the tower need not make them."""
@@ -342,8 +359,21 @@ def _retrieve(
     return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
 
 
+def _embedded_anew(parts: Ingredients, rows: npt.NDArray[np.int64]) -> ChunkVectors:
+    """Vectors of some chunks by the present chunk tower, without dropout."""
+    vectors = embed_rows(
+        parts.corpus, rows, parts.model.embedder, parts.templates, autocast=parts.autocast
+    )
+    return ChunkVectors(rows, torch.from_numpy(vectors))
+
+
 def rerank(
-    parts: Ingredients, query_emb: Tensor, found: npt.NDArray[np.int64], num_chunks: int
+    parts: Ingredients,
+    query_emb: Tensor,
+    found: npt.NDArray[np.int64],
+    num_chunks: int,
+    *,
+    known: ChunkVectors | None = None,
 ) -> npt.NDArray[np.int64]:
     """The best rows ``(batch, num_chunks)`` of those found, as the present chunk tower sees them.
 
@@ -352,15 +382,13 @@ def rerank(
         query_emb: Present vectors ``(batch, dim)`` of the queries.
         found: Rows ``(batch, wide)`` out of an index of older vectors; empty slots stay last.
         num_chunks: Rows to keep.
+        known: Present vectors of the distinct rows found, where there are some already.
     """
-    rows = distinct_rows(found)
-    if not len(rows):  # nothing that is not trivial
+    present = known or _embedded_anew(parts, distinct_rows(found))
+    if not len(present.rows):  # nothing that is not trivial
         return found[:, :num_chunks]
-    vectors = embed_rows(
-        parts.corpus, rows, parts.model.embedder, parts.templates, autocast=parts.autocast
-    )
-    place = np.searchsorted(rows, found).clip(max=len(rows) - 1)
-    scores = (query_emb @ torch.from_numpy(vectors).to(query_emb).T).cpu().numpy()
+    place = np.searchsorted(present.rows, found).clip(max=len(present.rows) - 1)
+    scores = (query_emb @ present.vectors.to(query_emb).T).cpu().numpy()
     scores = np.take_along_axis(scores, place, axis=1)
     order = np.argsort(-np.where(found == NO_CHUNK, -np.inf, scores), axis=1, kind="stable")
     return np.take_along_axis(found, order[:, :num_chunks], axis=1)

@@ -82,6 +82,12 @@ class RefreshConfig:
         "Background and fleet: a worker here without progress for so many seconds is killed.",
         minimum=1.0,
     )
+    write_back: bool = option(
+        False,
+        "The vectors that a joint step makes of its candidates anyway go into the live index too, "
+        "in the place of older ones, until a refresh makes all anew: an index that ages more "
+        "slowly and costs no embedding. They have the dropout of the step, where there is any.",
+    )
     replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
     fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
 

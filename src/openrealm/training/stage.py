@@ -18,6 +18,7 @@ from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
 from openrealm.training.refresh import LiveIndex
+from openrealm.training.written import ChunkVectors
 
 Metrics = Mapping[str, float]
 
@@ -68,6 +69,7 @@ class StepResult:
         num_tokens: Tokens that went through an encoder.
         num_examples: Examples of the share.
         retrieval_s: Seconds of finding candidates.
+        embedded: Vectors that the step has made of chunks, where their tower is trained.
     """
 
     loss: Tensor
@@ -76,6 +78,7 @@ class StepResult:
     num_tokens: int
     num_examples: int
     retrieval_s: float = 0.0
+    embedded: ChunkVectors | None = None
 
 
 @runtime_checkable

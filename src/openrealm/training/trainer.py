@@ -46,6 +46,7 @@ from openrealm.training.refresh import EmbeddingStopped, LiveIndex, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
 from openrealm.training.weights import Order
+from openrealm.training.written import Written
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Trainer:
         log: The run's metrics.
         probe: Asked every ``loop.probe_every`` steps.
         progress: Where to tell how far it is.
+        write_back: Whether what a step has made of chunks goes into the live index.
     """
 
     parts: Ingredients
@@ -112,10 +114,12 @@ class Trainer:
     log: MetricsLog
     probe: Probe
     progress: Progress
+    write_back: bool = False
     live: LiveIndex | None = None
     total_step: int = 0
     collapse: CollapseWatch = field(default_factory=CollapseWatch)
     _held_up_s: float = field(default=0.0, init=False)
+    _written: Written | None = field(default=None, init=False)
 
     def run(self, stage: Stage, resume: Checkpoint | None = None) -> Checkpoint:
         """Trains one stage to its end.
@@ -143,6 +147,7 @@ class Trainer:
             self._seed(stage, 0)
             if stage.uses_index:
                 self._begin_index(stage)
+        self._written = self._begin_writing(stage, resume)
         work = self.progress.task(
             f"stage {stage.name}", total=stage.steps, unit="steps", done=first
         )
@@ -191,6 +196,15 @@ class Trainer:
                 raise stop.stopped(f"before stage '{stage.name}'")
         self.live = replace(live, step=self.total_step)
         self._log_start(stage)
+
+    def _begin_writing(self, stage: Stage, resume: Checkpoint | None) -> Written | None:
+        """What a checkpoint has of the live index beyond its snapshot, written into it again."""
+        if self.live is None or not (self.write_back and stage.uses_index and stage.moves_chunks):
+            return None
+        written = Written(self.live.index, self.parts.processes)
+        if resume is not None:
+            written.take_up(self.live.index, resume.written())
+        return written
 
     def _between_steps(
         self,
@@ -278,6 +292,10 @@ class Trainer:
         if swap is None:
             return
         self.live = swap.live
+        written = {}
+        if self._written is not None:
+            written["index/written_before"] = self._written.share()
+            self._written.carry(live, swap.live)
         with window.paused():
             recall = self.probe.recall_of(live, swap.live)
         record = {
@@ -287,6 +305,7 @@ class Trainer:
             **swap.numbers,
             "index/staleness_before": self.total_step - live.step,
             "index/held_up_seconds": round(self._held_up_s, 4),
+            **written,
             **recall,
         }
         self.log.write({"index/refresh_seconds": round(held_up_s, 3), **record})
@@ -313,8 +332,12 @@ class Trainer:
             )
         set_learning_rate(optimizer, learning_rate_factor(step, stage.steps, self.optim))
         optimizer.step()
+        if self._written is not None and mine.embedded is not None:
+            assert self.live is not None
+            # Of the weights before this step's update.
+            self._written.write(self.live.index, mine.embedded, step=self.total_step)
         metrics = {**result.metrics, "train/gradient_norm": float(norm)}
-        return replace(result, metrics=metrics)
+        return replace(result, metrics=metrics, embedded=None)
 
     def _log(self, stage: Stage, step: int, window: Window, optimizer: AdamWeightDecay) -> None:
         record: dict[str, Any] = {
@@ -329,6 +352,8 @@ class Trainer:
             record["index/generation"] = self.live.generation
             record["index/staleness"] = self.total_step - self.live.step
             record["index/staleness_seconds"] = round(time.time() - self.live.made_at, 3)
+        if self._written is not None:
+            record["index/written"] = self._written.share()
         self.log.write(record)
 
     def _ask_probe(self, stage: Stage, step: int) -> None:
@@ -367,6 +392,9 @@ class Trainer:
             ordered_step=order.step if order is not None else 0,
         )
         states = processes.gather(random_state()[None])
+        written = None
+        if self._written is not None and self.live is not None and optimizer is not None:
+            written = self._written.state(self.live.index)
         if processes.is_first:
             save_checkpoint(
                 self.checkpoints,
@@ -374,6 +402,7 @@ class Trainer:
                 optimizer,
                 position,
                 random=[state[0] for state in states],
+                written=written,
             )
             prune(self.checkpoints, keep_last=self.loop.keep_checkpoints)
             kept = [c.position for c in checkpoints(self.checkpoints, verify=False)]
