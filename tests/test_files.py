@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from openrealm.files import (
     checksum,
+    held,
+    is_held,
     staged_directory,
     sync_directory,
     sync_file,
@@ -94,3 +97,27 @@ def test_an_empty_folder_is_filled_and_a_full_one_kept(tmp_path: Path) -> None:
         (staging / "file").write_text("y")
     assert (final / "file").read_text() == "x"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_lock_file_is_held_while_somebody_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert not is_held(path) and not path.exists()
+    with held(path) as alone:
+        assert alone and is_held(path)
+        with held(path) as second:
+            assert not second
+    assert path.exists() and not is_held(path)
+
+
+def test_many_may_look_at_a_lock_file_and_none_sees_another(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.touch()
+    with ThreadPoolExecutor(8) as crowd:
+        assert not any(crowd.map(is_held, [path] * 2000))
+
+
+def test_a_lock_file_that_cannot_be_written_can_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.touch()
+    path.chmod(0o400)
+    assert not is_held(path)

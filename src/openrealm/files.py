@@ -77,6 +77,24 @@ def _locked(descriptor: int, *, until: float) -> bool:
         time.sleep(0.02)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file; where there is none, nobody does.
+
+    Those who look do not stand in each other's way, nor is anything written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def staged_directory(final: Path) -> Iterator[Path]:
     """An empty folder to write into, which gets its final name when all is written and synced.

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openrealm.errors import CheckpointError, CorpusError, InputError
-from openrealm.files import held, write_atomic
+from openrealm.files import held, is_held, write_atomic
 
 # Whoever only looks whether a lock is held has it for a moment.
 _PATIENCE_S = 1.0
@@ -126,8 +127,7 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a process is training in this run."""
-        with held(self._lock) as alone:
-            return not alone
+        return is_held(self._lock)
 
     @property
     def _lock(self) -> Path:
@@ -152,17 +152,24 @@ class Workspace:
 
     def add_ingest(self, record: dict[str, Any]) -> None:
         """Takes note of an ingest."""
-        with open(self._ingests_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with open(self._ingests_file, "ab+") as file:
+            # After a line that a crash cut short, one that begins anew.
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(json.dumps(record).encode() + b"\n")
 
     def ingests(self) -> list[dict[str, Any]]:
         """Records of the ingests, oldest first; lines cut short by a crash are left out."""
         if not self._ingests_file.is_file():
             return []
         records = []
-        for line in self._ingests_file.read_text(encoding="utf-8").splitlines():
+        for line in self._ingests_file.read_bytes().splitlines():
             with contextlib.suppress(ValueError):
-                records.append(json.loads(line))
+                record = json.loads(line)
+                if isinstance(record, dict):
+                    records.append(record)
         return records
 
     @property

@@ -258,12 +258,18 @@ def config_text(preset: str | None = None) -> str:
     return settings_text(preset_settings(preset or "adapt"))
 
 
-def run_info(run: Run, corpus: ChunkStore) -> RunInfo:
-    """What a run is made of."""
+def run_info(run: Run, corpus: ChunkStore, *, verify: bool = True) -> RunInfo:
+    """What a run is made of.
+
+    Args:
+        run: The run.
+        corpus: The corpus as it is now.
+        verify: Read every byte of the checkpoints and leave out those that are damaged.
+    """
     record = run.read_record()
     found: Sequence[dict[str, Any]] = [
         {"stage": c.position.stage, "step": c.position.step, "finished": c.position.finished}
-        for c in checkpoints(run.checkpoints)
+        for c in checkpoints(run.checkpoints, verify=verify)
     ]
     return RunInfo(
         name=run.name,
@@ -280,8 +286,13 @@ def _refresh_events(run: Run) -> list[dict[str, Any]]:
     """What metrics tell of workers that died, snapshots that were not used, and the like."""
     if not run.metrics_file.is_file():
         return []
-    with open(run.metrics_file, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.startswith('{"event": "refresh"')]
+    events = []
+    with open(run.metrics_file, "rb") as file:
+        for line in file:
+            # The last line may be one that is being written.
+            if line.startswith(b'{"event": "refresh"') and line.endswith(b"\n"):
+                events.append(json.loads(line))
+    return events
 
 
 def _check_snapshot(problems: list[str], run: Run, generation: int) -> None:

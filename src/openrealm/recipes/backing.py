@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError
-from openrealm.index.snapshot import SnapshotKey
+from openrealm.index.snapshot import Snapshot, SnapshotKey
 from openrealm.models.pretrained import LABELLED_STARTS
 from openrealm.progress import Progress
 from openrealm.recipes.asking import RunInfo, run_info
@@ -24,10 +25,11 @@ from openrealm.recipes.loading import (
     open_corpus,
     pick_device,
 )
+from openrealm.retrieval.retriever import Retriever
 from openrealm.server.residents import Resident, Want
-from openrealm.server.schemas import IngestView, ProblemView, RunView, Source
+from openrealm.server.schemas import IngestView, RunView, Source
 from openrealm.training.checkpoint import checkpoints
-from openrealm.training.refresh import LiveIndex, Loader
+from openrealm.training.refresh import Loader
 from openrealm.workspace import Run, Workspace
 
 _NUM_INGESTS = 100
@@ -45,8 +47,9 @@ class WorkspaceBackend:
             progress: Where to tell how far an embedding of the corpus is.
         """
         self._workspace, self._default, self._progress = workspace, run, progress
-        # Reader and question answerer of a run share their chunks' embeddings.
-        self._indexes: WeakValueDictionary[SnapshotKey, LiveIndex] = WeakValueDictionary()
+        # Reader and question answerer of a run share their chunks' embeddings. (Whoever answers
+        # keeps the retriever, and nobody the live index that it came with.)
+        self._retrievers: WeakValueDictionary[SnapshotKey, Retriever] = WeakValueDictionary()
 
     @property
     def name(self) -> str:
@@ -63,7 +66,8 @@ class WorkspaceBackend:
         run = self._run(want)
         if want.stage == START:
             return run.name, START, self.corpus_state()
-        folder = newest_checkpoint(run, _stages(want)).directory
+        # Not verified: this is asked every few seconds, and would read all weights each time.
+        folder = newest_checkpoint(run, _stages(want), verify=False).directory
         return run.name, folder.name, _changed(folder), self.corpus_state()
 
     def load(self, want: Want) -> Resident:
@@ -74,7 +78,7 @@ class WorkspaceBackend:
         """
         identity = self.identity(want)
         loaded = load_model(self._workspace, name=self._run(want).name, stages=_stages(want))
-        live = self._index(loaded)
+        snapshot = loaded.snapshot(self._progress)
         position, settings = loaded.checkpoint.position, loaded.settings
         return Resident(
             identity=identity,
@@ -82,11 +86,15 @@ class WorkspaceBackend:
                 run=loaded.run.name,
                 stage=position.stage,
                 step=position.total_step,
-                generation=live.generation,
+                generation=snapshot.manifest.generation,
                 corpus=loaded.corpus.fingerprint,
             ),
             answerer=make_answerer(
-                settings, loaded.model, loaded.corpus, live.retriever, loaded.templates
+                settings,
+                loaded.model,
+                loaded.corpus,
+                self._retriever(loaded, snapshot),
+                loaded.templates,
             ),
             corpus=loaded.corpus,
             has_reader=position.stage == "qa",
@@ -108,13 +116,14 @@ class WorkspaceBackend:
 
     def ingests(self) -> Sequence[IngestView]:
         """The last ingests, newest first."""
-        newest_first = self._workspace.ingests()[::-1]
-        return [_ingest_view(record) for record in newest_first[:_NUM_INGESTS]]
+        newest_first = self._workspace.ingests()[: -_NUM_INGESTS - 1 : -1]
+        return [view for record in newest_first if (view := _ingest_view(record)) is not None]
 
     def runs(self) -> Sequence[RunView]:
         """The runs, oldest first."""
         corpus = self.open_corpus()
-        return [_run_view(run_info(run, corpus)) for run in self._workspace.runs()]
+        found = (run_info(run, corpus, verify=False) for run in self._workspace.runs())
+        return [_run_view(info) for info in found]
 
     def metrics_file(self, run: str) -> Path:
         """Where a run's metrics are, or will be.
@@ -125,8 +134,8 @@ class WorkspaceBackend:
         return self._workspace.run(run).metrics_file
 
     def in_training(self, run: str) -> bool:
-        """Whether a process is training in a run."""
-        return self._workspace.run(run).is_locked()
+        """Whether a process is training in a run; in one that has been removed nobody is."""
+        return any(each.name == run and each.is_locked() for each in self._workspace.runs())
 
     def _run(self, want: Want) -> Run:
         """The run that is meant.
@@ -138,7 +147,7 @@ class WorkspaceBackend:
         name = want.run or self._default
         if name is None:
             for run in reversed(self._workspace.runs()):
-                if not run.is_locked() and any(checkpoints(run.checkpoints)):
+                if not run.is_locked() and any(checkpoints(run.checkpoints, verify=False)):
                     return run
         run = self._workspace.run(name)
         if run.is_locked():
@@ -147,13 +156,12 @@ class WorkspaceBackend:
             )
         return run
 
-    def _index(self, loaded: LoadedModel) -> LiveIndex:
-        snapshot = loaded.snapshot(self._progress)
-        live = self._indexes.get(snapshot.manifest.key)
-        if live is None:
+    def _retriever(self, loaded: LoadedModel, snapshot: Snapshot) -> Retriever:
+        found = self._retrievers.get(snapshot.manifest.key)
+        if found is None:
             load = Loader(loaded.corpus, loaded.settings.retrieval, pick_device(loaded.settings))
-            live = self._indexes[snapshot.manifest.key] = load(snapshot)
-        return live
+            found = self._retrievers[snapshot.manifest.key] = load(snapshot).retriever
+        return found
 
 
 def _stages(want: Want) -> Sequence[str]:
@@ -170,9 +178,14 @@ def _changed(path: Path) -> Hashable:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def _ingest_view(record: dict[str, Any]) -> IngestView:
-    problems = [ProblemView(**problem) for problem in record.pop("problems")]
-    return IngestView(problems=problems, **record)
+def _ingest_view(record: dict[str, Any]) -> IngestView | None:
+    """A record of an ingest; None where it is none that this version can read."""
+    try:
+        # Names of files need not be Unicode; what is sent has to be.
+        text = json.dumps(record, ensure_ascii=False).encode(errors="replace")
+        return IngestView.model_validate_json(text)
+    except ValueError:
+        return None
 
 
 def _run_view(info: RunInfo) -> RunView:

@@ -354,13 +354,18 @@ def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
     return first_model(settings, corpus=corpus, texts=texts)
 
 
-def newest_checkpoint(run: Run, stages: Sequence[str]) -> Checkpoint:
+def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -> Checkpoint:
     """The newest checkpoint of the first of the stages that has one.
+
+    Args:
+        run: The run.
+        stages: Names of stages, the best first.
+        verify: Read every byte of the checkpoints and pass over those that are damaged.
 
     Raises:
         InputError: None has.
     """
-    found = list(checkpoints(run.checkpoints))
+    found = list(checkpoints(run.checkpoints, verify=verify))
     for stage in stages:
         for checkpoint in found:
             if checkpoint.position.stage == stage:

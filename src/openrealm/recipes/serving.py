@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import math
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from openrealm.config import override
@@ -18,12 +22,16 @@ from openrealm.progress import Progress, Silent
 from openrealm.workspace import Workspace
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 TOKEN_VARIABLE = "OPENREALM_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 _MIN_TOKEN = 16
 _BACKLOG = 2048
+_MAX_PORT = 65_535
+# Rounds of the event loop in which it accepts and reads all that has arrived; four are needed.
+_ROUNDS = 10
 
 
 def serve(
@@ -71,27 +79,31 @@ def serve(
     hosts = _hosts(host, token, without_token=without_token)
     counters = Counters()
     app = create_app(WorkspaceBackend(place, run, progress), config, counters)
-    with _listening(host, port) as listener:
+    guard = guarded(app, config, counters, token=token, hosts=hosts)
+    server = _server(guard, app, stop_s=config.stop_s)
+    with _listening(host, port) as listener, _signals_are_only_requests(server.handle_exit):
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"
         progress.say(f"'{workspace}' is served at {address} (Ctrl-C stops)")
-        guard = guarded(app, config, counters, token=token, hosts=hosts)
-        _run(guard, app, listener, stop_s=config.stop_s)
-    progress.say("stopped; every request that had come was answered")
+        server.run(sockets=[listener])
+    progress.say("stopped")
 
 
 def read_token(file: Path | None) -> str | None:
     """The token: a file's first line, or the environment's; None where there is neither.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or is empty.
     """
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
     try:
-        return file.read_text(encoding="utf-8").strip().splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
+        first, *_ = file.read_text(encoding="utf-8").strip().splitlines() or [""]
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"no token can be read from '{file}' ({error})") from error
+    if not first:
+        raise InputError(f"'{file}' is empty; write a token into it, {_MIN_TOKEN} letters or more")
+    return first.strip()
 
 
 def _require_packages() -> None:
@@ -111,10 +123,14 @@ def _hosts(host: str, token: str | None, *, without_token: bool) -> tuple[str, .
         InputError: The token is too short, or cannot be sent in a header.
     """
     if token is not None:
-        if len(token) < _MIN_TOKEN or not token.isascii() or not token.isprintable():
+        if len(token) < _MIN_TOKEN:
             raise InputError(
                 f"the token has {len(token)} characters; use {_MIN_TOKEN} or more, letters and "
                 "digits, from a generator of random ones"
+            )
+        if not (token.isascii() and token.isprintable() and " " not in token):
+            raise InputError(
+                "the token has characters that a header cannot carry; use letters and digits"
             )
         return None
     if without_token:
@@ -132,7 +148,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 @contextmanager
@@ -142,10 +158,12 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     Raises:
         ConfigError: It cannot.
     """
+    if not 0 <= port <= _MAX_PORT:
+        raise ConfigError(f"cannot listen at port {port}; choose one from 0 to {_MAX_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigError(
             f"cannot listen at {host}, port {port} ({error}); choose others with --host and --port"
         ) from error
@@ -156,34 +174,45 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run(guard: object, app: FastAPI, listener: socket.socket, *, stop_s: float) -> None:
+def _server(guard: object, app: FastAPI, *, stop_s: float) -> uvicorn.Server:
     import uvicorn
 
     class Server(uvicorn.Server):
         """A server that tells the routes when it has been asked to stop."""
 
-        def handle_exit(self, sig: int, frame: object) -> None:
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.state.service.stopping.set()
-            super().handle_exit(sig, frame)  # type: ignore[arg-type]
+            # A request may lie with the operating system, sent before we were asked to stop: what
+            # has arrived is read first, so that it is answered and not hung up on.
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+            await super().shutdown(sockets)
 
     config = uvicorn.Config(
         guard,  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,
+        http="h11",  # the other one takes a head of any size
+        ws="none",
         lifespan="on",
-        timeout_graceful_shutdown=round(stop_s),
+        timeout_graceful_shutdown=math.ceil(stop_s),
         timeout_keep_alive=30,
     )
-    with _signals_are_only_requests():
-        Server(config).run(sockets=[listener])
+    return Server(config)
 
 
 @contextmanager
-def _signals_are_only_requests() -> Iterator[None]:
-    """uvicorn raises the signals that stopped it once more when it has ended: they end nothing."""
+def _signals_are_only_requests(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Signals are heard from here on, before uvicorn itself hears them.
+
+    And when it has ended: it raises those that have stopped it once more, which then end nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: None) for kind in kinds]
+    before = [signal.signal(kind, stop) for kind in kinds]
     try:
         yield
     finally:

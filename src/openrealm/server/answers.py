@@ -23,7 +23,7 @@ T = TypeVar("T")
 _NOBODY = 499  # nobody reads it; only the counters do
 
 router = APIRouter(prefix="/api", tags=["answers"])
-_ERRORS = documented(404, 408, 413, 415, 422, 503, 504)
+_ERRORS = documented(400, 404, 408, 409, 413, 415, 422, 503, 504)
 
 
 @router.post("/ask", response_model=AskResponse, responses=_ERRORS)

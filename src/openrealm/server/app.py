@@ -37,6 +37,7 @@ def create_app(backend: Backend, config: ServeConfig, counters: Counters) -> Fas
         description="A retriever and a reader that learned from this workspace's text.",
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
+        redirect_slashes=False,  # what is not there is said in the one shape of errors
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
     )

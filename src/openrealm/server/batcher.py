@@ -167,7 +167,8 @@ class Batcher:
     def _compute(self, jobs: Sequence[_Job]) -> None:
         began = time.perf_counter()
         try:
-            results = self._run(jobs[0].key, [job.item for job in jobs])
+            found = self._run(jobs[0].key, [job.item for job in jobs])
+            results = list(zip(jobs, found, strict=True))
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].future.set_exception(error)
@@ -176,7 +177,7 @@ class Batcher:
                 for job in jobs:
                     self._compute([job])
             return
-        for job, result in zip(jobs, results, strict=True):
+        for job, result in results:
             job.future.set_result(result)
         seconds = time.perf_counter() - began
         self._seconds_per_item += 0.2 * (seconds / len(jobs) - self._seconds_per_item)

@@ -15,7 +15,7 @@ from openrealm.server.batcher import Batcher, Closed, QueueFull
 from openrealm.server.config import ServeConfig
 from openrealm.server.counters import Counters
 from openrealm.server.problems import Problem
-from openrealm.server.residents import ANSWER, FILL, Loader, Resident, Residents, Want
+from openrealm.server.residents import ANSWER, FILL, Busy, Loader, Resident, Residents, Want
 from openrealm.server.schemas import (
     MAX_MASKS,
     AskRequest,
@@ -132,12 +132,17 @@ class Desk:
             ordered = asyncio.wrap_future(self.residents.order(want))
             patience = min(_PATIENCE_S, deadline - time.monotonic())
             return await asyncio.wait_for(asyncio.shield(ordered), timeout=patience)
-        except TimeoutError:
+        except (TimeoutError, Busy):
             raise _loading() from None
         except InputError as error:
             status, code = (503, "not_ready") if want in (ANSWER, FILL) else (404, "not_found")
             raise Problem(status, code, str(error), field="run") from error
-        except (CorpusError, CheckpointError, SnapshotError) as error:
+        except CorpusError as error:
+            # Weights that someone named and that do not fit this corpus will not fit it later.
+            if want in (ANSWER, FILL):
+                raise Problem(503, "not_ready", str(error), retry_after_s=_LOADING_S) from error
+            raise Problem(409, "corpus_changed", str(error), field="run") from error
+        except (CheckpointError, SnapshotError) as error:
             raise Problem(503, "not_ready", str(error), retry_after_s=_LOADING_S) from error
         finally:
             self._waiting -= 1
@@ -172,7 +177,6 @@ class Desk:
             )
             if answer.done():
                 return answer.result()
-            future.cancel()
             if hung_up.done():
                 raise ClientGone
             raise TimeoutError
@@ -183,6 +187,8 @@ class Desk:
         except InputError as error:
             raise Problem(422, "invalid", str(error)) from error
         finally:
+            # Whatever ended this, the task's own end included: what still waits is left out.
+            answer.cancel()
             hung_up.cancel()
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from openrealm.server.counters import Counters
 
+logger = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -44,6 +47,7 @@ HEADERS = {
 # Without a token: the page, which asks for it, and what tells whether the server is up.
 _OPEN = ("/", "/healthz", "/readyz")
 _OPEN_FOLDER = "/page/"
+_LINGER_S, _LINGER_BYTES = 1.0, 1 << 20
 
 
 class Refused(Exception):
@@ -109,12 +113,17 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_added(scope, message)]
+                message["headers"] = [*message.get("headers", ()), *_added(message)]
             await send(message)
 
         try:
             with self._counters.in_flight():
                 await self._answer(scope, receive, sent, deadline)
+        except Exception:
+            if not status:
+                raise
+            # It has been told to the client; raised further, it would end the connection too.
+            logger.exception("a request has met a fault of the server")
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._counters.request(route, scope["method"], status, time.perf_counter() - began)
@@ -126,6 +135,8 @@ class Guard:
             body = await self._body(headers, receive, deadline)
         except Refused as refused:
             await _refuse(send, refused)
+            await _drain(receive)
+            await send({"type": "http.response.body", "body": b""})
             return
         except ConnectionResetError:
             return
@@ -202,11 +213,11 @@ class Guard:
 def _host_name(host: str) -> str:
     """``Host`` without its port; an IPv6 address without its brackets."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
 
 
-def _added(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
+def _added(message: Message) -> list[tuple[bytes, bytes]]:
     added = list(HEADERS.items())
     given = {name.lower() for name, _ in message.get("headers", ())}
     if b"cache-control" not in given:
@@ -219,10 +230,23 @@ async def _refuse(send: Send, refused: Refused) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        # What is left of the request is not read.
+        # What is left of the request is not looked at.
         (b"connection", b"close"),
     ]
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    # Not the end yet: the server would hang up.
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def _drain(receive: Receive) -> None:
+    """Reads on for a moment: who is hung up on while sending may never see the answer."""
+    left = _LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return

@@ -30,12 +30,12 @@ def page_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     found = {name: file for name, file in _files()}
 
-    @router.get("/")
-    def index(request: Request) -> Response:
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def index(request: Request) -> Response:
         return _response(found["index.html"], request)
 
-    @router.get("/page/{name}")
-    def part(name: str, request: Request) -> Response:
+    @router.api_route("/page/{name}", methods=["GET", "HEAD"])
+    async def part(name: str, request: Request) -> Response:
         if name not in found:
             raise Problem(404, "not_found", f"the page has no part '{name}'")
         return _response(found[name], request)
@@ -57,6 +57,7 @@ def _files() -> list[tuple[str, _File]]:
 def _response(file: _File, request: Request) -> Response:
     # The browser asks each time, and gets the content again only where it has changed.
     headers = {"ETag": file.tag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == file.tag:
+    known = request.headers.get("if-none-match", "").split(",")
+    if file.tag in (tag.strip().removeprefix("W/") for tag in known):
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.kind, headers=headers)

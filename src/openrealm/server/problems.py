@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,13 @@ from openrealm.server.guards import error_body
 from openrealm.server.schemas import ErrorResponse
 
 _TOLD = {
+    400: ("invalid", "the body is not JSON that can be read"),
     404: ("not_found", "there is nothing at {path}; /api/openapi.json describes what there is"),
     405: ("method_not_allowed", "{path} does not take {method}; see /api/openapi.json"),
 }
 _MAX_SHOWN = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _MAX_SHOWN
 
 
 class Problem(Exception):
@@ -58,19 +62,22 @@ def response_of(problem: Problem) -> JSONResponse:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Error responses for the OpenAPI document; those of the guard come with every route."""
-    told = {
+    told: dict[int | str, str] = {
+        400: "The body is not JSON that can be read.",
         401: "The token is missing or wrong.",
         403: "The server does not answer under this name.",
         404: "There is no such thing.",
         408: "The body came too slowly.",
-        409: "The corpus has changed since; search again.",
+        409: "The corpus has changed since.",
         413: "The body is too large.",
         415: "The body is not JSON.",
         422: "A part of the request cannot be used.",
         503: "Not now; Retry-After says when.",
         504: "It took too long.",
+        "default": "Anything else.",
     }
-    return {n: {"model": ErrorResponse, "description": told[n]} for n in (401, 403, *statuses)}
+    every: tuple[int | str, ...] = (401, 403, *statuses, "default")
+    return {status: {"model": ErrorResponse, "description": told[status]} for status in every}
 
 
 def tell_problems(app: FastAPI) -> None:
@@ -87,8 +94,12 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        code, message = _TOLD.get(error.status_code, ("http_error", str(error.detail)))
-        message = message.format(method=request.method, path=request.url.path)
+        code, message = "http_error", str(error.detail)
+        if error.status_code in _TOLD:
+            code, message = _TOLD[error.status_code]
+            # Not the request's URL, which cannot be had where `Host` is nonsense.
+            path = _shortened(request.scope["path"])
+            message = message.format(method=request.method, path=path)
         response = response_of(Problem(error.status_code, code, message))
         response.headers.update(error.headers or {})
         return response
@@ -101,7 +112,7 @@ def tell_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        # The server that runs the application logs it.
+        # The guard logs it.
         message = "the server has a fault; its log says more"
         return response_of(Problem(500, "internal", message))
 
@@ -112,10 +123,14 @@ def sentence_of(errors: Sequence[Any]) -> tuple[str, str | None]:
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}", None
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    place = _shortened(place)
     said = first["msg"][:1].lower() + first["msg"][1:]
-    value = repr(first.get("input"))
-    if len(value) > _MAX_SHOWN:
-        value = value[:_MAX_SHOWN] + "..."
+    where = place or "the body"
     if first["type"] == "missing":
-        return f"{place or 'the body'}: {said}", place or None
-    return f"{place}: {said}; it was {value}", place or None
+        return f"{where}: {said}", place or None
+    # Not repr, which fails at values nested deeply.
+    return f"{where}: {said}; it was {_shortened(_SHORT.repr(first.get('input')))}", place or None
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."

@@ -19,11 +19,13 @@ from typing import Protocol
 
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import OpenRealmError
+from openrealm.errors import CheckpointError, OpenRealmError
 from openrealm.server.schemas import Source
 
 logger = logging.getLogger(__name__)
 _AGAIN_S = 60.0
+# Each order is one load: requests could name weights without end while a long one goes on.
+_MAX_ORDERS = 32
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Loader(Protocol):
         """
 
 
+class Busy(Exception):
+    """So much is waiting to be loaded that no more is taken."""
+
+
 class Residents:
     """Weights in memory by what is asked for; `ANSWER` and `FILL` are always kept."""
 
@@ -121,23 +127,31 @@ class Residents:
 
     def get(self, want: Want) -> Resident | None:
         """What is asked for, if it is in memory."""
-        found = self._found.get(want)
-        if want in self._used:
-            self._used[want] = time.monotonic()
-        return found
+        with self._lock:
+            found = self._found.get(want)
+            if found is not None:
+                self._used[want] = time.monotonic()
+            return found
 
     def order(self, want: Want) -> Future[Resident]:
-        """What is asked for, as soon as it is in memory; its `OpenRealmError` where it fails."""
+        """What is asked for, as soon as it is in memory; its `OpenRealmError` where it fails.
+
+        Raises:
+            Busy: Too much is waiting already.
+        """
         with self._lock:
             future = self._waiting.get(want)
             if future is None:
+                if len(self._waiting) >= _MAX_ORDERS:
+                    raise Busy
                 future = self._waiting[want] = Future()
                 self._orders.put(want)
             return future
 
     def all(self) -> list[Resident]:
         """Everything in memory."""
-        return list(self._found.values())
+        with self._lock:
+            return list(self._found.values())
 
     def problem(self, want: Want) -> OpenRealmError | None:
         """Why the last look for it failed; None where it did not."""
@@ -182,7 +196,7 @@ class Residents:
 
     def _look(self) -> None:
         """Replaces what is no longer the newest; what cannot be found stays as it is."""
-        for want in {ANSWER, FILL, *self._found}:
+        for want in dict.fromkeys((ANSWER, FILL, *self._found)):
             if self._closed.is_set():
                 return
             try:
@@ -192,10 +206,8 @@ class Residents:
                     self._problems.pop(want, None)
                 elif not self._failed_lately(want, identity):
                     self._take(want)
-            except OpenRealmError as error:
-                self._problems[want] = error
-            except Exception:
-                logger.exception("looking for newer weights failed; the present ones stay")
+            except Exception as error:
+                self._problems[want] = _told(error)
 
     def _failed_lately(self, want: Want, identity: Hashable) -> bool:
         failed, when = self._failed.get(want, (None, 0.0))
@@ -208,19 +220,22 @@ class Residents:
             identity = self._loader.identity(want)
             same = (r for r in self._found.values() if r.identity == identity)
             resident = next(same, None) or self._loader.load(want)
-        except BaseException as error:
+        except Exception as caught:
+            error = _told(caught)
             # Only of what is looked for again: requests could name runs without end.
             if want in (ANSWER, FILL) or want in self._found:
                 self._failed[want] = (identity, time.monotonic())
-                if isinstance(error, OpenRealmError):
-                    self._problems[want] = error
-            raise
-        self._failed.pop(want, None)
-        self._problems.pop(want, None)
-        swapped = want in self._found
-        self._found[want] = resident
-        self._used[want] = time.monotonic()
-        self._drop_unused()
+                self._problems[want] = error
+            if error is caught:
+                raise
+            raise error from caught
+        with self._lock:
+            self._failed.pop(want, None)
+            self._problems.pop(want, None)
+            swapped = want in self._found
+            self._found[want] = resident
+            self._used[want] = time.monotonic()
+            self._drop_unused()
         if swapped:
             logger.info("%s answers now", resident.source)
             self._on_swap(resident)
@@ -233,3 +248,14 @@ class Residents:
         while optional and len({id(r) for r in self._found.values()}) > self._max_loaded:
             dropped = optional.pop(0)
             del self._found[dropped], self._used[dropped]
+            # Nobody looks for it any more: who asks again shall not hear of an old failure.
+            self._failed.pop(dropped, None)
+            self._problems.pop(dropped, None)
+
+
+def _told(error: Exception) -> OpenRealmError:
+    """An error as a sentence; one that nobody foresaw is logged."""
+    if isinstance(error, OpenRealmError):
+        return error
+    logger.error("weights cannot be loaded", exc_info=error)
+    return CheckpointError("the weights cannot be loaded; the server's log says why")

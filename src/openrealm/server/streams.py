@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,13 @@ class Part:
 
 def read_part(path: Path, after: int) -> Part:
     """The whole lines behind a byte, a megabyte at most; damaged ones are left out."""
-    size = path.stat().st_size if path.is_file() else 0
-    reset = after > size
-    start = 0 if reset else after
-    if size == start:
-        return Part(records=[], next=start, reset=reset)
-    with open(path, "rb") as file:
-        file.seek(start)
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except (FileNotFoundError, NotADirectoryError):
+        return Part(records=[], next=0, reset=after > 0)
+    with file:
+        reset = after > file.seek(0, os.SEEK_END)
+        start = file.seek(0 if reset else after)
         data = file.read(MAX_BYTES)
     whole = data.rfind(b"\n") + 1
     if not whole and len(data) == MAX_BYTES:
@@ -51,7 +52,7 @@ def read_part(path: Path, after: int) -> Part:
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -71,7 +72,7 @@ async def follow(
         after: Byte to begin at.
         goes_on: Whether somebody may still write to it.
         stopping: Set when the server stops.
-        view: A part as one line of JSON.
+        view: A part as one line of JSON; called in a thread.
     """
     silent_s = 0.0
     while not stopping.is_set():
@@ -82,7 +83,7 @@ async def follow(
         if part.reset:
             yield "event: reset\ndata: {}\n\n"
         if part.records:
-            yield f"event: records\ndata: {view(part)}\n\n"
+            yield f"event: records\ndata: {await asyncio.to_thread(view, part)}\n\n"
             silent_s = 0.0
         if moved:
             continue

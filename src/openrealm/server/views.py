@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.types import Receive, Scope, Send
 
 import openrealm
 from openrealm.corpus.store import ChunkStore
@@ -44,10 +48,22 @@ Fingerprint = Annotated[
 ]
 Place = Annotated[int, Query(ge=0, le=_MAX_NUMBER)]
 
+
+class _Anything(PathConvertor):
+    """A document's id, which may have slashes and line breaks."""
+
+    regex = r"(?s:.*)"
+
+
+register_url_convertor("anything", _Anything())
 router = APIRouter(tags=["views"])
 
 
-@router.get("/api/chunks/{chunk_id}", response_model=ChunkView, responses=documented(404, 409, 422))
+@router.get(
+    "/api/chunks/{chunk_id}",
+    response_model=ChunkView,
+    responses=documented(404, 409, 422, 503),
+)
 def chunk(
     chunk_id: Annotated[int, Path(ge=0, le=_MAX_NUMBER)],
     service: Served,
@@ -61,7 +77,7 @@ def chunk(
     return chunk_view(store.chunk(chunk_id))
 
 
-@router.get("/api/documents", response_model=DocumentList, responses=documented(422))
+@router.get("/api/documents", response_model=DocumentList, responses=documented(422, 503))
 def documents(
     service: Served,
     offset: Place = 0,
@@ -79,9 +95,9 @@ def documents(
 
 
 @router.get(
-    "/api/documents/{document_id:path}",
+    "/api/documents/{document_id:anything}",
     response_model=DocumentView,
-    responses=documented(404, 409, 422),
+    responses=documented(404, 409, 422, 503),
 )
 def document(
     document_id: Annotated[str, Path(max_length=4096)],
@@ -112,7 +128,7 @@ def document(
     )
 
 
-@router.get("/api/corpus", response_model=CorpusView, responses=documented())
+@router.get("/api/corpus", response_model=CorpusView, responses=documented(503))
 def corpus(service: Served) -> CorpusView:
     """The corpus as a whole: what was ingested, and what was skipped and why."""
     store = service.corpora.newest()
@@ -126,7 +142,7 @@ def corpus(service: Served) -> CorpusView:
     )
 
 
-@router.get("/api/runs", response_model=RunList, responses=documented())
+@router.get("/api/runs", response_model=RunList, responses=documented(503))
 def runs(service: Served) -> RunList:
     """The runs, oldest first."""
     live = _live(service)
@@ -144,7 +160,7 @@ def runs(service: Served) -> RunList:
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
     },
 )
-def metrics(
+async def metrics(
     run: Annotated[str, Path(max_length=200)],
     service: Served,
     after: Place = 0,
@@ -154,21 +170,19 @@ def metrics(
     ] = False,
 ) -> MetricsView | Response:
     """What a run's training has logged behind a byte of its metrics file."""
-    path = service.backend.metrics_file(run)
-    if follow:
-        if service.num_followers >= MAX_FOLLOWERS:
-            message = f"{MAX_FOLLOWERS} clients are following metrics already; come back later"
-            raise Problem(503, "queue_full", message, retry_after_s=10.0)
-        return StreamingResponse(
-            _followed(service, run, after),
-            media_type="text/event-stream",
-            headers={"X-Accel-Buffering": "no"},
-        )
-    return _metrics_view(service, run, read_part(path, after))
+    if not follow:
+        return await run_in_threadpool(_metrics_view, service, run, after)
+    path = await run_in_threadpool(service.backend.metrics_file, run)
+    # Between this look and the count no other request has its turn.
+    if service.num_followers >= MAX_FOLLOWERS:
+        message = f"{MAX_FOLLOWERS} clients are following metrics already; come back later"
+        raise Problem(503, "queue_full", message, retry_after_s=10.0)
+    service.num_followers += 1
+    return _Follower(service, _events(service, run, path, after))
 
 
 @router.get("/api/state", response_model=StateView, responses=documented())
-def state(service: Served) -> StateView:
+async def state(service: Served) -> StateView:
     """What this server is, and what answers by default."""
     live = _live(service)
     problem = service.desk.residents.problem(ANSWER)
@@ -184,14 +198,16 @@ def state(service: Served) -> StateView:
     )
 
 
+@router.head("/healthz", response_model=Health, include_in_schema=False)
 @router.get("/healthz", response_model=Health)
-def healthz() -> Health:
+async def healthz() -> Health:
     """Whether the process answers."""
     return Health(status="ok")
 
 
+@router.head("/readyz", response_model=Health, include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses={503: {"model": Health}})
-def readyz(service: Served) -> Health | Response:
+async def readyz(service: Served) -> Health | Response:
     """Whether it can answer questions."""
     if service.stopping.is_set():
         return JSONResponse({"status": "stopping"}, status_code=503)
@@ -202,7 +218,7 @@ def readyz(service: Served) -> Health | Response:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def counters(service: Served) -> Response:
+async def counters(service: Served) -> Response:
     """What was counted, for Prometheus."""
     live = _live(service)
     text = service.counters.text(live.source if live else None)
@@ -248,7 +264,11 @@ def _entry(store: ChunkStore, number: int) -> DocumentEntry:
     )
 
 
-def _metrics_view(service: Service, run: str, part: Part) -> MetricsView:
+def _metrics_view(service: Service, run: str, after: int) -> MetricsView:
+    return _part_view(service, run, read_part(service.backend.metrics_file(run), after))
+
+
+def _part_view(service: Service, run: str, part: Part) -> MetricsView:
     return MetricsView(
         run=run,
         in_training=service.backend.in_training(run),
@@ -258,16 +278,26 @@ def _metrics_view(service: Service, run: str, part: Part) -> MetricsView:
     )
 
 
-async def _followed(service: Service, run: str, after: int) -> AsyncIterator[str]:
-    service.num_followers += 1
-    try:
-        async for event in follow(
-            service.backend.metrics_file(run),
-            after,
-            goes_on=lambda: service.backend.in_training(run),
-            stopping=service.stopping,
-            view=lambda part: _metrics_view(service, run, part).model_dump_json(),
-        ):
-            yield event
-    finally:
-        service.num_followers -= 1
+def _events(service: Service, run: str, path: FilePath, after: int) -> AsyncIterator[str]:
+    return follow(
+        path,
+        after,
+        goes_on=lambda: service.backend.in_training(run),
+        stopping=service.stopping,
+        view=lambda part: _part_view(service, run, part).model_dump_json(),
+    )
+
+
+class _Follower(StreamingResponse):
+    """A stream that counts as a follower until it has ended, also where it never began."""
+
+    def __init__(self, service: Service, events: AsyncIterator[str]) -> None:
+        headers = {"X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._service.num_followers -= 1
