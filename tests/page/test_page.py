@@ -271,6 +271,16 @@ def test_two_stages_stand_side_by_side_for_the_same_filling(visit: Open, served:
     assert chosen.count() == 2
 
 
+def test_what_the_mask_hides_is_shown_however_improbable(visit: Open, served: Server) -> None:
+    page = visit(served, "#/inside")
+    filled(page, 5)
+    original = by(page, "filling").filter(has_text="original")
+    assert original.inner_text().startswith("tamsin")
+    original.locator("input").check()
+    by(page, "picture").wait_for()
+    assert "tamsin" in by(page, "candidates").inner_text()
+
+
 def test_an_example_comes_from_the_corpus(visit: Open, served: Server) -> None:
     page = visit(served, "#/inside")
     by(page, "example").click()

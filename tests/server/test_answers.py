@@ -103,6 +103,18 @@ def test_what_is_not_given_is_what_the_run_has_by_default(served: Server, odd: P
     assert len(candidates) == len(filled.fillings.candidates)
 
 
+def test_words_that_are_named_are_told_behind_the_best(served: Server) -> None:
+    text = "Aldera lies on the river [MASK]."
+    everything = served.post("/api/fill", text=text, top=20)["fillings"]
+    last = [each for each in everything if each["text"].isalpha()][-1]
+    found = served.post("/api/fill", text=text, top=2, also=[last["text"], "of several words"])
+    assert [f["text"] for f in found["fillings"]] == [
+        *(f["text"] for f in everything[:2]),
+        last["text"],
+    ]
+    assert found["fillings"][2]["p_y"] == pytest.approx(last["p_y"], rel=1e-3)
+
+
 def test_without_retrieval_the_null_chunk_alone_is_read(served: Server) -> None:
     found = served.post("/api/fill", text=MASKED, k=5, retrieval=False)
     assert found["candidates"] == [{"chunk": None, "p_z": 1.0}]

@@ -98,7 +98,8 @@ class Desk:
         resident = await self._resident(Want("fill", request.run, request.stage), deadline)
         k = (request.k or resident.k) if request.retrieval else 1
         key = ("fill", resident, k, request.top)
-        found = await self._computed(key, request.text, k, gone, deadline)
+        item = (request.text, tuple(request.also))
+        found = await self._computed(key, item, k, gone, deadline)
         return fill_response(resident.source, found)
 
     async def search(self, request: SearchRequest, gone: Gone, deadline: float) -> SearchResponse:
@@ -147,7 +148,7 @@ class Desk:
         finally:
             self._waiting -= 1
 
-    async def _computed(self, key: Any, text: str, cost: int, gone: Gone, deadline: float) -> Any:
+    async def _computed(self, key: Any, item: Any, cost: int, gone: Gone, deadline: float) -> Any:
         """The result of one item of a batch.
 
         Raises:
@@ -155,7 +156,7 @@ class Desk:
             ClientGone: The client has hung up.
         """
         try:
-            future = self._batcher.submit(key, text, cost=cost, deadline=deadline)
+            future = self._batcher.submit(key, item, cost=cost, deadline=deadline)
         except QueueFull as full:
             raise Problem(
                 503,
@@ -201,12 +202,13 @@ def _loading() -> Problem:
     )
 
 
-def _compute(key: Any, texts: Sequence[str]) -> Sequence[Any]:
+def _compute(key: Any, items: Sequence[Any]) -> Sequence[Any]:
     """A batch through the model, in the batcher's thread."""
     kind, resident, size, top = key
     assert isinstance(resident, Resident)
     if kind == "ask":
-        return resident.answerer.ask(texts, read=size, top=top)
+        return resident.answerer.ask(items, read=size, top=top)
     if kind == "fill":
-        return resident.answerer.fill(texts, k=size, top=top)
-    return resident.answerer.search(texts, k=size)
+        texts, also = zip(*items, strict=True)
+        return resident.answerer.fill(texts, k=size, top=top, also=also)
+    return resident.answerer.search(items, k=size)

@@ -23,6 +23,7 @@ MAX_TOP = 20
 MAX_HITS = 100
 MAX_MASKS = 8
 MAX_PLACES = 10
+MAX_ALSO = 8
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 RunName = Annotated[
@@ -73,6 +74,14 @@ class FillRequest(Message):
         ),
     ] = None
     top: Annotated[int, Field(ge=1, le=MAX_TOP, description="Fillings at most.")] = 5
+    also: Annotated[
+        list[Annotated[str, Field(max_length=200)]],
+        Field(
+            max_length=MAX_ALSO,
+            description="Words that are told behind the best fillings however improbable they "
+            "are; left out where they are more or fewer wordpieces than the text has masks.",
+        ),
+    ] = []
     retrieval: Annotated[
         bool, Field(description="False: the null chunk alone, whatever k says.")
     ] = True

@@ -135,8 +135,13 @@ function linkTo(q) {
 async function fillAll(question, signal, onWait) {
   const text = withMasks(question.text, question.masked, knownState()?.mask ?? "[MASK]");
   /** @param {Weights} weights @param {boolean} retrieval */
+  // What the masks hide, and what is looked at: two runs are compared by the same words.
+  const asked = [original(question.text, question.masked), question.y];
+  const also = [...new Set(asked)].filter((words) => words && words.length <= 200);
   const fill = ({ run, stage }, retrieval) => {
-    const body = { text, top: TOP, retrieval, run: run || null, stage: stage || null, k: Number(question.k) || null };
+    const body = {
+      text, top: TOP, also, retrieval, run: run || null, stage: stage || null, k: Number(question.k) || null,
+    };
     return call("fill", { body, signal, onWait });
   };
   const sides = question.b ? [question.a, question.b] : [question.a];

@@ -103,7 +103,7 @@ function fillingItem(filling, n, group, looking, look) {
   const isOriginal = filling.text.toLowerCase() === looking.original.toLowerCase();
   const element = h(
     "label",
-    { class: "filling", "data-testid": "filling", hidden: n >= SHOWN },
+    { class: "filling", "data-testid": "filling", hidden: n >= SHOWN && !isOriginal },
     input,
     h("span", { class: "filling-text" }, filling.text, isOriginal && h("span", { class: "tag" }, "original")),
     weighed(filling.p_y),
