@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import re
@@ -161,6 +162,7 @@ class Tally:
         lost: Requests without a whole answer.
         wrong: Answers that differ from those given alone.
         refused_at_end: Requests that found the server gone.
+        stopped_at: When the server was asked to stop; what is sent later it need not answer.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -168,6 +170,7 @@ class Tally:
     lost: int = 0
     wrong: int = 0
     refused_at_end: int = 0
+    stopped_at: float = math.inf
 
     def summary(self, duration_s: float) -> dict[str, Any]:
         """The figures of a table's line."""
@@ -185,6 +188,8 @@ class Tally:
 
 
 Judge = Callable[[Query, Any], bool]
+# What is done beside a load; the time, where the server was asked to stop.
+Beside = Callable[[], Awaitable[float | None]]
 
 
 async def load(
@@ -194,7 +199,7 @@ async def load(
     *,
     clients: int,
     seconds: float,
-    beside: Callable[[], Awaitable[None]] | None = None,
+    beside: Beside | None = None,
 ) -> tuple[Tally, float]:
     """Clients that ask one query after the other, for a time; and how long it took."""
     tally, stop = Tally(), asyncio.Event()
@@ -212,7 +217,7 @@ async def load(
     tasks = [asyncio.create_task(client(number)) for number in range(clients)]
     if beside is not None:
         await asyncio.sleep(seconds / 4)
-        await beside()
+        tally.stopped_at = await beside() or math.inf
     await asyncio.sleep(max(began + seconds - time.perf_counter(), 0.0))
     stop.set()
     await asyncio.gather(*tasks)
@@ -229,15 +234,15 @@ async def _one(connection: Connection, query: Query, right: Judge, tally: Tally)
     try:
         status, headers, content = await connection.answer()
     except (asyncio.IncompleteReadError, OSError) as error:
-        # A server that stops closes connections on which it owes nothing.
-        if isinstance(error, asyncio.IncompleteReadError) and not error.partial:
-            raise ConnectionRefusedError from error
-        tally.lost += 1
+        if began < tally.stopped_at or getattr(error, "partial", b""):
+            tally.lost += 1
         raise ConnectionRefusedError from error
     tally.seconds.append(time.perf_counter() - began)
     tally.statuses[status] += 1
     if status == 200 and not right(query, content):
         tally.wrong += 1
+    if headers.get("connection") == "close":
+        raise ConnectionRefusedError  # the next one would not be answered
     if status == 503:
         await asyncio.sleep(float(headers.get("retry-after", 1)))
 
@@ -396,9 +401,6 @@ def _ingest_one(workspace: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-Beside = Callable[[], Awaitable[None]]
-
-
 def _swapping(
     workspace: Path, server: Server, queries: Sequence[Query], done: Counter[str]
 ) -> Beside:
@@ -450,9 +452,10 @@ def _flooding(
 def _terminating(
     workspace: Path, server: Server, queries: Sequence[Query], done: Counter[str]
 ) -> Beside:
-    async def beside() -> None:
+    async def beside() -> float:
         server.process.send_signal(signal.SIGTERM)
         done["SIGTERM"] += 1
+        return time.perf_counter()
 
     return beside
 

@@ -17,7 +17,7 @@ from served import SCRIPT, SOON, Server, WaitingBackend, serving, until
 from tiny import CITIES, World
 
 from openrealm import recipes
-from openrealm.answering import Chunk
+from openrealm.corpus.store import Chunk
 from openrealm.progress import Silent
 from openrealm.recipes.loading import FILLING_STAGES, LoadedRun, load_run
 from openrealm.workspace import Workspace
