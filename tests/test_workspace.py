@@ -56,3 +56,11 @@ def test_a_run_is_in_training_while_somebody_holds_it(tmp_path: Path) -> None:
         assert run.is_locked()
     assert not run.is_locked()
     assert not Run(tmp_path / "nowhere").is_locked()
+
+
+def test_a_run_whose_record_is_damaged_stands_in_no_others_way(place: Workspace) -> None:
+    for name, text in (("run-001", '{"created": 5}'), ("run-002", '{"crea'), ("run-003", "[]")):
+        (place.directory / "runs" / name).mkdir(parents=True)
+        (place.directory / "runs" / name / "run.json").write_text(text)
+    assert place.run().name == "run-001"
+    assert [run.name for run in place.runs()] == ["run-002", "run-003", "run-001"]

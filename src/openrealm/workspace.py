@@ -101,6 +101,8 @@ class Run:
             record: dict[str, Any] = json.loads(
                 (self.directory / "run.json").read_text(encoding="utf-8")
             )
+            if not isinstance(record, dict):
+                raise ValueError("it holds no record")
             return record
         except (OSError, ValueError) as error:
             raise CheckpointError(
@@ -189,12 +191,12 @@ class Workspace:
             )
 
     def runs(self) -> list[Run]:
-        """The runs, oldest first."""
+        """The runs, oldest first; one whose record is damaged stands before all others."""
         folder = self.directory / "runs"
         if not folder.is_dir():
             return []
         found = [Run(path) for path in folder.iterdir() if (path / "run.json").is_file()]
-        return sorted(found, key=lambda run: (run.read_record().get("created", 0.0), run.name))
+        return sorted(found, key=lambda run: (_created(run), run.name))
 
     def run(self, name: str | None = None) -> Run:
         """A run by name, or the newest.
@@ -237,3 +239,10 @@ class Workspace:
         run = Run(folder / name)
         run.directory.mkdir(parents=True)
         return run
+
+
+def _created(run: Run) -> float:
+    try:
+        return float(run.read_record().get("created", 0.0))
+    except CheckpointError:
+        return 0.0

@@ -233,7 +233,9 @@ def info(
     problems: list[str] = []
     _collect(problems, corpus.verify)
     runs = [place.run(run)] if run else place.runs()
+    found: list[RunInfo] = []
     for each in runs:
+        _collect(problems, lambda each=each: found.append(run_info(each, corpus)))
         for generation in generations(each.snapshots):
             _check_snapshot(problems, each, generation)
         problems.extend(damaged_checkpoints(each.checkpoints))
@@ -245,7 +247,7 @@ def info(
         vocab_size=corpus.tokenizer.vocab_size,
         corpus_fingerprint=corpus.fingerprint,
         problems=tuple(problems),
-        runs=tuple(run_info(each, corpus) for each in runs),
+        runs=tuple(found),
     )
 
 

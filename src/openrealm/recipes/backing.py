@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -120,10 +121,12 @@ class WorkspaceBackend:
         return [view for record in newest_first if (view := _ingest_view(record)) is not None]
 
     def runs(self) -> Sequence[RunView]:
-        """The runs, oldest first."""
-        corpus = self.open_corpus()
-        found = (run_info(run, corpus, verify=False) for run in self._workspace.runs())
-        return [_run_view(info) for info in found]
+        """The runs, oldest first, without those whose record is damaged (`openrealm info`)."""
+        corpus, found = self.open_corpus(), []
+        for run in self._workspace.runs():
+            with suppress(CheckpointError):
+                found.append(_run_view(run_info(run, corpus, verify=False)))
+        return found
 
     def metrics_file(self, run: str) -> Path:
         """Where a run's metrics are, or will be.
