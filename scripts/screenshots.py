@@ -21,7 +21,7 @@ from urllib.parse import quote
 from playwright.sync_api import Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUESTION = "Which city is the seat of government of Kenya?"
+QUESTION = "Who invented the reflecting telescope?"
 SENTENCE = "Thimphu is the capital of Bhutan ."
 WIDTH, PHONE = 1120, 390
 
@@ -50,22 +50,24 @@ def inside(page: Page) -> None:
     """A masked sentence, with a candidate chosen."""
     page.goto(page.url.partition("#")[0] + "#/inside")
     page.get_by_test_id("sentence").fill(SENTENCE)
-    page.get_by_test_id("word").nth(4).click()
+    page.get_by_test_id("word").nth(5).click()
     page.get_by_test_id("fill").click()
     page.get_by_test_id("picture").wait_for()
     page.get_by_test_id("column").nth(1).click()
+    page.evaluate("scrollTo(0, 0)")
 
 
 def compare(page: Page) -> None:
     """The same sentence before and after joint training."""
     page.goto(page.url.partition("#")[0] + "#/inside")
     page.get_by_test_id("sentence").fill(SENTENCE)
-    page.get_by_test_id("word").nth(4).click()
+    page.get_by_test_id("word").nth(5).click()
     page.get_by_test_id("compare").check()
     page.get_by_test_id("stage-a").select_option("warmup")
     page.get_by_test_id("stage-b").select_option("realm")
     page.get_by_test_id("fill").click()
     page.get_by_test_id("picture").nth(1).wait_for()
+    page.evaluate("scrollTo(0, 0)")
 
 
 def corpus(page: Page) -> None:
@@ -84,7 +86,7 @@ def runs(page: Page) -> None:
 
 VIEWS: dict[str, tuple[Callable[[Page], None], int]] = {
     "ask": (ask, 900),
-    "inside": (inside, 1180),
+    "inside": (inside, 1200),
     "compare": (compare, 1700),
     "corpus": (corpus, 900),
     "runs": (runs, 1000),
@@ -112,6 +114,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": PHONE, "height": 1300}, color_scheme="dark")
         page.goto(address)
         inside(page)
+        page.evaluate("scrollTo(0, 320)")  # past the head
         page.screenshot(path=arguments.to / "page-phone.png")
         browser.close()
 
