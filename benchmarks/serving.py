@@ -250,13 +250,15 @@ async def _one(connection: Connection, query: Query, right: Judge, tally: Tally)
 # What is asked, and what is right -----------------------------------------------------------------
 
 
-def queries_of(workspace: Path, *, number: int, seed: int) -> dict[str, list[Query]]:
+def queries_of(
+    workspace: Path, *, number: int, seed: int, words: int = 25
+) -> dict[str, list[Query]]:
     """Sentences of the corpus for each kind of request."""
     store, chosen = ChunkStore.open(workspace / "corpus"), random.Random(seed)
     sentences: list[str] = []
     while len(sentences) < number:
         text = store.chunk(chosen.randrange(len(store))).text
-        spans = [(a, b) for a, b in split_sentences(text) if 4 <= len(text[a:b].split()) <= 25]
+        spans = [(a, b) for a, b in split_sentences(text) if 4 <= len(text[a:b].split()) <= words]
         sentences += [text[a:b] for a, b in spans[:1]]
     return {
         "ask": [("ask", {"question": sentence}) for sentence in sentences],
@@ -312,7 +314,12 @@ class Reference:
 
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Throughput and latency of each kind, number of clients, with batching and without."""
-    queries = queries_of(arguments.workspace, number=arguments.queries, seed=arguments.seed)
+    queries = queries_of(
+        arguments.workspace,
+        number=arguments.queries,
+        seed=arguments.seed,
+        words=arguments.words,
+    )
     for batching in arguments.batching:
         settings = ["max_batch=1"] if batching == "off" else []
         with serving(arguments.workspace, *settings) as server:
@@ -351,7 +358,9 @@ def disturb(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _disturbed(disturbance: str, workspace: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    found = queries_of(workspace, number=arguments.queries, seed=arguments.seed)
+    found = queries_of(
+        workspace, number=arguments.queries, seed=arguments.seed, words=arguments.words
+    )
     queries = [query for kind in arguments.kinds for query in found[kind]]
     reference = Reference(arguments.tolerance)
     if disturbance == "swap":
@@ -480,6 +489,7 @@ def main() -> None:
     parser.add_argument("--batching", nargs="+", choices=("on", "off"), default=["on", "off"])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--words", type=int, default=25, help="of a sentence, at most")
     parser.add_argument("--tolerance", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--disturb", nargs="+", choices=DISTURBANCES, default=[])

@@ -29,6 +29,7 @@ def arguments(workspace: Path, **more: object) -> argparse.Namespace:
         "kinds": ["ask", "fill", "search"],
         "queries": 4,
         "seed": 0,
+        "words": 25,
         "seconds": 1.0,
         "tolerance": 1e-3,
         "clients": [3],
