@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from openrealm.report.contents import RunFacts, StageFigures
 from openrealm.report.markup import paragraphs, table, text
 from openrealm.report.sentences import number
-from openrealm.report.words import MEASURES, start_in_words
+from openrealm.report.words import MEASURES, measure_in_words, start_in_words
 
 _COUNTS = ("probe/queries",)
 
@@ -22,7 +22,7 @@ def stages(run: RunFacts) -> str:
     order = [name for name in MEASURES if name in names]
     order += [name for name in names if name not in MEASURES]
     rows = [
-        [text(MEASURES.get(name, name)), *(_cell(figures, name) for figures in measured)]
+        [text(measure_in_words(name)), *(_cell(figures, name) for figures in measured)]
         for name in order
     ]
     head = ["after stage", *(text(figures.stage) for figures in measured)]

@@ -13,6 +13,16 @@ MEASURES = {
     "qa/exact_match": "questions: exact match",
 }
 
+_GROUPS = {"held_out/": "held-out queries: ", "probe/": "probe: ", "qa/": "questions: "}
+
+
+def measure_in_words(name: str) -> str:
+    """A measure as it is called in a table."""
+    for prefix, words in _GROUPS.items():
+        if name.startswith(prefix) and name not in MEASURES:
+            return words + name.removeprefix(prefix).replace("_", " ")
+    return MEASURES.get(name, name)
+
 
 def start_in_words(*starts: str) -> str:
     """Where first weights came from, the nearest first, and whether they had seen labels."""
