@@ -24,10 +24,8 @@ from openrealm.server.schemas import (
     FillResponse,
     SearchRequest,
     SearchResponse,
-    ask_response,
-    fill_response,
-    hit_views,
 )
+from openrealm.server.shaping import ask_response, fill_response, hit_views
 from openrealm.tokenizer import MASK
 
 # A request for weights that are not in memory waits so long before it is told to come back.

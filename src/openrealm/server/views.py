@@ -28,9 +28,9 @@ from openrealm.server.schemas import (
     MetricsView,
     RunList,
     StateView,
-    chunk_view,
 )
 from openrealm.server.service import Served, Service
+from openrealm.server.shaping import chunk_view
 from openrealm.server.streams import Part, follow, read_part
 from openrealm.tokenizer import MASK
 

@@ -8,7 +8,8 @@ import pytest
 
 from openrealm.answering import Answers
 from openrealm.corpus.store import Chunk
-from openrealm.server.schemas import MAX_PLACES, Source, ask_response, utilities
+from openrealm.server.schemas import MAX_PLACES, Source
+from openrealm.server.shaping import ask_response, utilities
 from openrealm.uniting import Answer, Evidence
 
 SOURCE = Source(run="run-001", stage="qa", step=1, generation=1, corpus="c")
