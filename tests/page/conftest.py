@@ -8,8 +8,27 @@ from pathlib import Path
 
 import pytest
 from served import Server, WaitingBackend, backend_of, serving
+from tiny import tokenizer_of
 
-from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.chunking import ChunkingConfig
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore, update_store
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Sixty documents, the first of them of a hundred thousand characters."""
+    folder = tmp_path_factory.mktemp("large")
+    long = " ".join(f"Ship {number} sails on the river." for number in range(3600))
+    texts = [long, *(f"Aldera has a street of number {number}." for number in range(59))]
+    found = [
+        Document(id=f"d{number}", title=f"Document {number}", text=text, source="tiny")
+        for number, text in enumerate(texts)
+    ]
+    chunking = ChunkingConfig(chunk_tokens=32, min_chunk_tokens=8)
+    update_store(folder, add=found, tokenizer=tokenizer_of(texts[:20]), chunking=chunking)
+    with serving(WaitingBackend(ChunkStore.open(folder), folder)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -289,6 +289,26 @@ def test_an_example_comes_from_the_corpus(visit: Open, served: Server) -> None:
     assert any(said in each.text for each in served.service.corpora.newest().documents())
 
 
+def test_the_vertical_axis_can_be_stretched_and_the_link_keeps_it(
+    visit: Open, served: Server
+) -> None:
+    page = visit(served, "#/inside")
+    filled(page, 5)
+    before = max(height for _, height in _boxes(page, ".column-fill"))
+    by(page, "stretched").check()
+    assert max(height for _, height in _boxes(page, ".column-fill")) > before
+    page.reload()
+    by(page, "picture").wait_for()
+    assert by(page, "stretched").is_checked()
+
+
+def test_as_many_candidates_are_read_as_are_asked_for(visit: Open, served: Server) -> None:
+    page = visit(served, "#/inside")
+    by(page, "k").fill("7")
+    filled(page, 5)
+    assert by(page, "column").count() == 7
+
+
 # Corpus -------------------------------------------------------------------------------------------
 
 
@@ -329,6 +349,32 @@ def test_characters_beyond_the_first_plane_do_not_shift_what_is_marked(
     page = visit(served, f"#/corpus/document/astral?start={start}&stop={start + 6}")
     by(page, "marked").first.wait_for()
     assert "".join(by(page, "marked").all_inner_texts()) == "Tamsin"
+
+
+def test_documents_are_listed_in_parts(visit: Open, large: Server) -> None:
+    page = visit(large, "#/corpus")
+    by(page, "document-entry").first.wait_for()
+    assert by(page, "document-entry").count() == 50
+    by(page, "next").click()
+    by(page, "document-entry").filter(has_text="Document 59").wait_for()
+    assert by(page, "document-entry").count() == 10
+    by(page, "previous").click()
+    by(page, "document-entry").filter(has_text="Document 49").wait_for()
+
+
+def test_a_long_document_is_loaded_in_parts_around_the_place(visit: Open, large: Server) -> None:
+    text = large.get("/api/documents/d0")["text"]
+    start = text.index("Ship 2000 ")
+    page = visit(large, f"#/corpus/document/d0?start={start}&stop={start + 9}")
+    by(page, "marked").first.wait_for()
+    assert "".join(by(page, "marked").all_inner_texts()) == "Ship 2000"
+    shown = by(page, "document-text")
+    assert "Ship 3599 " not in shown.inner_text() and "Ship 0 " not in shown.inner_text()
+    for name, sign in (("load-more", "Ship 3599 "), ("load-before", "Ship 0 ")):
+        while sign not in shown.inner_text():
+            by(page, name).click()
+            sync_api.expect(by(page, name)).to_have_attribute("aria-busy", "false")
+    assert " ".join(shown.inner_text().split()) == " ".join(text.split())
 
 
 # Runs ---------------------------------------------------------------------------------------------

@@ -87,17 +87,24 @@ function failed(error, again, id, span) {
  */
 function drawn(id, first, span, signal) {
   let { start, stop } = first;
+  let [head, tail] = [first.text, first.text];
   const text = h("div", { class: "document-text corpus-text", "data-testid": "document-text" }, paragraphs(first, span));
   const problem = h("div", {});
   const earlier = loader("Load what comes before", "load-before", async () => {
     const part = await readPart(id, first.corpus, Math.max(start - PART, 0), signal, start);
+    const more = paragraphs(part, span);
+    if (oneLine(part.text, head)) text.firstElementChild?.prepend(...(more.pop()?.childNodes ?? []));
+    text.prepend(...more);
     start = part.start;
-    text.prepend(...paragraphs(part, span));
+    head = part.text;
   });
   const later = loader("Load more", "load-more", async () => {
     const part = await readPart(id, first.corpus, stop, signal);
+    const more = paragraphs(part, span);
+    if (oneLine(tail, part.text)) text.lastElementChild?.append(...(more.shift()?.childNodes ?? []));
+    text.append(...more);
     stop = part.stop;
-    text.append(...paragraphs(part, span));
+    tail = part.text;
   });
   /** @param {string} label @param {string} testid @param {() => Promise<void>} load */
   function loader(label, testid, load) {
@@ -162,6 +169,11 @@ function paragraphs(part, span) {
     });
     return h("p", {}, pieces.flat());
   });
+}
+
+/** Whether the end of one part and the beginning of the next are one line. @param {string} before @param {string} after */
+function oneLine(before, after) {
+  return /\S[^\n]*$/.test(before) && /^[^\n]*\S/.test(after);
 }
 
 /**
