@@ -123,7 +123,7 @@ def serving(
             http="h11",
             ws="none",
             lifespan="on",
-            timeout_graceful_shutdown=int(SOON),
+            timeout_graceful_shutdown=int(SOON / 6),
         )
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
