@@ -162,7 +162,8 @@ def odd(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its threads would go on beside the tests of other modules.
+@pytest.fixture(scope="module")
 def served(odd: Path) -> Iterator[Server]:
     """A server of the workspace with odd documents, which is not to be changed."""
     # It need not look for anything newer, and shall not: shapes are checked at random places, and

@@ -227,10 +227,11 @@ def test_an_error_inside_a_bar_gets_out_and_leaves_the_terminal_usable() -> None
     assert "\x1b[?25h" in screen.getvalue()
 
 
-def test_a_bar_that_took_long_leaves_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_that_took_long_leaves_a_line() -> None:
     times = iter([10.0, 15.0])
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(times, 15.0))
     screen = Screen()
-    with Bars(screen, width=100).task("reading", total=10, unit="files") as task:
+    with Bars(screen, width=100, clock=lambda: next(times)).task(
+        "reading", total=10, unit="files"
+    ) as task:
         task.advance(10)
     assert "reading: 10 files in 5 s (2.0 files/s)" in seen(screen)

@@ -189,11 +189,18 @@ class LinesTask:
 class Bars:
     """Progress as bars, one under the other while tasks are open inside one another."""
 
-    def __init__(self, stream: TextIO, *, width: int | None = None) -> None:
-        """Takes the terminal; ``width`` instead of its own is for tests."""
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        width: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes the terminal; ``width`` instead of its own, and ``clock``, are for tests."""
         from rich.console import Console
 
         self._console = Console(file=stream, width=width, highlight=False, soft_wrap=True)
+        self._clock = clock
         self._live: rich.progress.Progress | None = None
         self._open = 0
 
@@ -212,6 +219,10 @@ class Bars:
             self._live.start()
         self._open += 1
         return self._live
+
+    def now(self) -> float:
+        """The present time of the clock."""
+        return self._clock()
 
     def leave(self) -> bool:
         """Ends the display with the last open task; whether that was it."""
@@ -240,7 +251,7 @@ class BarTask:
 
     def __enter__(self) -> Self:
         self._live = self._bars.enter()
-        self._began = time.monotonic()
+        self._began = self._bars.now()
         self._id = self._live.add_task(
             self._label, total=self._total, completed=self._done, unit=self._unit, note=""
         )
@@ -254,7 +265,7 @@ class BarTask:
     ) -> None:
         self._live.remove_task(self._id)
         is_outermost = self._bars.leave()
-        elapsed = time.monotonic() - self._began
+        elapsed = self._bars.now() - self._began
         if kind is None and is_outermost and elapsed >= 1.0:
             amount = quantity(self._done - self._first, self._unit)
             speed = rate((self._done - self._first) / elapsed, self._unit)
