@@ -17,7 +17,6 @@ from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
-from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
@@ -26,8 +25,6 @@ from openrealm.training.objectives import (
     JointStage,
     WarmupConfig,
     WarmupStage,
-    interleave,
-    rerank,
 )
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.refresh import PooledVectors, RefreshConfig
@@ -373,20 +370,6 @@ def test_over_retrieval_finds_with_a_stale_index_what_a_fresh_one_finds(world: W
     assert losses[2] != pytest.approx(losses[0], rel=1e-3)
 
 
-def test_re_ranking_keeps_empty_slots_last(world: World) -> None:
-    model = world.model(lively=True)
-    found = np.array([[3, 1, NO_CHUNK, NO_CHUNK], [2, 5, 1, 0]])
-    parts = world.parts(model)
-    query_emb = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
-    kept = rerank(parts, query_emb, found, 3)
-    vectors = embed_rows(world.store, np.arange(6), model.embedder, world.templates)
-    scores = query_emb.numpy() @ vectors.T
-    assert kept[0].tolist() == [*sorted([3, 1], key=lambda row: -scores[0, row]), NO_CHUNK]
-    assert kept[1].tolist() == sorted([2, 5, 1, 0], key=lambda row: -scores[1, row])[:3]
-    nothing = np.full((2, 4), NO_CHUNK)
-    assert (rerank(parts, query_emb, nothing, 3) == NO_CHUNK).all()
-
-
 def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:
     config = replace(model_config(), copy_head=True)
     model = build_model(config, vocab_size=world.tokenizer.vocab_size, pad_id=0, seed=0)
@@ -400,19 +383,6 @@ def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:
         stage.step(0, live).loss.backward()  # type: ignore[no-untyped-call]
         assert model.reader.copy_head is not None
         assert all(p.grad is not None for p in model.reader.copy_head.parameters())
-
-
-def test_two_rankings_are_mixed_without_a_row_twice() -> None:
-    first = np.array([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, NO_CHUNK, NO_CHUNK]])
-    second = np.array([[2, 9, 1, 8], [5, 6, NO_CHUNK, NO_CHUNK], [2, 1, 7, 9]])
-    # Two of the first, then what the second has new; what it cannot fill is left to the first.
-    assert interleave(first, second, num_last=2).tolist() == [
-        [1, 2, 9, 8],
-        [5, 6, 7, 8],
-        [1, 2, 7, 9],
-    ]
-    assert interleave(first, second, num_last=0).tolist() == first.tolist()
-    assert interleave(first, second, num_last=4)[0].tolist() == [2, 9, 1, 8]
 
 
 def test_joint_training_reads_what_the_index_and_what_words_propose(

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from openrealm.batching import (
     distinct_rows,
     masked_batch,
-    origins,
     query_inputs,
     to_device,
 )
@@ -26,9 +25,14 @@ from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.models import likelihood
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
-from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import LexicalRetriever
-from openrealm.retrieval.retriever import NO_CHUNK, Origin
+from openrealm.training.candidates import (
+    by_words,
+    embedded_anew,
+    interleave,
+    rerank,
+    where_from,
+)
 from openrealm.training.refresh import LiveIndex, PooledVectors
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.unread import unread_chunks
@@ -174,10 +178,11 @@ class WarmupStage:
     def _candidates(
         self, queries: Sequence[MaskedQuery], query_emb: Tensor, live: LiveIndex
     ) -> npt.NDArray[np.int64]:
-        parts, wanted = self._parts, self._config.k - 1
+        parts, wanted, words = self._parts, self._config.k - 1, self._config.lexical_query
+        where = where_from(parts, queries)
         if self._lexical is None:
-            return _retrieve(parts, queries, query_emb, live, wanted)
-        return _by_words(parts, self._lexical, queries, wanted, self._config.lexical_query)
+            return live.retriever.candidates(query_emb.float(), wanted, origins=where)
+        return by_words(parts, self._lexical, queries, where, wanted, words)
 
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
@@ -251,20 +256,22 @@ class JointStage:
         with torch.set_grad_enabled(not moved), parts.precision():
             query_emb = _query_vectors(parts, queries)
         num_chunks = self._k - 1
-        found = _retrieve(
-            parts, queries, query_emb.detach(), live, max(num_chunks, config.rerank_from)
+        searched, where = query_emb.detach().float(), where_from(parts, queries)
+        found = live.retriever.candidates(
+            searched, max(num_chunks, config.rerank_from), origins=where
         )
         wide = None
         if config.rerank_from:
-            wide = _embedded_anew(parts, distinct_rows(found))
-            found = rerank(parts, query_emb.detach().float(), found, num_chunks, known=wide)
+            wide = embedded_anew(parts, distinct_rows(found))
+            found = rerank(searched, found, wide, num_chunks)
         if self._lexical is not None:
-            proposed = _by_words(parts, self._lexical, queries, num_chunks, config.lexical_query)
+            proposed = by_words(
+                parts, self._lexical, queries, where, num_chunks, config.lexical_query
+            )
             found = interleave(found, proposed, num_last=config.lexical)
         unread = None
         if config.unread:
-            where, rule = _origins(parts, queries), live.retriever.config
-            unread = unread_chunks(queries, found, where, parts.corpus, rule)
+            unread = unread_chunks(queries, found, where, parts.corpus, live.retriever.config)
         retrieval_s = time.perf_counter() - started
         batch = masked_batch(
             queries,
@@ -345,92 +352,6 @@ def _query_vectors(parts: Ingredients, queries: Sequence[MaskedQuery]) -> Tensor
     embedder = parts.model.embedder
     with evaluating(embedder):
         return embedder.embed_queries(query_inputs(queries, parts.templates).to(parts.device))
-
-
-def _retrieve(
-    parts: Ingredients,
-    queries: Sequence[MaskedQuery],
-    query_emb: Tensor,
-    live: LiveIndex,
-    num_chunks: int,
-) -> npt.NDArray[np.int64]:
-    """Candidates out of the index that are not trivial."""
-    where = _origins(parts, queries)
-    return live.retriever.candidates(query_emb.float(), num_chunks, origins=where)
-
-
-def _embedded_anew(parts: Ingredients, rows: npt.NDArray[np.int64]) -> ChunkVectors:
-    """Vectors of some chunks by the present chunk tower, without dropout."""
-    vectors = embed_rows(
-        parts.corpus, rows, parts.model.embedder, parts.templates, autocast=parts.autocast
-    )
-    return ChunkVectors(rows, torch.from_numpy(vectors))
-
-
-def rerank(
-    parts: Ingredients,
-    query_emb: Tensor,
-    found: npt.NDArray[np.int64],
-    num_chunks: int,
-    *,
-    known: ChunkVectors | None = None,
-) -> npt.NDArray[np.int64]:
-    """The best rows ``(batch, num_chunks)`` of those found, as the present chunk tower sees them.
-
-    Args:
-        parts: The model and the corpus.
-        query_emb: Present vectors ``(batch, dim)`` of the queries.
-        found: Rows ``(batch, wide)`` out of an index of older vectors; empty slots stay last.
-        num_chunks: Rows to keep.
-        known: Present vectors of the distinct rows found, where there are some already.
-    """
-    present = known or _embedded_anew(parts, distinct_rows(found))
-    if not len(present.rows):  # nothing that is not trivial
-        return found[:, :num_chunks]
-    place = np.searchsorted(present.rows, found).clip(max=len(present.rows) - 1)
-    scores = (query_emb @ present.vectors.to(query_emb).T).cpu().numpy()
-    scores = np.take_along_axis(scores, place, axis=1)
-    order = np.argsort(-np.where(found == NO_CHUNK, -np.inf, scores), axis=1, kind="stable")
-    return np.take_along_axis(found, order[:, :num_chunks], axis=1)
-
-
-def _by_words(
-    parts: Ingredients,
-    lexical: LexicalRetriever,
-    queries: Sequence[MaskedQuery],
-    num_chunks: int,
-    words: str,
-) -> npt.NDArray[np.int64]:
-    """Candidates by words in common, those that are masked out among them or not."""
-    tokenizer = parts.texts.tokenizer
-    ids = [
-        q.original_ids if words == "unmasked" else q.masked_ids[q.masked_ids != tokenizer.mask_id]
-        for q in queries
-    ]
-    texts = [tokenizer.decode(one) for one in ids]
-    return lexical.candidates(texts, num_chunks, origins=_origins(parts, queries))
-
-
-def interleave(
-    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], *, num_last: int
-) -> npt.NDArray[np.int64]:
-    """Rows ``(batch, k)`` of the first ranking, the last ``num_last`` of them by the second.
-
-    A row stands once: what the second would repeat is passed over, and what it cannot fill stays.
-    """
-    mixed = first.copy()
-    num_first = max(first.shape[1] - num_last, 0)
-    for line, others in zip(mixed, second, strict=True):
-        head = line[:num_first]
-        new = others[(others != NO_CHUNK) & ~np.isin(others, head)]
-        rest = np.concatenate([new[:num_last], line[num_first:]])
-        _, at = np.unique(rest, return_index=True)
-        line[num_first:] = rest[np.sort(at)][: len(line) - num_first]
-    return mixed
-
-
-def _origins(parts: Ingredients, queries: Sequence[MaskedQuery]) -> list[Origin]:
-    return origins(queries, parts.texts, texts_are_corpus=parts.texts is parts.corpus)
 
 
 def _joint_result(
