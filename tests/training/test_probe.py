@@ -166,7 +166,6 @@ def test_readings_hold_candidate_by_candidate_what_the_probe_sums_up(
         texts=world.store,
         templates=world.templates,
         k=3,
-        batch_size=1,
     )
     report = probe(world, queries, rankings)
     assert [r.rows.tolist() for r in readings] == [[NO_CHUNK, *ranking] for ranking in rankings]

@@ -29,6 +29,7 @@ from openrealm.training.refresh import Loader
 from openrealm.workspace import Run, Workspace
 
 JOINT_STAGES = ("realm", "warmup")
+_BATCH = 32  # sentences of one forward pass
 _EXCERPT = 110  # characters shown on each side of what is marked
 
 
@@ -52,10 +53,10 @@ def probed(
     readings: list[Reading] = []
     queries = held_out.queries[:limit]
     with progress.task("reading held-out sentences", total=len(queries), unit="sentences") as task:
-        for start in range(0, len(queries), 32):
+        for start in range(0, len(queries), _BATCH):
             part = read_probe(
                 loaded.model,
-                queries[start : start + 32],
+                queries[start : start + _BATCH],
                 loaded.live.retriever,
                 corpus=loaded.corpus,
                 texts=held_out.texts,

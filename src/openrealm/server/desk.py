@@ -74,13 +74,13 @@ class Desk:
             ClientGone: Nobody wants to know.
         """
         resident = await self._resident(Want("answer", request.run), deadline)
-        read = request.read or resident.read
-        kind = "ask" if resident.has_reader else "search"
-        key = (kind, resident, read, request.top)
-        found = await self._computed(key, request.question, read + 1, gone, deadline)
-        if resident.has_reader:
-            return ask_response(request.question, resident.source, found, ())
-        return ask_response(request.question, resident.source, None, found)
+        question, read = request.question, request.read or resident.read
+        if not resident.has_reader:
+            hits = await self._found(resident, question, read, gone, deadline)
+            return ask_response(question, resident.source, None, hits)
+        key = ("ask", resident, read, request.top)
+        answers = await self._computed(key, question, read + 1, gone, deadline)
+        return ask_response(question, resident.source, answers, ())
 
     async def fill(self, request: FillRequest, gone: Gone, deadline: float) -> FillResponse:
         """Fillings with the candidates that spoke for them.
@@ -108,9 +108,16 @@ class Desk:
             ClientGone: Nobody wants to know.
         """
         resident = await self._resident(Want("answer", request.run, request.stage), deadline)
-        key = ("search", resident, request.k, 0)
-        hits: Sequence[ChunkHit] = await self._computed(key, request.text, 1, gone, deadline)
+        hits = await self._found(resident, request.text, request.k, gone, deadline)
         return SearchResponse(text=request.text, source=resident.source, hits=hit_views(hits))
+
+    async def _found(
+        self, resident: Resident, text: str, k: int, gone: Gone, deadline: float
+    ) -> Sequence[ChunkHit]:
+        found: Sequence[ChunkHit] = await self._computed(
+            ("search", resident, k, None), text, 1, gone, deadline
+        )
+        return found
 
     async def _resident(self, want: Want, deadline: float) -> Resident:
         """The weights asked for.

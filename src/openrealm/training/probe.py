@@ -94,19 +94,14 @@ def read_probe(
     texts: ChunkStore,
     templates: Templates,
     k: int,
-    batch_size: int = 32,
 ) -> list[Reading]:
-    """What the model makes of each held-out query, candidate by candidate.
+    """What the model makes of each held-out query, candidate by candidate, in one forward pass.
 
     Takes what `run_probe` takes, and reads the same candidates.
     """
-    readings: list[Reading] = []
     with evaluating(model), torch.inference_mode():
-        for start in range(0, len(queries), batch_size):
-            batch = queries[start : start + batch_size]
-            found = _retrieved(model, batch, retriever, corpus, texts, templates, k)
-            readings += _readings(model, batch, found[:, : k - 1], corpus, templates)
-    return readings
+        found = _retrieved(model, queries, retriever, corpus, texts, templates, k)
+        return _readings(model, queries, found[:, : k - 1], corpus, templates)
 
 
 def run_probe(
