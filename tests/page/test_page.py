@@ -485,3 +485,12 @@ def test_the_theme_that_was_chosen_is_kept(visit: Open, served: Server) -> None:
     assert chosen != before
     page.reload()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == chosen
+
+
+def test_paper_is_printed_on_as_on_paper_whatever_the_theme(visit: Open, served: Server) -> None:
+    page = visit(served, color_scheme="light")
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate("getComputedStyle(document.body).color") != ink
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == ink
