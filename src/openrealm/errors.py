@@ -7,6 +7,7 @@
     ├── SnapshotError            chunk embeddings are damaged or belong to another model or corpus
     ├── CheckpointError          saved weights or training state are damaged or do not fit
     ├── TrainingError            training cannot go on (a loss that is not finite, say)
+    ├── StorageError             files behind a URL cannot be read or written
     ├── HubError                 the Hugging Face hub cannot be reached, or refuses
     ├── Stopped                  training was asked to stop and has saved everything
     └── MissingDependencyError   an optional library is not installed
@@ -43,6 +44,10 @@ class CheckpointError(OpenRealmError):
 
 class TrainingError(OpenRealmError):
     """Training cannot go on, for a reason that the message names."""
+
+
+class StorageError(OpenRealmError):
+    """Files behind a URL cannot be read or written, or are not those that were written."""
 
 
 class HubError(OpenRealmError):

@@ -184,6 +184,14 @@ def index(
             help="Have the Ray cluster at this address embed; local starts one here.",
         ),
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            help="Storage that its nodes reach where they lack this folder, such as s3://bucket/x.",
+        ),
+    ] = None,
     run: RunName = None,
     as_json: Json = False,
 ) -> None:
@@ -191,7 +199,7 @@ def index(
     from openrealm import recipes
 
     report = recipes.build_index(
-        workspace, run=run, check=check, fleet=fleet, progress=make_progress()
+        workspace, run=run, check=check, fleet=fleet, storage=storage, progress=make_progress()
     )
     show(report, text.indexed, as_json=as_json)
 

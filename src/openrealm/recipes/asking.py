@@ -10,7 +10,7 @@ from typing import Any
 
 from openrealm.answering import Answers, ChunkHit, Fillings
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import OpenRealmError, SnapshotError
+from openrealm.errors import InputError, OpenRealmError, SnapshotError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.distributing import index_by_fleet
@@ -184,6 +184,7 @@ def build_index(
     run: str | None = None,
     check: bool = False,
     fleet: str | None = None,
+    storage: str | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Embeds the whole corpus with a run's newest embedder, where that is not done yet.
@@ -194,16 +195,25 @@ def build_index(
         check: Read every byte of the snapshot and compare checksums.
         fleet: Address of a Ray cluster that embeds; ``local`` for one that is started here, None
             for none.
+        storage: URL of a storage for nodes that lack the workspace's folder; by default what the
+            run's ``refresh.storage`` says.
         progress: Where to tell how far it is.
 
     Raises:
-        ConfigError: No cluster answers at the address.
-        MissingDependencyError: A cluster is to embed, and Ray is not installed.
+        ConfigError: No cluster answers at the address, or the URL is of an unknown kind.
+        InputError: A storage is named, and no cluster.
+        MissingDependencyError: A cluster is to embed, and Ray or the storage's driver is not
+            installed.
+        StorageError: The storage cannot be read or written.
         SnapshotError: The snapshot is damaged, or the cluster could not make it.
     """
     place, progress = Workspace(Path(workspace)), progress or Silent()
     if fleet is not None:
-        index_by_fleet(place, name=run, address=fleet, progress=progress)
+        index_by_fleet(place, name=run, address=fleet, storage=storage, progress=progress)
+    elif storage is not None:
+        raise InputError(
+            f"storage '{storage}' is for the nodes of a cluster; name that too (--fleet)"
+        )
     loaded = load_run(place, name=run, progress=progress)
     snapshot = Snapshot.open(loaded.run.snapshots / f"{loaded.live.generation:06d}")
     if check:

@@ -1,37 +1,28 @@
 """A corpus embedded on a Ray cluster: what its nodes are told, and what they make of it.
 
-Nodes read corpus and weights from the workspace and write shards into it, so that it must be on
-storage that all share, under one name.
+Nodes read corpus and weights from the workspace and write shards into it, where all of them have
+its folder under one name; else from and into a storage that all can reach.
 """
 
 from __future__ import annotations
 
 import platform
 import shutil
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-
-import torch
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, SnapshotError
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter, generations
-from openrealm.models.embedder import Embedder
-from openrealm.models.inputs import Templates
 from openrealm.progress import Progress
-from openrealm.recipes.loading import (
-    empty_model,
-    load_model,
-    make_templates,
-    matching_snapshot,
-    open_corpus,
-    pick_precision,
-)
+from openrealm.recipes.loading import load_model, matching_snapshot, open_corpus
+from openrealm.recipes.nodes import Node, TakenBack, standing
+from openrealm.recipes.storing import stored
 from openrealm.retrieval.embedding import shard_rows_for, write_shard
 from openrealm.settings import Settings, read_settings
+from openrealm.storage import Storage
 from openrealm.training.fleet import FLEET_WRITERS, connected, has_gpus, write_by_fleet
 from openrealm.training.weights import (
     Order,
@@ -44,10 +35,6 @@ from openrealm.training.weights import (
 from openrealm.workspace import Run, Workspace
 
 _LOOK_EVERY_S = 1.0
-
-
-class TakenBack(Exception):
-    """The order that somebody is at does not stand any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +74,10 @@ class ShardOrder:
             )
         try:
             node = _node(self.workspace, self.run, self.on_gpu)
-            embedder = node.loaded_with(self.weights, self.order)
+            embedder = node.loaded(
+                ordered_embedder(self.weights, self.order),
+                lambda embedder: load_ordered(self.weights, self.order, embedder),
+            )
             write_shard(
                 self.writer(node.corpus),
                 shard,
@@ -96,7 +86,7 @@ class ShardOrder:
                 node.templates,
                 batch_tokens=node.settings.refresh.batch_tokens,
                 autocast=node.autocast,
-                tick=standing(self.weights, self.order),
+                tick=standing(lambda: is_ordered(self.weights, self.order), every_s=_LOOK_EVERY_S),
             )
         except (TakenBack, CheckpointError, FileNotFoundError):
             if is_ordered(self.weights, self.order):
@@ -124,58 +114,11 @@ class ShardOrder:
         )
 
 
-def standing(weights: Path, order: Order) -> Callable[[], None]:
-    """What looks whether an order still stands, at most every second, and else raises."""
-    looked = -_LOOK_EVERY_S
-
-    def look() -> None:
-        nonlocal looked
-        if time.monotonic() - looked < _LOOK_EVERY_S:
-            return
-        looked = time.monotonic()
-        if not is_ordered(weights, order):
-            raise TakenBack
-
-    return look
-
-
-@dataclass(eq=False)
-class _Node:
-    """What a process on a node keeps from shard to shard."""
-
-    settings: Settings
-    corpus: ChunkStore
-    templates: Templates
-    embedder: Embedder
-    autocast: torch.dtype | None
-    _loaded: str = field(default="", init=False)
-
-    def loaded_with(self, weights: Path, order: Order) -> Embedder:
-        """The embedder, with the weights of an order."""
-        wanted = ordered_embedder(weights, order)
-        if wanted != self._loaded:
-            self._loaded = ""  # in case that only half of them can be read
-            load_ordered(weights, order, self.embedder)
-            self._loaded = wanted
-        return self.embedder
-
-
 @lru_cache(maxsize=1)
-def _node(workspace: Path, run: str, on_gpu: bool) -> _Node:
+def _node(workspace: Path, run: str, on_gpu: bool) -> Node:
     place = Workspace(workspace)
     settings = read_settings(place.run(run).settings_file)
-    corpus = open_corpus(place)
-    device = torch.device("cuda" if on_gpu else "cpu")
-    # Sums may depend on how work is divided: a node of many processors makes the same vectors.
-    torch.set_num_threads(settings.refresh.worker_threads)
-    model = empty_model(settings, corpus.tokenizer, stage="realm")
-    return _Node(
-        settings=settings,
-        corpus=corpus,
-        templates=make_templates(settings, corpus),
-        embedder=model.embedder.to(device).eval(),
-        autocast=pick_precision(settings, device),
-    )
+    return Node.of(settings, open_corpus(place), on_gpu=on_gpu)
 
 
 def write_ordered(
@@ -209,6 +152,7 @@ def write_ordered(
     """
     config = settings.refresh
     on_gpu = wants_gpus(settings)
+    rows = shard_rows_for(len(corpus), most=config.shard_rows, writers=FLEET_WRITERS)
     told = ShardOrder(
         workspace=place.directory.absolute(),
         run=run.name,
@@ -216,18 +160,33 @@ def write_ordered(
         order=order,
         dim=dim,
         dtype=config.dtype,
-        shard_rows=shard_rows_for(len(corpus), most=config.shard_rows, writers=FLEET_WRITERS),
+        shard_rows=rows,
         on_gpu=on_gpu,
     )
-    return write_by_fleet(
-        told.writer(corpus),
-        told,
+    writer = told.writer(corpus)
+
+    by_fleet = partial(
+        write_by_fleet,
+        writer,
         num_chunks=len(corpus),
         threads=config.worker_threads,
         on_gpu=on_gpu,
         tick=tick,
         progress=progress,
     )
+    if not config.storage:
+        return by_fleet(told)
+    with stored(
+        Storage(config.storage),
+        corpus,
+        run,
+        settings,
+        weights=weights,
+        order=order,
+        shard_rows=rows,
+        on_gpu=on_gpu,
+    ) as left:
+        return by_fleet(left, take=lambda shard, sha256: left.taken(shard, sha256, writer))
 
 
 def wants_gpus(settings: Settings) -> bool:
@@ -238,18 +197,39 @@ def wants_gpus(settings: Settings) -> bool:
     return wanted != "cpu"
 
 
-def index_by_fleet(place: Workspace, *, name: str | None, address: str, progress: Progress) -> None:
+def index_by_fleet(
+    place: Workspace,
+    *,
+    name: str | None,
+    address: str,
+    storage: str | None = None,
+    progress: Progress,
+) -> None:
     """Embeds the corpus with a run's newest weights on a cluster, where that is not done yet.
 
+    Args:
+        place: The workspace.
+        name: Of the run; the newest by default.
+        address: Of the cluster.
+        storage: URL by which its nodes are reached that lack the workspace's folder; None for the
+            run's setting.
+        progress: Where to tell how far it is.
+
     Raises:
-        ConfigError: No cluster answers at the address.
-        MissingDependencyError: Ray is not installed.
+        ConfigError: No cluster answers at the address, or the URL is none.
+        MissingDependencyError: Ray is not installed, or a driver for such URLs.
         SnapshotError: A shard could not be embedded.
+        StorageError: The storage cannot be read or written.
     """
     loaded = load_model(place, name=name)
     if matching_snapshot(loaded.run, loaded.corpus, loaded.model) is not None:
         return
-    config = loaded.settings.refresh
+    settings = loaded.settings
+    if storage is not None:
+        settings = replace(settings, refresh=replace(settings.refresh, storage=storage))
+    config = settings.refresh
+    if config.storage:
+        Storage(config.storage).require()
     order = Order(
         generation=max(generations(loaded.run.snapshots), default=0) + 1,
         step=loaded.checkpoint.position.total_step,
@@ -262,7 +242,7 @@ def index_by_fleet(place: Workspace, *, name: str | None, address: str, progress
             write_ordered(
                 place,
                 loaded.run,
-                loaded.settings,
+                settings,
                 loaded.corpus,
                 dim=loaded.model.embedder.dim,
                 weights=weights,

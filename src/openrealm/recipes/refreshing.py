@@ -16,12 +16,12 @@ from typing import NoReturn
 import torch
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CheckpointError, ConfigError, SnapshotError
+from openrealm.errors import CheckpointError, ConfigError, SnapshotError, StorageError
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.distributing import TakenBack, write_ordered
+from openrealm.recipes.distributing import write_ordered
 from openrealm.recipes.loading import (
     empty_model,
     make_refresh,
@@ -29,8 +29,10 @@ from openrealm.recipes.loading import (
     open_corpus,
     pick_precision,
 )
+from openrealm.recipes.nodes import TakenBack
 from openrealm.retrieval.embedding import shard_rows_for, write_snapshot
 from openrealm.settings import Settings, read_settings
+from openrealm.storage import Storage
 from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.crew import Crew, Report, pulse_file
 from openrealm.training.fleet import FLEET_WRITERS, connected, require_ray
@@ -60,7 +62,8 @@ def refresh_by_settings(
     Raises:
         ConfigError: The mode is replay and no run is named, or there is none of that name.
         InputError: The run that is to be repeated tells of no swaps.
-        MissingDependencyError: The mode is fleet, and Ray is not installed.
+        MissingDependencyError: The mode is fleet, and Ray or a driver for its storage is not
+            installed.
     """
     inline = make_refresh(
         run,
@@ -80,7 +83,10 @@ def refresh_by_settings(
     config = settings.refresh
     environment = {"OMP_NUM_THREADS": str(config.worker_threads)}
     if mode == "fleet":
-        require_ray()  # at once, and not in a worker that is started again and again
+        # At once, and not in a worker that is started again and again.
+        require_ray()
+        if config.storage:
+            Storage(config.storage).require()
     # One that hands the work to the cluster is enough.
     num_workers = 1 if mode == "fleet" else config.workers
 
@@ -212,7 +218,7 @@ def _serve(run: Run, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoRe
 
         try:
             make(order, tick)
-        except (TakenBack, CheckpointError, SnapshotError, FileNotFoundError):
+        except (TakenBack, CheckpointError, SnapshotError, StorageError, FileNotFoundError):
             if is_ordered(run.weights, order):
                 raise
 

@@ -176,17 +176,45 @@ def write_shard(
         autocast: Lower precision for matrix products.
         tick: Called after every forward pass and while waiting for another; may raise to give up.
     """
-    tick = tick or (lambda: None)
     vectors = _embedding(
         store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
     )
+    fill_shard(writer, shard, lambda rows: _in_blocks(rows, vectors), tick=tick)
+
+
+def fill_shard(
+    writer: SnapshotWriter,
+    shard: int,
+    vectors: Callable[[range], npt.NDArray[np.floating]],
+    *,
+    tick: Callable[[], None] | None = None,
+) -> None:
+    """Writes one shard of a snapshot, unless it is there; returns when it is, by whoever's hand.
+
+    Args:
+        writer: The snapshot.
+        shard: Which of its shards.
+        vectors: Makes the vectors ``(rows, dim)`` of its rows, or fetches them.
+        tick: Called while waiting for another; may raise to give up.
+    """
+    tick = tick or (lambda: None)
     while (rows := dict(writer.missing_shards()).get(shard)) is not None:
         with writer.claimed(shard) as mine:
             if mine:
-                writer.write(shard, _in_blocks(rows, vectors))
+                writer.write(shard, vectors(rows))
         if not mine:  # one that dies lets go of it
             tick()
             time.sleep(_POLL_S)
+
+
+def embed_block(
+    rows: range, store: ChunkStore, embedder: Embedder, templates: Templates, **options: Any
+) -> npt.NDArray[np.float32]:
+    """Vectors ``(rows, dim)`` of successive chunks, the same as a snapshot has of them.
+
+    Options are those of `embed_rows`.
+    """
+    return _in_blocks(rows, _embedding(store, embedder, templates, **options))
 
 
 def write_pooled(

@@ -13,8 +13,15 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any, TypeVar
 
-from openrealm.errors import ConfigError, MissingDependencyError, OpenRealmError, SnapshotError
+from openrealm.errors import (
+    ConfigError,
+    MissingDependencyError,
+    OpenRealmError,
+    SnapshotError,
+    StorageError,
+)
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.progress import Progress, Silent
 
@@ -25,6 +32,8 @@ _POLL_S = 0.2
 _RETRIES = 10
 _ANSWER_S = 10.0
 _HERE = "local"
+
+T = TypeVar("T")
 
 
 def require_ray() -> ModuleType:
@@ -97,8 +106,9 @@ def has_gpus() -> bool:
 
 def write_by_fleet(
     writer: SnapshotWriter,
-    write: Callable[[int], None],
+    write: Callable[[int], T],
     *,
+    take: Callable[[int, T], None] | None = None,
     num_chunks: int,
     threads: int,
     on_gpu: bool = False,
@@ -113,6 +123,8 @@ def write_by_fleet(
         writer: The snapshot.
         write: Writes a shard, unless it is there. It is sent to the nodes, where it may be called
             again for the same shard, also while a node that seems dead is still at it.
+        take: Called here with each shard and what ``write`` has returned for it, where a node
+            cannot write into the snapshot itself.
         num_chunks: Rows of the snapshot.
         threads: Processors that each call is given.
         on_gpu: Whether each call is given a GPU too.
@@ -127,7 +139,7 @@ def write_by_fleet(
         num_cpus=threads,
         num_gpus=int(on_gpu),
         max_retries=_RETRIES,
-        retry_exceptions=[OSError],
+        retry_exceptions=[OSError, StorageError],
     )
     progress = progress or Silent()
     _say_what_lacks(ray, threads, on_gpu, progress)
@@ -140,7 +152,9 @@ def write_by_fleet(
             while pending:
                 for done in ray.wait(list(pending), timeout=_POLL_S)[0]:
                     shard, num_rows = pending.pop(done)
-                    _require_done(ray, done, shard)
+                    returned = _returned(ray, done, shard)
+                    if take is not None:
+                        take(shard, returned)
                     bar.advance(num_rows)
                 if tick is not None:
                     tick()
@@ -161,15 +175,15 @@ def _say_what_lacks(ray: ModuleType, threads: int, on_gpu: bool, progress: Progr
             )
 
 
-def _call(write: Callable[[int], None], shard: int) -> None:
+def _call(write: Callable[[int], T], shard: int) -> T:
     """What runs on a node."""
-    write(shard)
+    return write(shard)
 
 
-def _require_done(ray: ModuleType, task_ref: object, shard: int) -> None:
-    """Raises what a finished task has raised, as this process would have."""
+def _returned(ray: ModuleType, task_ref: object, shard: int) -> Any:
+    """What a finished task has returned; raises what it has raised, as this process would have."""
     try:
-        ray.get(task_ref)
+        return ray.get(task_ref)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, OpenRealmError):
             raise error.cause from error

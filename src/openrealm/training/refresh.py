@@ -90,6 +90,12 @@ class RefreshConfig:
     )
     replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
     fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
+    storage: str = option(
+        "",
+        "Fleet: URL of a storage that this machine and the nodes reach, such as s3://bucket/folder "
+        "(any that fsspec knows), for nodes that do not have the workspace's folder. Empty: they "
+        "have it, under the same name.",
+    )
 
     @property
     def patience(self) -> int:

@@ -24,7 +24,7 @@ from openrealm.models.embedder import Embedder, Tower
 from openrealm.models.pretrained import fingerprint, load_weights, save_weights
 
 FORMAT = 1
-_WEIGHTS, _ORDER = "weights.safetensors", "order.json"
+WEIGHTS_FILE, ORDER_FILE = "weights.safetensors", "order.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,11 @@ class Order:
     step: int
 
 
+def order_folder(directory: Path, order: Order) -> Path:
+    """Where the files of an order are, in the folder of all of them."""
+    return directory / f"{order.generation:06d}"
+
+
 def tower_copy(embedder: Embedder) -> Tower:
     """The chunk tower as it is now, in main memory, whatever training does to it afterwards."""
     return copy.deepcopy(embedder.chunk_tower).cpu()
@@ -47,17 +52,17 @@ def tower_copy(embedder: Embedder) -> Tower:
 
 def publish_weights(directory: Path, order: Order, tower: Tower) -> None:
     """Writes the weights of an order; nothing is visible before all of it is on disk."""
-    final = directory / f"{order.generation:06d}"
+    final = order_folder(directory, order)
     shutil.rmtree(final, ignore_errors=True)
     with staged_directory(final) as staging:
-        save_weights(tower, staging / _WEIGHTS)
+        save_weights(tower, staging / WEIGHTS_FILE)
         text = {
             "format": FORMAT,
             **asdict(order),
             "embedder": fingerprint(tower),
-            "checksum": checksum(staging / _WEIGHTS),
+            "checksum": checksum(staging / WEIGHTS_FILE),
         }
-        write_atomic(staging / _ORDER, json.dumps(text, indent=1).encode())
+        write_atomic(staging / ORDER_FILE, json.dumps(text, indent=1).encode())
 
 
 def orders(directory: Path) -> list[Order]:
@@ -65,7 +70,7 @@ def orders(directory: Path) -> list[Order]:
     found = []
     for path in sorted(directory.glob("[0-9]*")):
         try:
-            text = json.loads((path / _ORDER).read_text(encoding="utf-8"))
+            text = json.loads((path / ORDER_FILE).read_text(encoding="utf-8"))
             if text["format"] == FORMAT:
                 found.append(Order(generation=text["generation"], step=text["step"]))
         except (OSError, ValueError, KeyError, TypeError):
@@ -79,14 +84,14 @@ def load_ordered(directory: Path, order: Order, embedder: Embedder) -> None:
     Raises:
         CheckpointError: They have been taken back, are damaged, or do not fit.
     """
-    path = directory / f"{order.generation:06d}"
+    path = order_folder(directory, order)
     try:
-        text = json.loads((path / _ORDER).read_text(encoding="utf-8"))
-        if checksum(path / _WEIGHTS) != text["checksum"]:
-            raise CheckpointError(f"{path / _WEIGHTS} is damaged")
+        text = json.loads((path / ORDER_FILE).read_text(encoding="utf-8"))
+        if checksum(path / WEIGHTS_FILE) != text["checksum"]:
+            raise CheckpointError(f"{path / WEIGHTS_FILE} is damaged")
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} holds no weights to embed with ({error})") from error
-    load_weights(embedder.chunk_tower, path / _WEIGHTS)
+    load_weights(embedder.chunk_tower, path / WEIGHTS_FILE)
 
 
 def ordered_embedder(directory: Path, order: Order) -> str:
@@ -95,9 +100,9 @@ def ordered_embedder(directory: Path, order: Order) -> str:
     Raises:
         CheckpointError: It has been taken back, or another order has its number.
     """
-    path = directory / f"{order.generation:06d}"
+    path = order_folder(directory, order)
     try:
-        text = json.loads((path / _ORDER).read_text(encoding="utf-8"))
+        text = json.loads((path / ORDER_FILE).read_text(encoding="utf-8"))
         if text["step"] != order.step:
             raise CheckpointError(
                 f"{path} holds the weights of step {text['step']}, not {order.step}"
@@ -109,12 +114,12 @@ def ordered_embedder(directory: Path, order: Order) -> str:
 
 def is_ordered(directory: Path, order: Order) -> bool:
     """Whether an order still stands."""
-    return (directory / f"{order.generation:06d}" / _ORDER).is_file()
+    return (order_folder(directory, order) / ORDER_FILE).is_file()
 
 
 def take_back(directory: Path, order: Order) -> None:
     """Removes an order: whoever is at it gives it up."""
-    shutil.rmtree(directory / f"{order.generation:06d}", ignore_errors=True)
+    shutil.rmtree(order_folder(directory, order), ignore_errors=True)
 
 
 def prune_weights(directory: Path, *, keep: set[int]) -> None:
