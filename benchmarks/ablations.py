@@ -1,13 +1,14 @@
 r"""The paper's table 2 at a chosen size: what each part of the method is worth, on real text.
 
     python benchmarks/ablations.py leads.jsonl --to ablations \
-        --train entityquestions.train.jsonl --dev entityquestions.dev.jsonl nq_open.dev.jsonl
+        --dev entityquestions.dev.jsonl nq_open.dev.jsonl --train entityquestions.train.jsonl
 
 Every row begins with the same weights, which plain masked-LM training and the inverse cloze task
 made from the same text (one base per seed), and differs from REALM in one setting. All of it can
 be stopped and started again: what is finished is kept, what was begun goes on. Two processes may
-share the work if each is given seeds of its own. Afterwards the folder has ``table.md``,
-``curves.png`` and a JSON file per row and seed.
+share the work if each is given seeds of its own, or, once the base of a seed is there, rows of
+its own. Without ``--train`` nothing is fine-tuned, and another call with it goes on there.
+Afterwards the folder has ``table.md``, ``curves.png`` and a JSON file per row and seed.
 
 Sizes are in ``ablations.toml``; ``--config`` and ``--set`` choose others.
 """
@@ -18,7 +19,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -80,7 +81,7 @@ ROWS = {
     "no-warmup": Row("no reader warm-up", stages=("realm",)),
     "trivial": Row("trivial candidates allowed", change=("retrieval.exclude=nothing",)),
 }
-MEASURES = ("recall@5", "recall@20", "utility", "exact_match")
+MEASURES = ("recall@5", "recall@20", "probe_recall@5", "utility", "accuracy", "exact_match")
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,19 @@ class Bench:
     progress: Progress
 
     def run(self, row: str, seed: int) -> None:
-        """One row with one seed: trained, fine-tuned, measured, written down."""
+        """One row with one seed: trained, measured, fine-tuned, measured, written down."""
         target = self.place.directory / "results" / f"{row}-{seed}.json"
-        if target.is_file():
+        found: dict[str, Any] = json.loads(target.read_text()) if target.is_file() else {}
+        if "exact_match" in found or (found and not self.train):
             return
         self.progress.say(f"{ROWS[row].label}, seed {seed}")
         run = self._pretrained(row, seed)
-        zero_shot = self._zero_shot(run)
-        self._finetuned(run)
-        found = {
-            **zero_shot,
-            "exact_match": self._answers(run),
-            **_cost(run),
-            "curves": _curves(run),
-        }
-        target.parent.mkdir(exist_ok=True)
-        write_atomic(target, json.dumps(found, indent=1).encode())
+        if not found:
+            found = {**self._zero_shot(run), **_cost(run), "curves": _curves(run)}
+            _write(target, found)
+        if self.train:
+            self._finetuned(run)
+            _write(target, {**found, "exact_match": self._answers(run)})
         shutil.rmtree(run.snapshots, ignore_errors=True)  # made again where they are wanted
 
     def _pretrained(self, row: str, seed: int) -> Run:
@@ -217,8 +215,12 @@ class Bench:
             f"recall@{k}": {name: row.measures[f"recall@{k}"].mean for name, row in rows.items()}
             for k in (5, 20)
         }
-        found["probe_recall@5"] = probe.recall[5]
-        return found | {"utility": probe.utility, "p_null": probe.p_null}
+        found |= {f"probe_recall@{k}": value for k, value in probe.recall.items()}
+        return found | {
+            "utility": probe.utility,
+            "accuracy": probe.accuracy,
+            "p_null": probe.p_null,
+        }
 
     def _finetuned(self, run: Run) -> None:
         found = [c for c in checkpoints(run.checkpoints) if c.position.stage == "qa"]
@@ -241,6 +243,11 @@ class Bench:
             progress=self.progress,
         )
         return {row.data: row.measures["exact_match"].mean for row in report.rows}
+
+
+def _write(target: Path, found: Mapping[str, Any]) -> None:
+    target.parent.mkdir(exist_ok=True)
+    write_atomic(target, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def _lines(run: Run) -> list[dict[str, Any]]:
@@ -269,8 +276,7 @@ def _curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 def table(results: Path, seeds: Sequence[int]) -> str:
     """The table as Markdown, means and standard deviations over seeds, as far as there are any."""
-    lines = []
-    columns: list[str] = []
+    lines: list[dict[str, str]] = []
     for name, row in ROWS.items():
         found = [
             json.loads(path.read_text(encoding="utf-8"))
@@ -279,23 +285,24 @@ def table(results: Path, seeds: Sequence[int]) -> str:
         ]
         if not found:
             continue
-        cells = {}
+        cells = {"row": row.label, "seeds": str(len(found))}
         for measure in MEASURES:
-            values = [one[measure] for one in found]
-            if isinstance(values[0], dict):
+            values = [one[measure] for one in found if measure in one]
+            if values and isinstance(values[0], dict):
                 for data in values[0]:
                     label = f"{data.split('.')[0]} {measure}"
                     cells[label] = _spread([100 * value[data] for value in values], 1)
-            else:
-                cells[measure] = _spread(values, 2)
+            elif values:
+                cells[measure] = _spread(values, 3)
         cells["Mtokens"] = f"{mean(one['tokens'] for one in found) / 1e6:.1f}"
         cells["seconds"] = f"{mean(one['seconds'] for one in found):.0f}"
-        paper = " / ".join(f"{value:.1f}" for value in row.paper) if row.paper else ""
-        columns = list(cells)
-        lines.append([row.label, str(len(found)), *cells.values(), paper])
-    head = ["row", "seeds", *columns, "paper: EM / recall@5"]
+        cells["paper: EM / recall@5"] = " / ".join(f"{value:.1f}" for value in row.paper or ())
+        lines.append(cells)
+    # A row whose answers are still to come lacks a column of the others'.
+    head = list(max(lines, key=len))
     rule = ["---", *["--:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines]) + "\n"
+    body = [[cells.get(column, "") for column in head] for cells in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body]) + "\n"
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -342,8 +349,10 @@ def main() -> None:
     )
     parser.add_argument("sources", type=Path, nargs="+", help="documents, as for ingest")
     parser.add_argument("--to", type=Path, required=True, help="folder of all of it")
-    parser.add_argument("--train", type=Path, nargs="+", required=True, help="question files")
     parser.add_argument("--dev", type=Path, nargs="+", required=True, help="question files")
+    parser.add_argument(
+        "--train", type=Path, nargs="+", default=[], help="question files to fine-tune on"
+    )
     parser.add_argument("--config", type=Path, default=SMALL)
     parser.add_argument("--set", dest="assignments", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

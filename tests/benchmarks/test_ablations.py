@@ -7,9 +7,11 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from openrealm.progress import Silent
 from openrealm.settings import resolve
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "ablations.py"
@@ -35,28 +37,52 @@ def test_every_row_changes_one_thing_and_resolves(ablations: ModuleType) -> None
 
 def test_what_is_finished_is_not_done_again(ablations: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "realm-0.json").write_text("{}")
-    # Without recipes, settings or questions: it must not ask for any.
+    kept = tmp_path / "results" / "realm-0.json"
     place = ablations.Workspace(tmp_path)
+    # Without recipes and settings: it must not ask for any.
+    kept.write_text('{"utility": 0.5}')
     ablations.Bench(place, None, [], [], None, None).run("realm", 0)
+    kept.write_text('{"utility": 0.5, "exact_match": {}}')
+    ablations.Bench(place, None, [Path("train.jsonl")], [], None, None).run("realm", 0)
+
+
+def test_what_was_measured_before_fine_tuning_is_kept_for_it(
+    ablations: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "results" / "realm-0.json"
+    kept.parent.mkdir()
+    kept.write_text('{"utility": 0.5}')
+    bench = ablations.Bench(
+        ablations.Workspace(tmp_path), None, [Path("train.jsonl")], [], None, Silent()
+    )
+    run = ablations.Run(tmp_path / "runs" / "realm-0")
+    monkeypatch.setattr(ablations.Bench, "_pretrained", lambda self, row, seed: run)
+    monkeypatch.setattr(ablations.Bench, "_finetuned", lambda self, run: None)
+    monkeypatch.setattr(ablations.Bench, "_answers", lambda self, run: {"nq": 0.02})
+    bench.run("realm", 0)
+    assert json.loads(kept.read_text()) == {"utility": 0.5, "exact_match": {"nq": 0.02}}
 
 
 def test_the_table_has_means_and_spreads_of_what_there_is(
     ablations: ModuleType, tmp_path: Path
 ) -> None:
-    for seed, recall in ((0, 0.10), (1, 0.14)):
-        found = {
+    for row, seed, recall in (("realm", 0, 0.10), ("realm", 1, 0.14), ("stale", 0, 0.1)):
+        found: dict[str, Any] = {
             "recall@5": {"nq.dev.jsonl": recall},
             "recall@20": {"nq.dev.jsonl": 0.3},
             "utility": 0.5,
-            "exact_match": {"nq.dev.jsonl": 0.02},
             "tokens": 2e6,
             "seconds": 60.0,
         }
-        (tmp_path / f"realm-{seed}.json").write_text(json.dumps(found))
-    head, _, line = ablations.table(tmp_path, [0, 1, 2]).splitlines()
-    cells = dict(zip(head.strip("| ").split(" | "), line.strip("| ").split(" | "), strict=True))
+        if row == "realm":
+            found["exact_match"] = {"nq.dev.jsonl": 0.02}
+        (tmp_path / f"{row}-{seed}.json").write_text(json.dumps(found))
+    head, _, *lines = ablations.table(tmp_path, [0, 1, 2]).splitlines()
+    columns = head[2:-2].split(" | ")
+    cells, stale = (dict(zip(columns, line[2:-2].split(" | "), strict=True)) for line in lines)
     assert cells["row"] == "REALM" and cells["seeds"] == "2"
     assert cells["nq recall@5"] == "12.0 ± 2.8"
     assert cells["Mtokens"] == "2.0"
     assert cells["paper: EM / recall@5"] == "38.2 / 38.5"
+    assert cells["nq exact_match"] == "2.0 ± 0.0"
+    assert stale["nq exact_match"] == "" and stale["Mtokens"] == "2.0"
