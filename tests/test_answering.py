@@ -19,6 +19,7 @@ from openrealm.models.inputs import Templates
 from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 
 
@@ -32,6 +33,7 @@ def answerer(world: World, model: Realm) -> Answerer:
     return Answerer(model, world.store, world.live(model).retriever, world.templates)
 
 
+NONE = np.empty(0, dtype=np.int32)
 QUESTIONS = ["what is the capital of norland?", "when was bresk founded?", "who is king?"]
 
 
@@ -51,6 +53,49 @@ def test_search_gives_chunks_by_inner_product(
         assert [hit.chunk.row for hit in hits] == order.tolist() == line.tolist()
         assert [hit.score for hit in hits] == pytest.approx(scores[order].tolist(), rel=1e-4)
         assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
+
+
+def test_words_in_common_count_in_all_that_is_shown(world: World) -> None:
+    model = world.model(seed=2, lively=True, lexical_weight=0.7)
+    assert model.lexical is not None
+    retriever = world.live(model).retriever
+    answerer = Answerer(model, world.store, retriever, world.templates)
+    vectors = embed_rows(world.store, range(48), model.embedder, world.templates)
+    bm25 = BM25.build(world.store)
+
+    def everything(ids: np.ndarray, text: str) -> np.ndarray:
+        x = model.embedder.embed_queries(world.templates.query([ids]))[0].detach().numpy()
+        return np.asarray(vectors @ x + 0.7 * bm25.every(text), dtype=np.float64)
+
+    for text, hits, line in zip(
+        QUESTIONS, answerer.search(QUESTIONS, k=5), answerer.rank(QUESTIONS, k=5), strict=True
+    ):
+        scores = everything(world.ids(text), text)
+        order = np.argsort(-scores, kind="stable")[:5]
+        assert [hit.chunk.row for hit in hits] == order.tolist() == line.tolist()
+        assert [hit.score for hit in hits] == pytest.approx(scores[order].tolist(), rel=1e-4)
+
+    null = model.embedder.embed_chunks(world.templates.chunk([NONE], [NONE]))[0].detach().numpy()
+
+    def p_z(ids: np.ndarray, text: str, rows: list[int]) -> np.ndarray:
+        x = model.embedder.embed_queries(world.templates.query([ids]))[0].detach().numpy()
+        scores = np.array([x @ null, *everything(ids, text)[rows]])
+        return np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+
+    [asked] = answerer.ask(QUESTIONS[:1], read=3)
+    rows = [weighed.chunk.row for weighed in asked.read if weighed.chunk is not None]
+    expected = p_z(world.ids(QUESTIONS[0]), QUESTIONS[0], rows)
+    assert [weighed.p_z for weighed in asked.read] == pytest.approx(expected.tolist(), rel=1e-3)
+
+    [filled] = answerer.fill(["bresk is the capital of [MASK] ."], k=4)
+    rows = [weighed.chunk.row for weighed in filled.candidates if weighed.chunk is not None]
+    words = "bresk is the capital of ."
+    masked = world.ids("bresk is the capital of")
+    mask = np.array([world.tokenizer.mask_id], dtype=np.int32)
+    masked = np.concatenate([masked, mask, world.ids(".")])
+    assert rows == np.argsort(-everything(masked, words), kind="stable")[:3].tolist()
+    expected = p_z(masked, words, rows)
+    assert [w.p_z for w in filled.candidates] == pytest.approx(expected.tolist(), rel=1e-3)
 
 
 def test_more_chunks_than_there_are_gives_all_of_them(answerer: Answerer) -> None:

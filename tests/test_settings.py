@@ -41,6 +41,8 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("tiny", ["realm.rerank_from=4"], "raise it, or set it to 0"),
         ("adapt", ["realm.rerank_from=40"], "set realm.towers=both"),
+        ("tiny", ["realm.rerank_from=9", "model.lexical_weight=0.3"], "set one of them to 0"),
+        ("tiny", ["realm.lr_lexical=0.01"], "trains model.lexical_weight, which is 0"),
         ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
         ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
         (

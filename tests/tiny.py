@@ -6,7 +6,7 @@ Facts are told twice, in two documents of other words, so that a masked fact can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ from openrealm.models.reader import SpanHeadConfig
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 from openrealm.tokenizer import WordPiece
 from openrealm.training.refresh import LiveIndex
@@ -158,14 +160,22 @@ class World:
         return self.store.tokenizer
 
     def model(
-        self, *, seed: int = 0, dropout: float = 0.0, shared: bool = True, lively: bool = False
+        self,
+        *,
+        seed: int = 0,
+        dropout: float = 0.0,
+        shared: bool = True,
+        lively: bool = False,
+        lexical_weight: float = 0.0,
     ) -> Realm:
         """A model with random weights, its dropout off.
 
         Small weights, as training begins with, make all chunks alike; those of a ``lively`` model
         are so large that scores and predictions differ clearly from chunk to chunk.
         """
-        config = model_config(dropout=dropout, shared=shared)
+        config = replace(
+            model_config(dropout=dropout, shared=shared), lexical_weight=lexical_weight
+        )
         tokenizer = self.tokenizer
         model = build_model(
             config, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id, seed=seed
@@ -203,7 +213,10 @@ class World:
         """An index of the model's present embeddings."""
         vectors = embed_rows(self.store, np.arange(len(self.store)), model.embedder, self.templates)
         index = ExactIndex(torch.from_numpy(vectors))
-        retriever = Retriever(self.store, index, config or RetrievalConfig())
+        lexical = None
+        if (weight := model.lexical) is not None:
+            lexical = Lexical(BM25.build(self.store), lambda: weight.value)
+        retriever = Retriever(self.store, index, config or RetrievalConfig(), lexical=lexical)
         return LiveIndex(retriever=retriever, index=index, generation=1, step=0)
 
     def ids(self, text: str) -> np.ndarray:

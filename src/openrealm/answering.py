@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.batching import masked_batch, read_batch, to_device
+from openrealm.batching import masked_batch, query_texts, read_batch, to_device
 from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
@@ -30,7 +30,7 @@ Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class ChunkHit:
-    """A chunk that search found: its score is the inner product f(x,z)."""
+    """A chunk that search found: its score is f(x,z), with words in common where they count."""
 
     rank: int
     score: float
@@ -119,7 +119,7 @@ class Answerer:
         """
         _require_positive(k)
         query_emb = self._embed([self._query_ids(text) for text in texts])
-        hits = self._retriever.index.search(query_emb, k)
+        hits = self._retriever.search(query_emb, k, texts=texts)
         return [
             [
                 ChunkHit(rank=rank, score=float(score), chunk=self._corpus.chunk(int(row)))
@@ -132,7 +132,7 @@ class Answerer:
     def rank(self, texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
         """Rows ``(texts, k)`` of the k best chunks for each text."""
         query_emb = self._embed([self._query_ids(text) for text in texts])
-        return self._retriever.index.search(query_emb, k).rows.cpu().numpy()
+        return self._retriever.search(query_emb, k, texts=texts).rows.cpu().numpy()
 
     @torch.inference_mode()
     def ask(self, questions: Sequence[str], *, read: int, top: int = 5) -> list[Answers]:
@@ -149,7 +149,7 @@ class Answerer:
         _require_positive(read)
         ids = [self._query_ids(text) for text in questions]
         query_emb = self._embed(ids)
-        hits = self._retriever.index.search(query_emb, read)
+        hits = self._retriever.search(query_emb, read, texts=questions)
         rows = hits.rows.cpu().numpy()
         bodies = [[self._corpus.body_ids(int(row)) for row in line] for line in rows]
         batch = read_batch(
@@ -216,12 +216,16 @@ class Answerer:
         """
         _require_positive(k)
         queries = [self._masked_query(text) for text in texts]
-        rows = self._retriever.candidates(self._embed([q.masked_ids for q in queries]), k - 1)
-        batch = masked_batch(queries, rows, self._corpus, self._templates)
+        query_emb = self._embed([q.masked_ids for q in queries])
+        spoken = query_texts(queries, self._corpus.tokenizer)
+        rows = self._retriever.candidates(query_emb, k - 1, texts=spoken)
+        batch = masked_batch(
+            queries, rows, self._corpus, self._templates, retriever=self._retriever
+        )
         batch = to_device(batch, device_of(self._model))
         query_emb = self._model.embedder.embed_queries(batch.query)
         chunk_emb = self._model.embedder.embed_chunks(batch.chunks)
-        relevance = likelihood.relevance_scores(query_emb, chunk_emb[batch.chunk_slots])
+        relevance = self._model.relevance(batch, query_emb, chunk_emb)
         log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)
         query, slot = batch.joint_slots.unbind(dim=1)
         real = batch.mask_mask[query]

@@ -18,7 +18,8 @@ from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, device_of
-from openrealm.retrieval.retriever import NO_CHUNK, Origin
+from openrealm.retrieval.retriever import NO_CHUNK, Origin, Retriever
+from openrealm.tokenizer import WordPiece
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -29,6 +30,11 @@ def query_inputs(queries: Sequence[MaskedQuery], templates: Templates) -> Inputs
     return templates.query([query.masked_ids for query in queries])
 
 
+def query_texts(queries: Sequence[MaskedQuery], tokenizer: WordPiece) -> list[str]:
+    """Masked queries in words, as far as these are not masked out."""
+    return [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
+
+
 def masked_batch(
     queries: Sequence[MaskedQuery],
     candidates: npt.NDArray[np.int64],
@@ -37,6 +43,7 @@ def masked_batch(
     *,
     null_chunk: bool = True,
     unread: npt.NDArray[np.bool_] | None = None,
+    retriever: Retriever | None = None,
 ) -> MaskedBatch:
     """Masked queries with the null chunk and the chunks retrieved for them.
 
@@ -49,6 +56,7 @@ def masked_batch(
             probability (for the ablation).
         unread: Which of the batch's distinct chunks ``(batch, distinct)``, in the order of
             `distinct_rows`, take part in p(z|x) without being read.
+        retriever: What found them, and knows whether words in common count; None: they do not.
     """
     slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), candidates], axis=1)
     filled = slots != NO_CHUNK
@@ -64,6 +72,10 @@ def masked_batch(
         [queries[b].masked_ids for b, _ in joints], [bodies[chunk_slots[b, c]] for b, c in joints]
     )
     positions, targets, real = _padded_masks(queries)
+    words = None
+    if retriever is not None:
+        everywhere = np.broadcast_to(distinct, (len(queries), len(distinct)))
+        words = retriever.words(query_texts(queries, corpus.tokenizer), everywhere)
     return MaskedBatch(
         query=query_inputs(queries, templates),
         chunks=templates.chunk(titles, bodies),
@@ -75,7 +87,9 @@ def masked_batch(
         mask_positions=positions + 1,
         mask_mask=real,
         targets=targets,
+        # The null chunk is never unread, and has no words.
         unread=None if unread is None else torch.from_numpy(np.pad(unread, ((0, 0), (1, 0)))),
+        words=None if words is None else torch.from_numpy(np.pad(words, ((0, 0), (1, 0)))),
     )
 
 

@@ -315,16 +315,27 @@ def checked(settings: Settings) -> Settings:
             "good as the tower; set realm.towers=both"
         )
         raise ConfigError(f"realm.rerank_from = {realm.rerank_from} {reason}, or set it to 0")
+    if realm.rerank_from and settings.model.lexical_weight:
+        raise ConfigError(
+            f"realm.rerank_from = {realm.rerank_from} orders candidates by vectors alone, but "
+            f"model.lexical_weight = {settings.model.lexical_weight} makes words count; set one of "
+            "them to 0"
+        )
+    if realm.lr_lexical and not settings.model.lexical_weight:
+        raise ConfigError(
+            f"realm.lr_lexical = {realm.lr_lexical} trains model.lexical_weight, which is 0; set "
+            "it to what the weight is to begin with, 0.3 say"
+        )
     _check_refresh(settings)
     if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "
             "set model.embedder.shared=false, or realm.towers=both"
         )
-    if not (settings.realm.lr or settings.realm.lr_retriever):
+    if not (realm.lr or realm.lr_retriever or realm.lr_lexical):
         raise ConfigError(
-            "realm.lr and realm.lr_retriever are both 0, so that nothing is trained; raise one, or "
-            "set realm.steps=0"
+            "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
+            "trained; raise one, or set realm.steps=0"
         )
     if settings.realm.unread and settings.realm.batch_size == 1:
         raise ConfigError(

@@ -240,6 +240,10 @@ def test_a_model_that_those_classes_cannot_express_is_not_exported(tmp_path: Pat
     settings = replace(settings, model=replace(settings.model, embedder=scaled))
     with pytest.raises(ConfigError, match=r"score_scale = 20.0"):
         write_hf_realm(realm, settings, model.tokenizer, tmp_path / "out", kind="embedder")
+    weighed = replace(settings.model, embedder=loaded(model)[1].model.embedder, lexical_weight=0.3)
+    settings = replace(settings, model=weighed)
+    with pytest.raises(ConfigError, match=r"has nothing like model.lexical_weight = 0.3"):
+        write_hf_realm(realm, settings, model.tokenizer, tmp_path / "out", kind="scorer")
     assert not (tmp_path / "out").exists()
 
 

@@ -176,6 +176,20 @@ def test_the_closed_form_of_the_papers_gradient_is_autograds(numbers: Numbers) -
         assert found[b, z].item() == pytest.approx(by_hand, rel=1e-10, abs=1e-15)
 
 
+def test_words_in_common_learn_their_weight_from_what_the_reader_says(numbers: Numbers) -> None:
+    words = torch.tensor(np.random.default_rng(5).uniform(0.0, 9.0, (BATCH, K)))
+    log_weight = torch.tensor(0.3, dtype=torch.float64).log().requires_grad_()
+    scores = likelihood.with_words(torch.tensor(numbers.f), words, log_weight)
+    torch.testing.assert_close(scores.detach(), torch.tensor(numbers.f) + 0.3 * words)
+    log_p_z = numbers.log_p_z(scores)
+    table = numbers.log_p_y_given_z()
+    likelihood.marginal_per_span(log_p_z, table, numbers.mask()).sum().backward()
+    # d log p(y|x) / d log w = w sum_z r(z) BM25(x,z): chunks that help pull it to their words.
+    r = likelihood.score_gradient(log_p_z.detach(), table.sum(dim=2))
+    assert log_weight.grad is not None
+    torch.testing.assert_close(log_weight.grad, 0.3 * (r * words).sum(), rtol=1e-9, atol=0.0)
+
+
 def test_the_gradient_of_the_token_loss_is_that_of_the_reference(numbers: Numbers) -> None:
     scores = torch.tensor(numbers.f, requires_grad=True)
     log_p_y = likelihood.marginal_per_token(numbers.log_p_z(scores), numbers.log_p_y_given_z())

@@ -220,6 +220,28 @@ def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: R
     assert not torch.allclose(output.log_p_y, plain.log_p_y)
 
 
+def test_words_in_common_add_to_every_score_but_the_null_chunks(world: World) -> None:
+    plain, model = world.model(lively=True), world.model(lively=True, lexical_weight=0.25)
+    assert model.lexical is not None and plain.lexical is None
+    queries, distinct = three_queries(world), [1, 3, 4, 9, 20, 30]
+    unread = np.array([[row not in line for row in distinct] for line in FOUND.tolist()])
+    batch = masked_batch(queries, FOUND, world.store, world.templates, unread=unread)
+    drawn = torch.rand((3, 6), generator=torch.Generator().manual_seed(3)) * 9.0
+    words = torch.cat([torch.zeros(3, 1), drawn], dim=1)
+    output, without = model(replace(batch, words=words)), plain(batch)
+    torch.testing.assert_close(output.log_p_y_given_z, without.log_p_y_given_z)
+    scores = (without.query_emb @ without.chunk_emb.T + 0.25 * words).double().exp()
+    for q, line in enumerate(FOUND.tolist()):
+        read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
+        rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
+        p_z = [*scores[q, read].tolist(), scores[q, rest].sum().item()]
+        found = output.log_p_z[q].exp()
+        shown = [*found[: len(read)].tolist(), found[-1].item()]
+        assert shown == pytest.approx([p / sum(p_z) for p in p_z], rel=1e-4)
+    # A model without the weight takes no notice of them.
+    torch.testing.assert_close(plain(replace(batch, words=words)).log_p_z, without.log_p_z)
+
+
 def test_a_guess_at_what_was_not_read_teaches_the_reader_nothing(
     world: World, model: Realm
 ) -> None:

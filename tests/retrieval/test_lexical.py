@@ -72,6 +72,25 @@ def test_equal_scores_are_ordered_by_row() -> None:
     assert BM25(texts).search(["zebra", "", "the"], 3)[1].tolist() == [[0, 1, 2]] * 3
 
 
+@pytest.mark.parametrize("texts", [TEXTS, ["the and of"], []])
+def test_what_was_saved_is_loaded(texts: list[str], tmp_path: Path) -> None:
+    index = BM25(texts)
+    index.save(tmp_path)
+    loaded = BM25.load(tmp_path)
+    assert len(loaded) == len(texts)
+    for query in ["red fishes", "blue sea", "zebra", ""]:
+        np.testing.assert_array_equal(loaded.every(query), index.every(query))
+
+
+def test_one_with_other_stems_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BM25(TEXTS).save(tmp_path)
+    monkeypatch.setattr("openrealm.retrieval.lexical.stemming", lambda: "latin")
+    with pytest.raises(ValueError, match="stems"):
+        BM25.load(tmp_path)
+
+
 def test_words_are_compared_by_their_stems() -> None:
     pytest.importorskip("Stemmer", reason="PyStemmer is not installed")
     scores, rows = BM25(["nothing", "the River's fishing rules"]).search(["fished rivers"], 1)

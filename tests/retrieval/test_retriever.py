@@ -42,7 +42,9 @@ def ask(
 ) -> list[list[int]]:
     retriever = Retriever(store, ranked(order, len(store)), RetrievalConfig(**config))  # type: ignore[arg-type]
     num = len(origins) if origins is not None else 1
-    return retriever.candidates(torch.ones(num, 1), num_chunks, origins=origins).tolist()
+    asked = [""] * num
+    found = retriever.candidates(torch.ones(num, 1), num_chunks, texts=asked, origins=origins)
+    return found.tolist()
 
 
 def origin_of(store: ChunkStore, row: int, sentence: str | None = None) -> Origin:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import NameTagger, World, log_p_everywhere, make_store, model_config
 
-from openrealm.batching import origins, query_inputs
+from openrealm.batching import origins, query_inputs, query_texts
 from openrealm.corpus.documents import Document
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
@@ -41,6 +41,7 @@ def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, spa
     empty = np.empty(0, dtype=np.int32)
     total, masks = 0.0, 0
     utility, p_null, entropy = [], [], []
+    bm25 = BM25.build(world.store)
     for query, rows in zip(queries, found, strict=True):
         x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))[0].double()
         scores, tokens = [], []
@@ -49,6 +50,10 @@ def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, spa
             body = world.store.body_ids(row) if row != NO_CHUNK else empty
             z = model.embedder.embed_chunks(world.templates.chunk([title], [body]))[0].double()
             scores.append((x @ z).item())
+            if model.lexical is not None and row != NO_CHUNK:
+                left = [t for t in query.masked_ids if t != world.tokenizer.mask_id]
+                words = bm25.every(world.tokenizer.decode(left))[row]
+                scores[-1] += model.lexical.value * float(words)
             log_p = log_p_everywhere(model, world.templates.joint([query.masked_ids], [body]))
             tokens.append(
                 [
@@ -93,6 +98,41 @@ def test_the_joint_loss_is_the_marginal_over_null_and_retrieved_chunks(
     assert result.metrics["realm/entropy"] == pytest.approx(entropy, rel=1e-2, abs=1e-5)
 
 
+@pytest.mark.parametrize("unread", [False, True])
+def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: bool) -> None:
+    model = world.model(lively=True, lexical_weight=0.5)
+    assert model.lexical is not None
+    live, queries = world.live(model), world.queries(seed=7)
+    config = JointConfig(steps=5, batch_size=5, unread=unread, lr_lexical=0.1)
+    stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
+    result = stage.step(3, live)
+    assert result.metrics["realm/lexical_weight"] == pytest.approx(0.5)
+    batch, bm25 = queries.batch(3, 5), BM25.build(world.store)
+    found, by_vectors = [], []
+    for query, text in zip(batch, query_texts(batch, world.tokenizer), strict=True):
+        x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))
+        inner = (x @ live.index.part.chunk_emb.T)[0].detach().numpy()
+        for scores, into in ((inner + 0.5 * bm25.every(text), found), (inner, by_vectors)):
+            ranked = np.argsort(-scores, kind="stable").tolist()
+            into.append([row for row in ranked if row != query.row][:3])
+    assert found != by_vectors
+    if not unread:
+        loss, utility, p_null, _ = joint_by_hand(world, model, np.array(found), batch, span=False)
+        assert result.loss.item() == pytest.approx(loss, rel=1e-3)
+        assert result.metrics["realm/utility"] == pytest.approx(utility, rel=1e-2, abs=1e-3)
+        assert result.metrics["realm/p_null"] == pytest.approx(p_null, rel=1e-3, abs=1e-6)
+    result.loss.backward()
+    gradient = model.lexical.log_weight.grad
+    assert gradient is not None and float(gradient) != 0.0
+    assert (model.lexical, 0.1) in stage.trained()
+
+
+def test_a_weight_of_words_that_is_not_to_learn_stays(world: World) -> None:
+    model = world.model(lexical_weight=0.5)
+    stage = JointStage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
+    assert model.lexical not in [part for part, _ in stage.trained()]
+
+
 def test_candidates_are_embedded_again_so_a_stale_index_gives_no_wrong_gradient(
     world: World,
 ) -> None:
@@ -128,7 +168,8 @@ def test_every_token_that_goes_through_an_encoder_is_counted(world: World, model
     )
     where = origins(queries, world.store, texts_are_corpus=True)
     query_emb = model.embedder.embed_queries(query_inputs(queries, world.templates))
-    found = live.retriever.candidates(query_emb, 2, origins=where).tolist()
+    spoken = query_texts(queries, world.tokenizer)
+    found = live.retriever.candidates(query_emb, 2, texts=spoken, origins=where).tolist()
     tokens = sum(len(q.masked_ids) + 2 for q in queries)
     tokens += 3 + sum(int(world.store.lengths[row]) for row in {r for line in found for r in line})
     for query, line in zip(queries, found, strict=True):

@@ -118,6 +118,7 @@ class Block(nn.Module):
         self.LayerNorm = nn.LayerNorm(2)
         self.layer_norm = nn.LayerNorm(2)
         self.embeddings = nn.Embedding(3, 2)
+        self.weight_of_words = nn.Parameter(torch.tensor(0.5))
 
 
 def test_biases_and_layer_norms_have_no_weight_decay() -> None:

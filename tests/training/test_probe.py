@@ -11,7 +11,7 @@ import torch
 from tiny import World
 from torch import Tensor
 
-from openrealm.batching import masked_batch, origins, query_inputs
+from openrealm.batching import masked_batch, origins, query_inputs, query_texts
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
@@ -280,7 +280,10 @@ def test_the_report_agrees_with_the_forward_pass(world: World) -> None:
     )
     query_emb = model.embedder.embed_queries(query_inputs(held_out, world.templates))
     found = live.retriever.candidates(
-        query_emb, 3, origins=origins(held_out, world.store, texts_are_corpus=True)
+        query_emb,
+        3,
+        texts=query_texts(held_out, world.tokenizer),
+        origins=origins(held_out, world.store, texts_are_corpus=True),
     )
     batch = masked_batch(held_out, found, world.store, world.templates)
     output = model(batch)

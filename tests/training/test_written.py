@@ -29,7 +29,7 @@ from loops import (
 )
 from tiny import World, model_config
 
-from openrealm.batching import origins, query_inputs
+from openrealm.batching import origins, query_inputs, query_texts
 from openrealm.index.mips import ExactIndex
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.pretrained import build_model
@@ -124,7 +124,9 @@ def candidates_by_hand(world: World, model: Realm, live: LiveIndex, wide: int) -
     with torch.no_grad():
         query_emb = model.embedder.embed_queries(query_inputs(queries, world.templates))
     where = origins(queries, world.store, texts_are_corpus=True)
-    return set(live.retriever.candidates(query_emb, wide, origins=where).flatten().tolist())
+    spoken = query_texts(queries, world.tokenizer)
+    found = live.retriever.candidates(query_emb, wide, texts=spoken, origins=where)
+    return set(found.flatten().tolist())
 
 
 @pytest.mark.parametrize("unread", [False, True])

@@ -366,6 +366,8 @@ def _require_expressible(shape: ModelConfig, kind: str) -> None:
         shape.bert.layer_norm_eps,
     )
     wanted = of_towers if kind in (EMBEDDER, SCORER, OPENQA) else {}
+    if kind in (SCORER, OPENQA):
+        wanted |= {"model.lexical_weight": (shape.lexical_weight, 0.0)}
     if kind in (ENCODER, READER, OPENQA):
         wanted |= {"model.copy_head": (shape.copy_head and kind == ENCODER, False)}
     if kind == OPENQA:

@@ -18,6 +18,21 @@ def relevance_scores(
     return torch.einsum("bd,bkd->bk", query_emb, chunk_emb)
 
 
+def with_words(
+    scores: Float[Tensor, "batch k"],
+    words: Float[Tensor, "batch k"],
+    log_weight: Float[Tensor, ""],
+) -> Float[Tensor, "batch k"]:
+    """f(x,z) + w BM25(x,z), where words in common count too  (not in the paper).
+
+    Args:
+        scores: f(x,z).
+        words: BM25 of each query with its candidates.
+        log_weight: log w, which makes w positive whatever is learned.
+    """
+    return scores + log_weight.exp() * words
+
+
 def log_p_z_given_x(
     scores: Float[Tensor, "batch k"], candidate_mask: Bool[Tensor, "batch k"]
 ) -> Float[Tensor, "batch k"]:

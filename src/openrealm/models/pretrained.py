@@ -32,7 +32,7 @@ from openrealm.files import checksum, sync_file
 from openrealm.models.embedder import Embedder, EmbedderConfig
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader, SpanHeadConfig
-from openrealm.models.realm import Realm
+from openrealm.models.realm import LexicalWeight, Realm
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,12 @@ class ModelConfig:
         "The reader may also copy a token of the chunk: p(y|z,x) is a mixture of the masked LM's "
         "softmax and of attention over the chunk. Makes small readers useful from the first step.",
         source="See et al., 2017 (pointer-generator)",
+    )
+    lexical_weight: float = option(
+        0.0,
+        "Words in common count beside the inner product: f(x,z) has BM25(x,z) times this weight in "
+        "it, to begin with (realm.lr_lexical lets it learn). 0: the inner product alone.",
+        minimum=0.0,
     )
     bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
     reader: BertShape = section(BertShape, "Size of the reader's BERT where `own_reader` is true.")
@@ -165,7 +171,8 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
         torch.manual_seed(seed)
         embedder = Embedder(towers, config.embedder)
         reader = Reader(readers, config.span_head, copy_head=config.copy_head)
-    return Realm(embedder, reader)
+    lexical = LexicalWeight(config.lexical_weight) if config.lexical_weight else None
+    return Realm(embedder, reader, lexical)
 
 
 def copy_encoder(source: Reader, target: Embedder) -> None:

@@ -39,6 +39,8 @@ class MaskedBatch:
         mask_mask: Which of the masks are real.
         targets: The tokens masked out: y.
         unread: Rows of ``chunks`` that take part in p(z|x) though they are not read; None: none.
+        words: BM25 of each query with each row of ``chunks``, 0 for the null chunk; None where the
+            model does not weigh it.
     """
 
     query: Inputs
@@ -51,6 +53,7 @@ class MaskedBatch:
     mask_mask: Bool[Tensor, "batch masks"]
     targets: Int[Tensor, "batch masks"]
     unread: Bool[Tensor, "batch rows"] | None = None
+    words: Float[Tensor, "batch rows"] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,42 @@ class MaskedOutput:
     chunk_emb: Float[Tensor, "rows dim"]
 
 
-class Realm(nn.Module):
-    """A retriever's embedder and a reader, trained together."""
+class LexicalWeight(nn.Module):
+    """How much words in common count beside the inner product: one number, which is learned."""
 
-    def __init__(self, embedder: Embedder, reader: Reader) -> None:
+    def __init__(self, weight: float) -> None:
+        """Takes the weight to begin with, which is positive."""
+        super().__init__()
+        self.log_weight = nn.Parameter(torch.tensor(weight).log())
+
+    def forward(
+        self, scores: Float[Tensor, "batch k"], words: Float[Tensor, "batch k"]
+    ) -> Float[Tensor, "batch k"]:
+        """Relevance scores with BM25 in them."""
+        return likelihood.with_words(scores, words, self.log_weight)
+
+    @property
+    def value(self) -> float:
+        """The weight as it is now."""
+        return float(self.log_weight.detach().exp())
+
+
+class Realm(nn.Module):
+    """A retriever's embedder and a reader, trained together.
+
+    Attributes:
+        embedder: Query and chunk towers.
+        reader: Knowledge-augmented encoder and span head.
+        lexical: Weight of words in common; None where the inner product alone counts.
+    """
+
+    def __init__(
+        self, embedder: Embedder, reader: Reader, lexical: LexicalWeight | None = None
+    ) -> None:
         super().__init__()
         self.embedder = embedder
         self.reader = reader
+        self.lexical = lexical
 
     def forward(
         self,
@@ -96,11 +128,7 @@ class Realm(nn.Module):
             query_emb = self.embedder.embed_queries(batch.query)
         if chunk_emb is None:
             chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
-        # In full precision: 8 bits of mantissa would round a score of 100 by up to 0.25 nats.
-        with torch.autocast(query_emb.device.type, enabled=False):
-            scores = likelihood.relevance_scores(
-                query_emb.float(), chunk_emb.float()[batch.chunk_slots]
-            )
+        scores = self.relevance(batch, query_emb, chunk_emb)
         # Read: the masked tokens beside each candidate.
         log_p_y_given_z = self.read(batch, groups=groups)
 
@@ -109,6 +137,7 @@ class Realm(nn.Module):
             # One slot more, for the chunks that are not read.
             with torch.autocast(query_emb.device.type, enabled=False):
                 everything = query_emb.float() @ chunk_emb.float().T
+                everything = self._weighed(everything, batch.words)
             rest = likelihood.unread_score(everything, batch.unread)
             guess = likelihood.log_p_y_given_unread(log_p_y_given_z, mask)
             scores = torch.cat([scores, rest[:, None]], dim=1)
@@ -124,6 +153,24 @@ class Realm(nn.Module):
             query_emb=query_emb,
             chunk_emb=chunk_emb,
         )
+
+    def relevance(
+        self,
+        batch: MaskedBatch,
+        query_emb: Float[Tensor, "batch dim"],
+        chunk_emb: Float[Tensor, "rows dim"],
+    ) -> Float[Tensor, "batch k"]:
+        """Relevance score of every candidate."""
+        # In full precision: 8 bits of mantissa would round a score of 100 by up to 0.25 nats.
+        with torch.autocast(query_emb.device.type, enabled=False):
+            scores = likelihood.relevance_scores(
+                query_emb.float(), chunk_emb.float()[batch.chunk_slots]
+            )
+            words = None if batch.words is None else batch.words.gather(1, batch.chunk_slots)
+            return self._weighed(scores, words)
+
+    def _weighed(self, scores: Tensor, words: Tensor | None) -> Tensor:
+        return scores if self.lexical is None or words is None else self.lexical(scores, words)
 
     def read(self, batch: MaskedBatch, *, groups: int = 1) -> Float[Tensor, "batch k masks"]:
         """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""

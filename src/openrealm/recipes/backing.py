@@ -22,15 +22,14 @@ from openrealm.recipes.loading import (
     LoadedModel,
     load_model,
     make_answerer,
+    make_loader,
     newest_checkpoint,
     open_corpus,
-    pick_device,
 )
 from openrealm.retrieval.retriever import Retriever
 from openrealm.server.residents import Resident, Want
 from openrealm.server.schemas import IngestView, RunView, Source
 from openrealm.training.checkpoint import checkpoints
-from openrealm.training.refresh import Loader
 from openrealm.workspace import Run, Workspace
 
 _NUM_INGESTS = 100
@@ -50,7 +49,10 @@ class WorkspaceBackend:
         self._workspace, self._default, self._progress = workspace, run, progress
         # Reader and question answerer of a run share their chunks' embeddings. (Whoever answers
         # keeps the retriever, and nobody the live index that it came with.)
-        self._retrievers: WeakValueDictionary[SnapshotKey, Retriever] = WeakValueDictionary()
+        # Of the same vectors and weight of words in common.
+        self._retrievers: WeakValueDictionary[tuple[SnapshotKey, float | None], Retriever] = (
+            WeakValueDictionary()
+        )
 
     @property
     def name(self) -> str:
@@ -160,10 +162,12 @@ class WorkspaceBackend:
         return run
 
     def _retriever(self, loaded: LoadedModel, snapshot: Snapshot) -> Retriever:
-        found = self._retrievers.get(snapshot.manifest.key)
+        weight = loaded.model.lexical
+        key = snapshot.manifest.key, None if weight is None else weight.value
+        found = self._retrievers.get(key)
         if found is None:
-            load = Loader(loaded.corpus, loaded.settings.retrieval, pick_device(loaded.settings))
-            found = self._retrievers[snapshot.manifest.key] = load(snapshot).retriever
+            load = make_loader(self._workspace, loaded.settings, loaded.corpus, loaded.model)
+            found = self._retrievers[key] = load(snapshot).retriever
         return found
 
 

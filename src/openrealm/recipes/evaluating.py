@@ -27,7 +27,8 @@ from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import LoadedRun, load_run, require_files
 from openrealm.recipes.masking import held_out_of
-from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
+from openrealm.recipes.wording import bm25_of
+from openrealm.retrieval.lexical import fuse_reciprocal_ranks
 from openrealm.training.probe import run_probe
 from openrealm.workspace import Workspace
 
@@ -110,7 +111,7 @@ def evaluate(
     place = Workspace(Path(workspace))
     stages = (stage,) if stage else ("qa", "realm", "warmup", "ict", "mlm")
     loaded = load_run(place, name=run, stages=stages, progress=progress)
-    rankers = _rankers(loaded, baseline)
+    rankers = _rankers(place, loaded, baseline)
     rows: list[EvaluationRow] = []
     if probe:
         rows.append(_probe(place, _with_filler(place, loaded, progress), progress))
@@ -150,11 +151,11 @@ def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> Loa
     )
 
 
-def _rankers(loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
+def _rankers(place: Workspace, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
     dense = loaded.answerer().rank
     if baseline is None:
         return {"openrealm": dense}
-    bm25 = BM25.build(loaded.corpus)
+    bm25 = bm25_of(place, loaded.corpus)
 
     def lexical(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
         return bm25.search(texts, k)[1]

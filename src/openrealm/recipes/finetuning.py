@@ -19,6 +19,7 @@ from openrealm.recipes.loading import (
     LoadedRun,
     draw,
     load_run,
+    make_loader,
     make_refresh,
     metrics_log,
     pick_precision,
@@ -87,7 +88,7 @@ def finetune(
         with training_in(folder, processes):
             loaded, middle = _begun(place, folder, config, assignments, resume, processes, progress)
             if middle is None or not middle.position.finished:
-                _train(loaded, questions, middle, processes, progress)
+                _train(place, loaded, questions, middle, processes, progress)
             if processes.is_first:
                 _write_down(folder, _measure(place, folder.name, asked, progress))
             processes.wait()
@@ -137,6 +138,7 @@ def _write_down(run: Run, measured: Table) -> None:
 
 
 def _train(
+    place: Workspace,
     loaded: LoadedRun,
     questions: Sequence[Question],
     middle: Checkpoint | None,
@@ -161,7 +163,7 @@ def _train(
         loaded.corpus,
         loaded.model,
         loaded.templates,
-        processes=processes,
+        load=make_loader(place, settings, loaded.corpus, loaded.model, processes),
         progress=progress,
     )
     trainer = Trainer(

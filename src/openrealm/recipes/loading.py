@@ -25,6 +25,7 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.recipes.frequencies import known_tokens, token_prior
 from openrealm.recipes.starting import ancestors, begin, saved_model
+from openrealm.recipes.wording import lexical_of
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import CorpusConfig, Settings, read_settings
@@ -64,7 +65,8 @@ class LoadedModel:
             self.corpus,
             self.model,
             self.templates,
-            processes=processes,
+            # To embed with; nothing is searched.
+            load=Loader(self.corpus, self.settings.retrieval, device_of(self.model), processes),
             progress=progress,
         )
         return refresh.now(self.checkpoint.position.total_step)
@@ -226,6 +228,22 @@ def first_record(
     }
 
 
+def make_loader(
+    place: Workspace,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    processes: Processes = ALONE,
+) -> Loader:
+    """What makes an index of a snapshot, and of words in common where the model weighs them.
+
+    Raises:
+        ConfigError: Several processes share the index, and words count.
+    """
+    lexical = lexical_of(place, corpus, model, processes=processes)
+    return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
+
+
 def make_refresh(
     run: Run,
     settings: Settings,
@@ -233,20 +251,19 @@ def make_refresh(
     model: Realm,
     templates: Templates,
     *,
+    load: Loader,
     pooled: PooledVectors | None = None,
-    processes: Processes = ALONE,
     progress: Progress,
 ) -> InlineRefresh:
     """Refreshing in the training processes."""
-    device = device_of(model)
     return InlineRefresh(
         corpus,
         model.embedder,
         templates,
         run.snapshots,
         settings.refresh,
-        autocast=pick_precision(settings, device),
-        load=Loader(corpus, settings.retrieval, device, processes),
+        autocast=pick_precision(settings, device_of(model)),
+        load=load,
         pooled=pooled,
         progress=progress,
     )
@@ -318,7 +335,7 @@ def load_run(
     """What `load_model` gives, with an index of these weights over the present corpus."""
     loaded = load_model(workspace, name=name, stages=stages)
     settings = loaded.settings
-    load = Loader(loaded.corpus, settings.retrieval, pick_device(settings), processes)
+    load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes)
     live = load(loaded.snapshot(progress, processes))
     return LoadedRun(
         run=loaded.run,

@@ -13,7 +13,8 @@ from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, ke
 from openrealm.errors import InputError
 from openrealm.progress import Progress
 from openrealm.recipes.loading import LoadedRun, span_tagger
-from openrealm.retrieval.lexical import BM25, LexicalRetriever, stemming
+from openrealm.recipes.wording import bm25_of
+from openrealm.retrieval.lexical import LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.settings import Settings
 from openrealm.training.probe import holds
@@ -57,7 +58,7 @@ def masked_queries(
         key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
 
         def supported() -> SpanTable:
-            lexical = LexicalRetriever(corpus, BM25.build(corpus), rule)
+            lexical = LexicalRetriever(corpus, bm25_of(place, corpus), rule)
             wanted = told_nearby(tagged, texts, corpus, lexical, within=within, progress=progress)
             return tagged.where(wanted)
 

@@ -35,7 +35,8 @@ from openrealm.recipes.masking import masked_queries
 from openrealm.recipes.measuring import add_report
 from openrealm.recipes.refreshing import refresh_by_settings
 from openrealm.recipes.starting import begin, settings_for
-from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.recipes.wording import bm25_of
+from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import JointStage, WarmupStage
@@ -200,7 +201,8 @@ class _Session:
         progress: Progress,
     ) -> None:
         settings = read_settings(run.settings_file)
-        self._run, self._settings, self._corpus = run, settings, corpus
+        self._place, self._run = place, run
+        self._settings, self._corpus = settings, corpus
         self._processes, self._progress = processes, progress
         self._texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
         self._held_out = self._read_queries(queries)
@@ -379,7 +381,7 @@ class _Session:
         )
 
     def _lexical(self) -> LexicalRetriever:
-        bm25 = BM25.build(self._corpus)
+        bm25 = bm25_of(self._place, self._corpus)
         return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
 
     def _first_model(self) -> Realm:

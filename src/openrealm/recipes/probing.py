@@ -18,14 +18,13 @@ from openrealm.recipes.loading import (
     LoadedRun,
     load_model,
     load_run,
+    make_loader,
     matching_snapshot,
-    pick_device,
 )
 from openrealm.recipes.masking import HeldOut, held_out_of
 from openrealm.report.contents import CandidateView, Example, Floats, Probed, Quote
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.training.probe import Reading, read_probe
-from openrealm.training.refresh import Loader
 from openrealm.workspace import Run, Workspace
 
 JOINT_STAGES = ("realm", "warmup")
@@ -84,8 +83,7 @@ def _loaded(place: Workspace, run: Run, progress: Progress) -> tuple[LoadedRun, 
             f"The run is in training: candidates were proposed by a snapshot of step "
             f"{snapshot.manifest.step}; p(z|x) is that of the weights."
         )
-    settings = loaded.settings
-    load = Loader(loaded.corpus, settings.retrieval, pick_device(settings))
+    load = make_loader(place, loaded.settings, loaded.corpus, loaded.model)
     return LoadedRun(**vars(loaded), live=load(snapshot)), note
 
 

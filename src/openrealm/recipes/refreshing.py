@@ -24,6 +24,7 @@ from openrealm.progress import Progress, Silent
 from openrealm.recipes.distributing import write_ordered
 from openrealm.recipes.loading import (
     empty_model,
+    make_loader,
     make_refresh,
     make_templates,
     open_corpus,
@@ -71,8 +72,8 @@ def refresh_by_settings(
         corpus,
         model,
         templates,
+        load=make_loader(place, settings, corpus, model, processes),
         pooled=pooled,
-        processes=processes,
         progress=progress,
     )
     mode = settings.refresh.mode

@@ -26,6 +26,8 @@ from openrealm.progress import Progress
 from openrealm.recipes.exporting import write_export
 from openrealm.recipes.loading import empty_model, make_answerer, pick_device
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
@@ -82,7 +84,10 @@ class PretrainedModel:
         rows = np.arange(len(corpus))
         vectors = embed_rows(corpus, rows, self.model.embedder, self.templates)
         index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
-        retriever = Retriever(corpus, index, self.settings.retrieval)
+        lexical = None
+        if (weight := self.model.lexical) is not None:
+            lexical = Lexical(BM25.build(corpus), lambda: weight.value)
+        retriever = Retriever(corpus, index, self.settings.retrieval, lexical=lexical)
         return make_answerer(self.settings, self.model, corpus, retriever, self.templates)
 
     def fill(self, text: str, documents: Sequence[tuple[str, str]], *, top: int = 5) -> Fillings:

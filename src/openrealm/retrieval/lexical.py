@@ -7,9 +7,11 @@ runs rank alike.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,14 @@ from jaxtyping import Float32, Int64
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError
+from openrealm.retrieval.hybrid import best_rows
 from openrealm.retrieval.retriever import Origin, RetrievalConfig, take_not_trivial
 
 Scores = Float32[np.ndarray, "queries k"]
 Rows = Int64[np.ndarray, "queries k"]
 
 NO_ROW = -1
+_STEMS = "stems.json"
 
 _logger = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
@@ -62,6 +66,36 @@ class BM25:
         chunks = (store.chunk(row) for row in range(len(store)))
         return cls((f"{chunk.title}\n{chunk.text}" for chunk in chunks), k1=k1, b=b)
 
+    def save(self, directory: Path) -> None:
+        """Writes it into an empty folder; `load` reads it."""
+        text = {"rows": self._num_rows, "stems": list(self._vocab), "stemming": stemming()}
+        (directory / _STEMS).write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
+        if self._index is not None:
+            self._index.save(directory, show_progress=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> BM25:
+        """What `save` wrote, the large arrays mapped and not read.
+
+        Raises:
+            OSError: A file is missing.
+            ValueError: A file is damaged, or words were stemmed otherwise than here.
+            KeyError: Something is missing in one.
+        """
+        import bm25s
+
+        text = json.loads((directory / _STEMS).read_text(encoding="utf-8"))
+        if text["stemming"] != stemming():
+            raise ValueError(f"words were compared by {text['stemming']} stems")
+        loaded = cls(())
+        loaded._num_rows = text["rows"]
+        loaded._vocab = {stem: number for number, stem in enumerate(text["stems"])}
+        if loaded._vocab:
+            loaded._index = bm25s.BM25.load(
+                directory, mmap=True, load_vocab=False, show_progress=False
+            )
+        return loaded
+
     def __len__(self) -> int:
         return self._num_rows
 
@@ -84,12 +118,13 @@ class BM25:
         scores = np.zeros((len(texts), k), dtype=np.float32)
         rows = np.zeros((len(texts), k), dtype=np.int64)
         for number, text in enumerate(texts) if k else ():
-            every = self._scores(text)
-            rows[number] = _best_rows(every, k)
+            every = self.every(text)
+            rows[number] = best_rows(every, k)
             scores[number] = every[rows[number]]
         return scores, rows
 
-    def _scores(self, text: str) -> Float32[np.ndarray, " rows"]:
+    def every(self, text: str) -> Float32[np.ndarray, " rows"]:
+        """The score of each row for one text."""
         ids = self._ids(text, learn=False)
         if not ids:  # and always so where the corpus has no word
             return np.zeros(self._num_rows, dtype=np.float32)
@@ -174,16 +209,6 @@ def fuse_reciprocal_ranks(
         scores[query, : len(best)] = sums[best]
         rows[query, : len(best)] = found[best]
     return scores, rows
-
-
-def _best_rows(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " k"]:
-    """The k rows of the highest scores, of equal ones the lowest rows, in that order."""
-    least = np.partition(scores, len(scores) - k)[len(scores) - k]
-    above = np.flatnonzero(scores > least)
-    level = np.flatnonzero(scores == least)[: k - len(above)]
-    chosen = np.concatenate([above, level])
-    order = np.lexsort((chosen, -scores[chosen]))
-    return chosen[order].astype(np.int64)
 
 
 def stemming() -> str:

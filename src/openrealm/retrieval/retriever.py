@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
-from openrealm.index.mips import Index
+from openrealm.index.mips import Hits, Index
+from openrealm.retrieval.hybrid import Lexical, search_both
 
 Ids = npt.NDArray[np.int32]
 NO_CHUNK = -1
@@ -70,31 +71,73 @@ class Origin:
 
 
 class Retriever:
-    """Finds candidates for queries in a corpus through an index."""
+    """Finds candidates for queries in a corpus through an index, and through words in common."""
 
-    def __init__(self, store: ChunkStore, index: Index, config: RetrievalConfig) -> None:
-        """Takes a corpus and an index whose rows are its chunks."""
+    def __init__(
+        self,
+        store: ChunkStore,
+        index: Index,
+        config: RetrievalConfig,
+        *,
+        lexical: Lexical | None = None,
+    ) -> None:
+        """Takes a corpus and an index whose rows are its chunks.
+
+        Args:
+            store: The corpus.
+            index: Its vectors.
+            config: What is trivial.
+            lexical: Words in common, where they are a part of the relevance score.
+        """
         self._store = store
         self.config = config
         self.index = index
+        self._lexical = lexical
+
+    def search(
+        self, query_emb: Float[Tensor, "batch dim"], k: int, *, texts: Sequence[str]
+    ) -> Hits:
+        """The ``min(k, chunks)`` chunks of highest relevance score for each query.
+
+        Args:
+            query_emb: Vectors of the queries.
+            k: Chunks wanted.
+            texts: The queries in words.
+        """
+        if self._lexical is None:
+            return self.index.search(query_emb, k)
+        return search_both(self.index, query_emb, k, self._lexical, texts)
+
+    def words(
+        self, texts: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> Float32[np.ndarray, "queries some"] | None:
+        """BM25 of each text with some chunks ``(queries, some)``; None where it does not count."""
+        return None if self._lexical is None else self._lexical.scores(texts, rows)
 
     def candidates(
         self,
         query_emb: Float[Tensor, "batch dim"],
         num_chunks: int,
         *,
+        texts: Sequence[str],
         origins: Sequence[Origin] | None = None,
     ) -> npt.NDArray[np.int64]:
         """Rows ``(batch, num_chunks)`` of the best chunks that are not trivial, best first.
 
         Where the corpus has fewer, the rest of a row is `NO_CHUNK`. The null chunk is not here:
         it is never in an index.
+
+        Args:
+            query_emb: Vectors of the queries.
+            num_chunks: Chunks wanted.
+            texts: The queries in words.
+            origins: Where they were taken from; None for queries from elsewhere.
         """
 
         def ranked(queries: npt.NDArray[np.int64], wide: int) -> npt.NDArray[np.int64]:
-            rows: npt.NDArray[np.int64] = self.index.search(query_emb[queries], wide).rows.numpy(
-                force=True
-            )
+            asked = [texts[query] for query in queries]
+            found = self.search(query_emb[queries], wide, texts=asked)
+            rows: npt.NDArray[np.int64] = found.rows.numpy(force=True)
             return rows
 
         return take_not_trivial(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from openrealm.batching import origins
+from openrealm.batching import origins, query_texts
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import LexicalRetriever
@@ -72,11 +72,10 @@ def by_words(
         words: ``unmasked`` looks up the words that are masked out too.
     """
     tokenizer = parts.texts.tokenizer
-    ids = [
-        q.original_ids if words == "unmasked" else q.masked_ids[q.masked_ids != tokenizer.mask_id]
-        for q in queries
-    ]
-    texts = [tokenizer.decode(one) for one in ids]
+    if words == "unmasked":
+        texts = [tokenizer.decode(query.original_ids) for query in queries]
+    else:
+        texts = query_texts(queries, tokenizer)
     return lexical.candidates(texts, num_chunks, origins=where)
 
 

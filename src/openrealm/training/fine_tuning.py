@@ -128,16 +128,19 @@ class QaStage:
         with parts.precision():
             query_emb = parts.model.embedder.embed_queries(queries).float()
         started = time.perf_counter()
-        hits = live.index.search(query_emb.detach(), max(config.beam, config.read))
+        texts = [self._questions[n].text for n in chosen]
+        wide = max(config.beam, config.read)
+        hits = live.retriever.search(query_emb.detach(), wide, texts=texts)
         rows = hits.rows.cpu().numpy()
         held = np.array([self._holding(n, r) for n, r in zip(chosen, rows, strict=True)])
         retrieval_s = time.perf_counter() - started
         vectors = live.index.vectors(hits.rows).to(query_emb)
-        beam_scores = likelihood.relevance_scores(query_emb, vectors)
+        in_words = self._in_words(live, texts, rows).to(query_emb)
+        beam_scores = likelihood.relevance_scores(query_emb, vectors) + in_words
         holding = torch.from_numpy(held).to(parts.device)
         everything = torch.ones_like(holding)
         retriever_loss = -likelihood.log_marginal_of_correct(beam_scores, everything, holding)
-        reader_loss, found, tokens = self._read(chosen, rows, beam_scores, query_emb)
+        reader_loss, found, tokens = self._read(chosen, rows, beam_scores, query_emb, in_words)
         loss = (retriever_loss + reader_loss).mean()
         metrics = {
             "qa/retriever_loss": float(retriever_loss.detach().mean()),
@@ -153,6 +156,15 @@ class QaStage:
             num_examples=len(chosen),
             retrieval_s=retrieval_s,
         )
+
+    def _in_words(
+        self, live: LiveIndex, texts: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> Float[Tensor, "batch beam"]:
+        """What words in common add to the relevance of some chunks, by a weight that stays."""
+        words, weight = live.retriever.words(texts, rows), self._parts.model.lexical
+        if words is None or weight is None:
+            return torch.zeros(rows.shape)
+        return weight.value * torch.from_numpy(words)
 
     def _chosen(self, step: int) -> list[int]:
         size, batch = len(self._questions), self._config.batch_size
@@ -180,6 +192,7 @@ class QaStage:
         rows: npt.NDArray[np.int64],
         beam_scores: Float[Tensor, "batch beam"],
         query_emb: Float[Tensor, "batch dim"],
+        in_words: Float[Tensor, "batch beam"],
     ) -> tuple[Float[Tensor, " batch"], float, int]:
         parts, config = self._parts, self._config
         read = min(config.read, rows.shape[1])
@@ -189,7 +202,10 @@ class QaStage:
             for n, line in zip(chosen, rows, strict=True)
         ]
         relevance = beam_scores[:, :read]
-        relevance = self._with_contexts(chosen, bodies, correct, relevance, query_emb)
+        # The own context is in the index for nobody: it is taken for the best of them by words.
+        relevance = self._with_contexts(
+            chosen, bodies, correct, relevance, query_emb, in_words[:, :read].max(dim=1).values
+        )
         batch = read_batch(
             parts.model.embedder,
             parts.templates,
@@ -243,6 +259,7 @@ class QaStage:
         correct: list[list[npt.NDArray[np.int32]]],
         relevance: Float[Tensor, "batch read"],
         query_emb: Float[Tensor, "batch dim"],
+        in_words: Float[Tensor, " batch"],
     ) -> Float[Tensor, "batch read"]:
         """The last chunk replaced by the question's own context, where it has one."""
         given = [n for n, q in enumerate(chosen) if self._questions[q].context is not None]
@@ -263,7 +280,7 @@ class QaStage:
         for place, (n, (ids, spans)) in enumerate(zip(given, windows, strict=True)):
             bodies[n][-1] = ids
             correct[n][-1] = spans
-            relevance[n, -1] = query_emb[n] @ vectors[place]
+            relevance[n, -1] = query_emb[n] @ vectors[place] + in_words[n]
         return relevance
 
     def _context_window(self, number: int) -> tuple[Ids, npt.NDArray[np.int32]]:

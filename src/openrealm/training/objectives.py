@@ -18,6 +18,7 @@ from openrealm.batching import (
     distinct_rows,
     masked_batch,
     query_inputs,
+    query_texts,
     to_device,
 )
 from openrealm.config import option
@@ -86,6 +87,11 @@ class JointConfig:
     )
     lr_retriever: float = option(
         3e-5, "Peak learning rate of the towers; 0 leaves them as they are.", source="section 4.3"
+    )
+    lr_lexical: float = option(
+        0.0,
+        "Peak learning rate of the logarithm of model.lexical_weight; 0 leaves it as it is.",
+        minimum=0.0,
     )
     marginal: str = option(
         "token",
@@ -165,7 +171,9 @@ class WarmupStage:
             found = self._candidates(queries, query_emb, live)
             retrieval_s = time.perf_counter() - started
             found = self._with_own(found, queries, step)
-            batch = masked_batch(queries, found, parts.corpus, parts.templates)
+            batch = masked_batch(
+                queries, found, parts.corpus, parts.templates, retriever=live.retriever
+            )
             chunk_emb = _known_vectors(parts, found, live)
         batch = to_device(batch, parts.device)
         with parts.precision():
@@ -181,7 +189,8 @@ class WarmupStage:
         parts, wanted, words = self._parts, self._config.k - 1, self._config.lexical_query
         where = where_from(parts, queries)
         if self._lexical is None:
-            return live.retriever.candidates(query_emb.float(), wanted, origins=where)
+            texts = query_texts(queries, parts.texts.tokenizer)
+            return live.retriever.candidates(query_emb.float(), wanted, texts=texts, origins=where)
         return by_words(parts, self._lexical, queries, where, wanted, words)
 
     def _with_own(
@@ -241,9 +250,11 @@ class JointStage:
         }
         readers = model.reader.fillers if config.lr else ()
         retrievers = moving[config.towers] if config.lr_retriever else ()
+        weights = [model.lexical] if model.lexical is not None and config.lr_lexical else []
         return [
             *((part, config.lr) for part in readers),
             *((part, config.lr_retriever) for part in retrievers),
+            *((part, config.lr_lexical) for part in weights),
         ]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
@@ -258,7 +269,10 @@ class JointStage:
         num_chunks = self._k - 1
         searched, where = query_emb.detach().float(), where_from(parts, queries)
         found = live.retriever.candidates(
-            searched, max(num_chunks, config.rerank_from), origins=where
+            searched,
+            max(num_chunks, config.rerank_from),
+            texts=query_texts(queries, parts.texts.tokenizer),
+            origins=where,
         )
         wide = None
         if config.rerank_from:
@@ -280,6 +294,7 @@ class JointStage:
             parts.templates,
             null_chunk=config.null_chunk,
             unread=unread,
+            retriever=live.retriever,
         )
         batch = to_device(batch, parts.device)
         with parts.precision():
@@ -295,7 +310,10 @@ class JointStage:
             embedded=config.towers == "both",
         )
         embedded = self._embedded(found, output, wide)
-        return replace(result, retrieval_s=retrieval_s, embedded=embedded)
+        metrics = result.metrics
+        if (weight := parts.model.lexical) is not None:
+            metrics = {**metrics, "realm/lexical_weight": weight.value}
+        return replace(result, metrics=metrics, retrieval_s=retrieval_s, embedded=embedded)
 
     def _embedded(
         self, found: npt.NDArray[np.int64], output: MaskedOutput, wide: ChunkVectors | None

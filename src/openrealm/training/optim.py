@@ -109,7 +109,7 @@ def parameter_groups(
     Args:
         modules: Modules with their peak learning rates; a parameter belongs to the first that
             has it.
-        weight_decay: Decay of everything but biases and LayerNorms.
+        weight_decay: Decay of everything but biases, single numbers and LayerNorms.
     """
     groups: list[dict[str, Any]] = []
     taken: set[int] = set()
@@ -120,8 +120,10 @@ def parameter_groups(
             if id(parameter) in taken or not parameter.requires_grad:
                 continue
             taken.add(id(parameter))
-            is_plain = name.endswith("bias") or "layer_norm" in name.lower().replace(
-                "layernorm", "layer_norm"
+            is_plain = (
+                name.endswith("bias")
+                or parameter.ndim == 0
+                or "layer_norm" in name.lower().replace("layernorm", "layer_norm")
             )
             (plain if is_plain else decayed).append(parameter)
         for params, decay in ((decayed, weight_decay), (plain, 0.0)):

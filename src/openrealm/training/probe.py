@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.batching import masked_batch, origins, query_inputs, to_device
+from openrealm.batching import masked_batch, origins, query_inputs, query_texts, to_device
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
@@ -101,7 +101,7 @@ def read_probe(
     """
     with evaluating(model), torch.inference_mode():
         found = _retrieved(model, queries, retriever, corpus, texts, templates, k)
-        return _readings(model, queries, found[:, : k - 1], corpus, templates)
+        return _readings(model, queries, found[:, : k - 1], retriever, corpus, templates)
 
 
 def run_probe(
@@ -168,8 +168,10 @@ def index_recall(
         inputs = query_inputs(queries, templates).to(device_of(model))
         query_emb = model.embedder.embed_queries(inputs).float()
     where = origins(queries, texts, texts_are_corpus=texts_are_corpus)
+    spoken = query_texts(queries, texts.tokenizer)
     ours, theirs = (
-        retriever.candidates(query_emb, k - 1, origins=where) for retriever in (stale, fresh)
+        retriever.candidates(query_emb, k - 1, texts=spoken, origins=where)
+        for retriever in (stale, fresh)
     )
     found = [
         len(np.intersect1d(one[one != NO_CHUNK], other[other != NO_CHUNK]))
@@ -206,7 +208,7 @@ def _probe_batch(
             for q, rows in zip(queries, found, strict=True)
         ]
     )
-    batch = masked_batch(queries, found[:, : k - 1], corpus, templates)
+    batch = masked_batch(queries, found[:, : k - 1], corpus, templates, retriever=retriever)
     batch = to_device(batch, device_of(model))
     values = _read_values(model, batch)
     values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
@@ -226,17 +228,21 @@ def _retrieved(
     inputs = query_inputs(queries, templates).to(device_of(model))
     query_emb = model.embedder.embed_queries(inputs)
     where = origins(queries, texts, texts_are_corpus=texts is corpus)
-    return retriever.candidates(query_emb, max(max(RECALL_AT), k - 1), origins=where)
+    spoken = query_texts(queries, texts.tokenizer)
+    num_chunks = max(max(RECALL_AT), k - 1)
+    return retriever.candidates(query_emb, num_chunks, texts=spoken, origins=where)
 
 
 def _readings(
     model: Realm,
     queries: Sequence[MaskedQuery],
     found: npt.NDArray[np.int64],
+    retriever: Retriever,
     corpus: ChunkStore,
     templates: Templates,
 ) -> list[Reading]:
-    batch = to_device(masked_batch(queries, found, corpus, templates), device_of(model))
+    batch = masked_batch(queries, found, corpus, templates, retriever=retriever)
+    batch = to_device(batch, device_of(model))
     output = model(batch, groups=2)
     num = batch.mask_mask.sum(dim=1).double()
     log_p_y = (output.log_p_y.masked_fill(~batch.mask_mask, 0.0).double().sum(dim=1) / num).cpu()

@@ -38,6 +38,7 @@ from openrealm.retrieval.embedding import (
     write_pooled,
     write_snapshot,
 )
+from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 from openrealm.training.weights import Order
 
@@ -131,12 +132,14 @@ class Loader:
         config: How candidates are chosen.
         device: Where to search.
         processes: Who holds the other parts.
+        lexical: Words in common, where they count; all parts must then be here.
     """
 
     corpus: ChunkStore
     config: RetrievalConfig
     device: torch.device
     processes: Processes = ALONE
+    lexical: Lexical | None = None
 
     def __call__(self, snapshot: Snapshot) -> LiveIndex:
         """The snapshot in memory: in its own precision on a GPU, in float32 on a CPU."""
@@ -153,7 +156,7 @@ class Loader:
                 processes=self.processes,
             )
         return LiveIndex(
-            retriever=Retriever(self.corpus, index, self.config),
+            retriever=Retriever(self.corpus, index, self.config, lexical=self.lexical),
             index=index,
             generation=snapshot.manifest.generation,
             step=snapshot.manifest.step,

@@ -1,0 +1,102 @@
+"""The best chunks by inner product and words in common together, exactly; knows neither models nor
+how words are compared.
+
+A chunk scores f(x,z) + w BM25(x,z) with w > 0. Two rankings are merged by Fagin's threshold
+algorithm (Fagin, Lotem and Naor, 2003): whatever stands in neither list scores at most what their
+ends do together, so that the lists are made longer until the best k are above that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from openrealm.index.mips import Hits, Index
+
+_LEAST_WIDE = 64
+
+
+@runtime_checkable
+class WordScores(Protocol):
+    """What compares a text with all chunks by their words."""
+
+    def every(self, text: str) -> Float32[np.ndarray, " rows"]:
+        """The score of each chunk, none below 0."""
+
+
+@dataclass(frozen=True)
+class Lexical:
+    """Words in common, as a part of the relevance score.
+
+    Attributes:
+        words: Scores chunks by their words.
+        weight: What these scores are multiplied with, as it is when asked; above 0.
+    """
+
+    words: WordScores
+    weight: Callable[[], float]
+
+    def scores(
+        self, texts: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> Float32[np.ndarray, "queries some"]:
+        """Scores, without the weight, of some chunks ``(queries, some)`` for each text."""
+        found = [self.words.every(text)[line] for text, line in zip(texts, rows, strict=True)]
+        return np.stack(found) if found else np.zeros(rows.shape, dtype=np.float32)
+
+
+def search_both(
+    index: Index,
+    query_emb: Float[Tensor, "batch dim"],
+    k: int,
+    lexical: Lexical,
+    texts: Sequence[str],
+) -> Hits:
+    """The ``min(k, len(index))`` chunks of largest f(x,z) + w BM25(x,z) for each query.
+
+    Args:
+        index: All chunks' vectors, in this process.
+        query_emb: Vectors of the queries.
+        k: Chunks wanted.
+        lexical: Words in common.
+        texts: The queries.
+    """
+    k, weight = min(k, len(index)), lexical.weight()
+    scores = query_emb.new_zeros((len(query_emb), k), dtype=torch.float32)
+    rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
+    waiting, wide = list(range(len(query_emb))) if k else [], max(4 * k, _LEAST_WIDE)
+    while waiting:
+        wide = min(wide, len(index))
+        dense = index.search(query_emb[waiting], wide)
+        still = []
+        for place, query in enumerate(waiting):
+            words = lexical.words.every(texts[query])
+            ends = best_rows(words, wide)
+            both = torch.unique(torch.cat([dense.rows[place].cpu(), torch.from_numpy(ends)]))
+            found = index.vectors(both) @ query_emb[query].float().to(dense.scores)
+            found = found + weight * torch.from_numpy(words[both.numpy()]).to(found)
+            # Rows are ascending: of equal scores the lower one comes first.
+            order = torch.argsort(found, descending=True, stable=True)[:k]
+            scores[query] = found[order].to(scores)
+            rows[query] = both.to(order.device)[order].to(rows)
+            bound = float(dense.scores[place, -1]) + weight * float(words[ends[-1]])
+            if wide < len(index) and float(scores[query, -1]) <= bound:
+                still.append(query)
+        waiting, wide = still, 4 * wide
+    return Hits(scores=scores, rows=rows)
+
+
+def best_rows(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " k"]:
+    """The k rows of the highest scores, of equal ones the lowest rows, in that order."""
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > least)
+    level = np.flatnonzero(scores == least)[: k - len(above)]
+    chosen = np.concatenate([above, level])
+    order = np.lexsort((chosen, -scores[chosen]))
+    return chosen[order].astype(np.int64)
