@@ -13,11 +13,9 @@ from trained import train, write_documents
 
 from openrealm import recipes
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import ConfigError
-from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
 from openrealm.recipes.loading import load_run
-from openrealm.recipes.wording import bm25_of, lexical_of
+from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.lexical import BM25
 from openrealm.workspace import Workspace
 
@@ -120,11 +118,3 @@ def test_a_disk_without_room_only_costs_time(
     place = Workspace(tmp_path / "rivers")
     assert len(bm25_of(place, ChunkStore.open(trained / "corpus"))) == 48
     assert not list(place.cache.iterdir())
-
-
-def test_several_processes_are_refused_where_words_count(weighed: Path) -> None:
-    loaded = load_run(Workspace(weighed), name=None, progress=Silent())
-
-    with pytest.raises(ConfigError, match=r"lexical_weight = 0\.\d+ needs the whole index in one"):
-        lexical_of(Workspace(weighed), loaded.corpus, loaded.model, processes=Processes(size=2))
-    assert lexical_of(Workspace(weighed), loaded.corpus, loaded.model, processes=ALONE) is not None

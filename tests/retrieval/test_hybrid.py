@@ -7,8 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from together import run_together
 
 from openrealm.index.mips import ExactIndex, Hits
+from openrealm.index.sharded import ShardedIndex
+from openrealm.processes import ALONE, Processes
 from openrealm.retrieval.hybrid import Lexical, best_rows, search_both
 
 
@@ -110,3 +113,35 @@ def test_scores_of_some_chunks_are_those_of_all_at_their_rows() -> None:
 def test_best_rows_are_the_first_of_equal_ones() -> None:
     scores = np.array([1.0, 3.0, 2.0, 3.0, 2.0, 2.0], dtype=np.float32)
     assert best_rows(scores, 4).tolist() == [1, 3, 2, 4]
+
+
+def _search_together(
+    processes: Processes, inner: np.ndarray, words: np.ndarray, asked: list[list[int]]
+) -> tuple[list[list[int]], list[list[float]]]:
+    rows = processes.share(len(inner))
+    index = ShardedIndex(
+        ExactIndex(torch.from_numpy(inner[rows.start : rows.stop])),
+        first_row=rows.start,
+        num_rows=len(inner),
+        processes=processes,
+    )
+    mine = asked[processes.rank]
+    queries = torch.tensor([[1.0 - n] for n in mine]).view(-1, 1)
+    found = search_both(
+        index, queries, 5, Lexical(Table(words), lambda: 0.5), [str(n) for n in mine]
+    )
+    return found.rows.tolist(), found.scores.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_processes_that_share_an_index_find_what_one_finds() -> None:
+    draw = np.random.default_rng(0)
+    inner = draw.integers(-9, 9, (300, 1)).astype(np.float32)
+    words = draw.integers(0, 9, (4, 300)).astype(np.float32)
+    # One of them asks nothing, and some queries need longer lists than others.
+    asked: list[list[int]] = [[0, 1, 3], [], [2]]
+    together = run_together(_search_together, inner, words, asked, size=3)
+    alone = _search_together(ALONE, inner, words, [[0, 1, 2, 3]])
+    for numbers, (rows, scores) in zip(asked, together, strict=True):
+        assert rows == [alone[0][n] for n in numbers]
+        assert scores == [alone[1][n] for n in numbers]

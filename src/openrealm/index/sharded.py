@@ -72,7 +72,7 @@ class ShardedIndex:
         table = self._part.vectors(wanted.clamp(0, max(len(self._part) - 1, 0)))
         table = self._processes.sum(table.masked_fill(~mine.to(table.device)[:, None], 0.0))
         own = torch.split(table, [len(one) for one in asked])[self._processes.rank]
-        return own.view(*rows.shape, -1)
+        return own.view(*rows.shape, table.shape[1])
 
     def anyone(self, asks: bool) -> bool:
         """Whether any process still asks: those that do not have to ask along with it."""

@@ -235,11 +235,7 @@ def make_loader(
     model: Realm,
     processes: Processes = ALONE,
 ) -> Loader:
-    """What makes an index of a snapshot, and of words in common where the model weighs them.
-
-    Raises:
-        ConfigError: Several processes share the index, and words count.
-    """
+    """What makes an index of a snapshot, and of words in common where the model weighs them."""
     lexical = lexical_of(place, corpus, model, processes=processes)
     return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
 

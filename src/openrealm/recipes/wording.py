@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import ConfigError
 from openrealm.files import staged_directory
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
@@ -55,14 +54,12 @@ def lexical_of(
 ) -> Lexical | None:
     """Words in common as a part of a model's relevance score; None where they are none.
 
-    Raises:
-        ConfigError: Several processes share the index, and words count.
+    Each process has all of BM25, which is mapped from the same files.
     """
     if (weight := model.lexical) is None:
         return None
-    if processes.size > 1:
-        raise ConfigError(
-            f"model.lexical_weight = {weight.value:.3g} needs the whole index in one process, and "
-            f"there are {processes.size}; set model.lexical_weight=0, or train with one"
-        )
+    # One makes it, the others read what it has written down.
+    if processes.is_first:
+        bm25_of(place, corpus)
+    processes.wait()
     return Lexical(bm25_of(place, corpus), lambda: weight.value)

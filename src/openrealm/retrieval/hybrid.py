@@ -60,8 +60,10 @@ def search_both(
 ) -> Hits:
     """The ``min(k, len(index))`` chunks of largest f(x,z) + w BM25(x,z) for each query.
 
+    Where several processes share the index, all call it together, each with queries of its own.
+
     Args:
-        index: All chunks' vectors, in this process.
+        index: All chunks' vectors.
         query_emb: Vectors of the queries.
         k: Chunks wanted.
         lexical: Words in common.
@@ -70,22 +72,26 @@ def search_both(
     k, weight = min(k, len(index)), lexical.weight()
     scores = query_emb.new_zeros((len(query_emb), k), dtype=torch.float32)
     rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
-    waiting, wide = list(range(len(query_emb))) if k else [], max(4 * k, _LEAST_WIDE)
-    while waiting:
+    waiting, wide = list(range(len(query_emb))), max(4 * k, _LEAST_WIDE)
+    while index.anyone(bool(waiting and k)):
         wide = min(wide, len(index))
         dense = index.search(query_emb[waiting], wide)
+        words = [lexical.words.every(texts[query]) for query in waiting]
+        ends = [best_rows(every, wide) for every in words]
+        both = [
+            torch.unique(torch.cat([line, torch.from_numpy(end)]))
+            for line, end in zip(dense.rows.cpu(), ends, strict=True)
+        ]
+        vectors = index.vectors(torch.cat([torch.empty(0, dtype=torch.long), *both]))
         still = []
-        for place, query in enumerate(waiting):
-            words = lexical.words.every(texts[query])
-            ends = best_rows(words, wide)
-            both = torch.unique(torch.cat([dense.rows[place].cpu(), torch.from_numpy(ends)]))
-            found = index.vectors(both) @ query_emb[query].float().to(dense.scores)
-            found = found + weight * torch.from_numpy(words[both.numpy()]).to(found)
+        for place, of_query in enumerate(torch.split(vectors, [len(line) for line in both])):
+            query, every, line = waiting[place], words[place], both[place]
+            found = of_query @ query_emb[query].to(of_query)
+            found = found + weight * torch.from_numpy(every[line.numpy()]).to(found)
             # Rows are ascending: of equal scores the lower one comes first.
             order = torch.argsort(found, descending=True, stable=True)[:k]
-            scores[query] = found[order].to(scores)
-            rows[query] = both.to(order.device)[order].to(rows)
-            bound = float(dense.scores[place, -1]) + weight * float(words[ends[-1]])
+            scores[query], rows[query] = found[order].to(scores), line.to(rows)[order.to(rows)]
+            bound = float(dense.scores[place, -1]) + weight * float(every[ends[place][-1]])
             if wide < len(index) and float(scores[query, -1]) <= bound:
                 still.append(query)
         waiting, wide = still, 4 * wide

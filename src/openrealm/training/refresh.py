@@ -132,7 +132,7 @@ class Loader:
         config: How candidates are chosen.
         device: Where to search.
         processes: Who holds the other parts.
-        lexical: Words in common, where they count; all parts must then be here.
+        lexical: Words in common, where they count.
     """
 
     corpus: ChunkStore
