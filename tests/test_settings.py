@@ -26,7 +26,11 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             ["start=scratch"],
             "start = scratch with",
         ),
-        ("adapt", ["realm.lr=0", "realm.lr_retriever=0"], "nothing is trained"),
+        (
+            "adapt",
+            ["realm.lr=0", "realm.lr_retriever=0", "realm.lr_lexical=0"],
+            "nothing is trained",
+        ),
         ("adapt", ["realm.batch_size=1"], "set realm.unread=false"),
         (
             "paper",

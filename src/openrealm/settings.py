@@ -108,6 +108,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             },
             "token_prior": True,
             "copy_head": True,
+            # An encoder of sentences and words in common find different chunks.
+            "lexical_weight": 0.3,
             "embedder": {
                 "pooling": "mean",
                 "projection": "adapter",
@@ -124,6 +126,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "batch_size": 64,
             "lr": 3e-4,
             "lr_retriever": 5e-4,
+            "lr_lexical": 0.02,
             "unread": True,
             "towers": "projection",
         },

@@ -104,3 +104,11 @@ def test_the_sentence_encoders_card_says_how_to_encode_both_and_the_factor() -> 
     assert "/query" in two and "/chunk" in two and "max_seq_length" not in two
     plain = model_card(replace(FACTS, export="sentence-transformers", score_scale=1.0))
     assert "factor" not in plain
+
+
+@pytest.mark.parametrize("export", FORMATS)
+def test_what_of_a_score_is_not_exported_is_said(export: str) -> None:
+    assert "BM25" not in model_card(replace(FACTS, export=export))
+    text = model_card(replace(FACTS, export=export, lexical_weight=0.567))
+    assert "0.57 times BM25" in text
+    assert ("the vectors alone" in text) is (export != "openrealm")

@@ -45,6 +45,7 @@ class CardFacts:
         dim: Numbers per vector.
         score_scale: Factor on query vectors.
         is_shared: Whether one tower serves queries and chunks.
+        lexical_weight: What BM25 counts beside the vectors; None where they count alone.
     """
 
     title: str
@@ -63,6 +64,7 @@ class CardFacts:
     dim: int
     score_scale: float
     is_shared: bool
+    lexical_weight: float | None = None
 
 
 def model_card(facts: CardFacts) -> str:
@@ -116,11 +118,17 @@ def _introduction(facts: CardFacts) -> str:
         "parquet": "Chunks of documents and their vectors, by a retriever that was learned",
         "faiss": "An index of chunks of documents, by a retriever that was learned",
     }[facts.export]
+    words = ""
+    if facts.lexical_weight is not None:
+        words = (
+            f" Its relevance score is the inner product and {facts.lexical_weight:.2f} times BM25"
+        )
+        words += "." if facts.export == "openrealm" else "; what is here has the vectors alone."
     return (
         f"{what} by the method of REALM ([Guu et al., 2020](https://arxiv.org/abs/2002.08909)): "
         "masked words of a text are predicted with the help of retrieved chunks, and a chunk that "
         f"makes them more likely is found more easily afterwards. Made with openrealm "
-        f"{facts.version}."
+        f"{facts.version}.{words}"
     )
 
 

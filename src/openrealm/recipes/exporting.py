@@ -105,6 +105,10 @@ def write_export(
         require_faiss()
     home = Workspace(Path(workspace))
     loaded = load_model(home, name=run, stages=(stage,) if stage else _STAGES)
+    if to != "openrealm" and (lexical := loaded.model.lexical) is not None:
+        progress.say(
+            f"the score of this run has {lexical.value:.2f} times BM25 in it, which is not exported"
+        )
     folder = output or home.directory / "exports" / f"{loaded.run.name}-{to}"
     _require_free(folder)
     with staged_directory(folder) as staging:
@@ -256,6 +260,7 @@ def _facts(loaded: LoadedModel, to: str, *, title: str, place: str) -> CardFacts
         dim=embedder.dim,
         score_scale=embedder.config.score_scale,
         is_shared=embedder.is_shared,
+        lexical_weight=lexical.value if (lexical := loaded.model.lexical) is not None else None,
     )
 
 
