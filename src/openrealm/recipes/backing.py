@@ -166,7 +166,13 @@ class WorkspaceBackend:
         key = snapshot.manifest.key, None if weight is None else weight.value
         found = self._retrievers.get(key)
         if found is None:
-            load = make_loader(self._workspace, loaded.settings, loaded.corpus, loaded.model)
+            load = make_loader(
+                self._workspace,
+                loaded.settings,
+                loaded.corpus,
+                loaded.model,
+                progress=self._progress,
+            )
             found = self._retrievers[key] = load(snapshot).retriever
         return found
 

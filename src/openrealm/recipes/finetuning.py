@@ -163,7 +163,7 @@ def _train(
         loaded.corpus,
         loaded.model,
         loaded.templates,
-        load=make_loader(place, settings, loaded.corpus, loaded.model, processes),
+        load=make_loader(place, settings, loaded.corpus, loaded.model, processes, progress),
         progress=progress,
     )
     trainer = Trainer(

@@ -234,9 +234,10 @@ def make_loader(
     corpus: ChunkStore,
     model: Realm,
     processes: Processes = ALONE,
+    progress: Progress | None = None,
 ) -> Loader:
     """What makes an index of a snapshot, and of words in common where the model weighs them."""
-    lexical = lexical_of(place, corpus, model, processes=processes)
+    lexical = lexical_of(place, corpus, model, processes=processes, progress=progress)
     return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
 
 
@@ -331,7 +332,7 @@ def load_run(
     """What `load_model` gives, with an index of these weights over the present corpus."""
     loaded = load_model(workspace, name=name, stages=stages)
     settings = loaded.settings
-    load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes)
+    load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes, progress)
     live = load(loaded.snapshot(progress, processes))
     return LoadedRun(
         run=loaded.run,

@@ -58,7 +58,7 @@ def masked_queries(
         key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
 
         def supported() -> SpanTable:
-            lexical = LexicalRetriever(corpus, bm25_of(place, corpus), rule)
+            lexical = LexicalRetriever(corpus, bm25_of(place, corpus, progress), rule)
             wanted = told_nearby(tagged, texts, corpus, lexical, within=within, progress=progress)
             return tagged.where(wanted)
 

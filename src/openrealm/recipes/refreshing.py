@@ -72,7 +72,7 @@ def refresh_by_settings(
         corpus,
         model,
         templates,
-        load=make_loader(place, settings, corpus, model, processes),
+        load=make_loader(place, settings, corpus, model, processes, progress),
         pooled=pooled,
         progress=progress,
     )

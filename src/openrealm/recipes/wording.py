@@ -13,6 +13,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.files import staged_directory
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
+from openrealm.progress import Progress
 from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25, stemming
 from openrealm.workspace import Workspace
@@ -22,7 +23,7 @@ _FORMAT = 1
 logger = logging.getLogger(__name__)
 
 
-def bm25_of(place: Workspace, corpus: ChunkStore) -> BM25:
+def bm25_of(place: Workspace, corpus: ChunkStore, progress: Progress | None = None) -> BM25:
     """BM25 over a corpus, made where it is not kept yet."""
     key = hashlib.sha256(f"{_FORMAT} {corpus.fingerprint} {stemming()}".encode()).hexdigest()
     kept = place.cache / f"bm25-{key[:16]}"
@@ -32,7 +33,7 @@ def bm25_of(place: Workspace, corpus: ChunkStore) -> BM25:
         except (OSError, ValueError, KeyError) as error:
             logger.warning("%s is damaged (%s) and is made again", kept, error)
             shutil.rmtree(kept, ignore_errors=True)
-    made = BM25.build(corpus)
+    made = BM25.build(corpus, progress=progress)
     _keep(made, kept)
     return made
 
@@ -50,7 +51,12 @@ def _keep(made: BM25, folder: Path) -> None:
 
 
 def lexical_of(
-    place: Workspace, corpus: ChunkStore, model: Realm, *, processes: Processes = ALONE
+    place: Workspace,
+    corpus: ChunkStore,
+    model: Realm,
+    *,
+    processes: Processes = ALONE,
+    progress: Progress | None = None,
 ) -> Lexical | None:
     """Words in common as a part of a model's relevance score; None where they are none.
 
@@ -60,6 +66,6 @@ def lexical_of(
         return None
     # One makes it, the others read what it has written down.
     if processes.is_first:
-        bm25_of(place, corpus)
+        bm25_of(place, corpus, progress)
     processes.wait()
     return Lexical(bm25_of(place, corpus), lambda: weight.value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError
+from openrealm.progress import Progress, Silent
 from openrealm.retrieval.hybrid import best_rows
 from openrealm.retrieval.retriever import Origin, RetrievalConfig, take_not_trivial
 
@@ -27,6 +28,7 @@ Rows = Int64[np.ndarray, "queries k"]
 
 NO_ROW = -1
 _STEMS = "stems.json"
+_TOLD_EVERY = 1024
 
 _logger = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
@@ -61,10 +63,26 @@ class BM25:
             self._index.index((ids, self._vocab), show_progress=False)
 
     @classmethod
-    def build(cls, store: ChunkStore, *, k1: float = 1.5, b: float = 0.75) -> BM25:
+    def build(
+        cls,
+        store: ChunkStore,
+        *,
+        k1: float = 1.5,
+        b: float = 0.75,
+        progress: Progress | None = None,
+    ) -> BM25:
         """An index of the chunks of a store, title and body together."""
-        chunks = (store.chunk(row) for row in range(len(store)))
-        return cls((f"{chunk.title}\n{chunk.text}" for chunk in chunks), k1=k1, b=b)
+        bar = (progress or Silent()).task("indexing words", total=len(store), unit="chunks")
+        with bar as task:
+
+            def texts() -> Iterator[str]:
+                for row in range(len(store)):
+                    chunk = store.chunk(row)
+                    yield f"{chunk.title}\n{chunk.text}"
+                    if row % _TOLD_EVERY == 0:
+                        task.advance(min(_TOLD_EVERY, len(store) - row))
+
+            return cls(texts(), k1=k1, b=b)
 
     def save(self, directory: Path) -> None:
         """Writes it into an empty folder; `load` reads it."""
