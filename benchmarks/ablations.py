@@ -347,9 +347,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sources", type=Path, nargs="+", help="documents, as for ingest")
+    parser.add_argument("sources", type=Path, nargs="*", help="documents, as for ingest")
     parser.add_argument("--to", type=Path, required=True, help="folder of all of it")
-    parser.add_argument("--dev", type=Path, nargs="+", required=True, help="question files")
+    parser.add_argument("--dev", type=Path, nargs="+", default=[], help="question files")
     parser.add_argument(
         "--train", type=Path, nargs="+", default=[], help="question files to fine-tune on"
     )
@@ -361,12 +361,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--tabulate", action="store_true", help="only write the table again")
     arguments = parser.parse_args()
+    if not arguments.tabulate and not (arguments.sources and arguments.dev):
+        parser.error("name documents, and question files with --dev")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     place, progress = Workspace(arguments.to), make_progress()
-    settings = resolve(preset="tiny", config=arguments.config, assignments=arguments.assignments)
     results = place.directory / "results"
     if not arguments.tabulate:
+        settings = resolve(
+            preset="tiny", config=arguments.config, assignments=arguments.assignments
+        )
         _prepare(place, arguments.sources, settings, progress)
         bench = Bench(place, settings, arguments.train, arguments.dev, arguments.limit, progress)
         began = time.perf_counter()

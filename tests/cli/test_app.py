@@ -109,9 +109,15 @@ CASES = [
         },
     ),
     (
-        "index ws --check --fleet 10.0.0.1:6379 --run mine",
+        "index ws --check --fleet 10.0.0.1:6379 --storage s3://bucket/x --run mine",
         "build_index",
-        {"workspace": Path("ws"), "check": True, "fleet": "10.0.0.1:6379", "run": "mine"},
+        {
+            "workspace": Path("ws"),
+            "check": True,
+            "fleet": "10.0.0.1:6379",
+            "storage": "s3://bucket/x",
+            "run": "mine",
+        },
     ),
     (
         "evaluate ws --qa a b --squad c --beir d e --queries f --probe --baseline bm25 "
