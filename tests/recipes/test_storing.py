@@ -77,7 +77,9 @@ def writer(loaded: LoadedModel) -> SnapshotWriter:
     )
 
 
-def offered(storage: Storage, loaded: LoadedModel) -> AbstractContextManager[StoredOrder]:
+def offered(
+    storage: Storage, loaded: LoadedModel, tick: Callable[[], None] | None = None
+) -> AbstractContextManager[StoredOrder]:
     return stored(
         storage,
         loaded.corpus,
@@ -87,6 +89,7 @@ def offered(storage: Storage, loaded: LoadedModel) -> AbstractContextManager[Sto
         order=ORDER,
         shard_rows=SHARD_ROWS,
         on_gpu=False,
+        tick=tick,
     )
 
 
@@ -132,6 +135,25 @@ def test_the_corpus_is_put_once(
     manifest.unlink()  # as after a process that died before it had put all
     with offered(storage, loaded):
         assert manifest.is_file()
+
+
+def test_whoever_puts_a_large_corpus_shows_that_it_is_alive_and_may_give_up(
+    storage: Storage, shared: Path, loaded: LoadedModel
+) -> None:
+    class GivenUp(Exception):
+        pass
+
+    put: list[int] = []
+
+    def tick() -> None:
+        put.append(len(list(shared.glob("corpus-*/**/*.*"))) if shared.is_dir() else 0)
+        if len(put) == 3:
+            raise GivenUp
+
+    with pytest.raises(GivenUp), offered(storage, loaded, tick=tick):
+        pass
+    assert put == [0, 1, 2]
+    assert not list(shared.glob("corpus-*/store.json"))
 
 
 def test_a_shard_that_was_torn_does_not_come_into_the_workspace(

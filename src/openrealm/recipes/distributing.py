@@ -185,8 +185,9 @@ def write_ordered(
         order=order,
         shard_rows=rows,
         on_gpu=on_gpu,
+        tick=tick,
     ) as left:
-        return by_fleet(left, take=lambda shard, sha256: left.taken(shard, sha256, writer))
+        return by_fleet(left, take=lambda shard, sha256: left.taken(shard, sha256, writer, tick))
 
 
 def wants_gpus(settings: Settings) -> bool:

@@ -16,7 +16,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,13 +127,20 @@ class StoredOrder:
             self.storage.put(file, self._name(shard))
             return checksum(file)
 
-    def taken(self, shard: int, sha256: str, writer: SnapshotWriter) -> None:
+    def taken(
+        self,
+        shard: int,
+        sha256: str,
+        writer: SnapshotWriter,
+        tick: Callable[[], None] | None = None,
+    ) -> None:
         """Moves a shard into the workspace; called where the snapshot is written.
 
         Args:
             shard: Which.
             sha256: What the node said of it.
             writer: The snapshot.
+            tick: Called while waiting for another writer; may raise to give up.
 
         Raises:
             StorageError: It is not there, or another one, or the node has not found the order.
@@ -151,7 +158,7 @@ class StoredOrder:
                 vectors: npt.NDArray[np.floating] = np.load(file, allow_pickle=False)
                 return vectors
 
-        fill_shard(writer, shard, fetch)
+        fill_shard(writer, shard, fetch, tick=tick)
 
     def _name(self, shard: int) -> str:
         return f"{self.folder}/shard-{shard:05d}.npy"
@@ -168,6 +175,7 @@ def stored(
     order: Order,
     shard_rows: int,
     on_gpu: bool,
+    tick: Callable[[], None] | None = None,
 ) -> Iterator[StoredOrder]:
     """An order in a storage, for the time of the context; the corpus stays there.
 
@@ -180,6 +188,7 @@ def stored(
         order: The snapshot.
         shard_rows: Chunks per file of the snapshot.
         on_gpu: Whether nodes compute on GPUs.
+        tick: Called between files of the corpus; may raise to give up.
 
     Raises:
         CheckpointError: The order does not stand any more.
@@ -191,7 +200,7 @@ def stored(
     told = StoredOrder(
         storage=storage,
         settings=settings_text(settings),
-        corpus=_offered(storage, corpus),
+        corpus=_offered(storage, corpus, tick or (lambda: None)),
         folder=f"{folder}/{here.name}",
         order=order,
         embedder=ordered_embedder(weights, order),
@@ -216,7 +225,7 @@ def _checksum(path: Path) -> str:
         raise CheckpointError(f"{path} has been taken back") from error
 
 
-def _offered(storage: Storage, corpus: ChunkStore) -> tuple[str, str]:
+def _offered(storage: Storage, corpus: ChunkStore, tick: Callable[[], None]) -> tuple[str, str]:
     """Name of a chunk store in a storage, and checksum of its manifest, which is put last."""
     with tempfile.TemporaryDirectory(prefix="openrealm-") as temporary:
         corpus.manifest.write(Path(temporary))
@@ -225,6 +234,7 @@ def _offered(storage: Storage, corpus: ChunkStore) -> tuple[str, str]:
         name = f"corpus-{sha256[:16]}"
         if not storage.holds(f"{name}/{MANIFEST}"):
             for record in corpus.manifest.files():
+                tick()
                 storage.put(corpus.directory / record.path, f"{name}/{record.path}")
             storage.put(manifest, f"{name}/{MANIFEST}")
     return name, sha256
