@@ -47,6 +47,12 @@ def test_the_weight_is_learned_in_joint_training_alone_and_logged(weighed: Path)
     assert weight_after(weighed, "qa") == learned
     lines = Workspace(weighed).run().metrics_file.read_text().splitlines()
     logged = [json.loads(line).get("realm/lexical_weight") for line in lines]
+    told = {
+        r["stage"]: r["lexical_weight"]
+        for r in Workspace(weighed).run().read_record()["stage_reports"]
+        if r["stage"] != "qa"
+    }
+    assert told == {"start": pytest.approx(0.4), "ict": pytest.approx(0.4), "realm": learned}
     assert any(number is not None and number == pytest.approx(0.4, rel=0.2) for number in logged)
 
 

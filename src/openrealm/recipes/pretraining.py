@@ -306,6 +306,8 @@ class _Session:
             found = {f"held_out/{k}": i for k, i in summarise(values).items()}
             intervals |= found
             numbers |= {name: i.mean for name, i in found.items()}
+        if (lexical := self._model.lexical) is not None:
+            numbers["lexical_weight"] = lexical.value
         measured = {"stage": stage, "total_step": total_step, **numbers}
         add_report(self._record, measured, intervals)
         if self._processes.is_first:

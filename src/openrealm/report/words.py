@@ -11,6 +11,7 @@ MEASURES = {
     "probe/accuracy": "masked tokens right, with retrieval",
     "probe/accuracy_without": "masked tokens right, without",
     "qa/exact_match": "questions: exact match",
+    "lexical_weight": "weight of words in common",
 }
 
 _GROUPS = {"held_out/": "held-out queries: ", "probe/": "probe: ", "qa/": "questions: "}

@@ -160,12 +160,16 @@ const FIGURES = {
   "probe/accuracy": "probe: masked tokens right, with retrieval",
   "probe/accuracy_without": "probe: masked tokens right, without",
   "probe/p_null": "probe: p(null chunk)",
+  "lexical_weight": "weight of words in common",
 };
 
 /** Groups of figures together, those of held-out queries first. @param {string[]} names */
 function inOrder(names) {
   const groups = Object.keys(GROUPS);
-  const rank = (name) => groups.indexOf(name.split("/")[0]);
+  const rank = (name) => {
+    const place = groups.indexOf(name.split("/")[0]);
+    return place < 0 ? groups.length : place;
+  };
   return [...names].sort((a, b) => rank(a) - rank(b));
 }
 
