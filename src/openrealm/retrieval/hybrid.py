@@ -60,7 +60,8 @@ def search_both(
 ) -> Hits:
     """The ``min(k, len(index))`` chunks of largest f(x,z) + w BM25(x,z) for each query.
 
-    Where several processes share the index, all call it together, each with queries of its own.
+    Where several processes share the index, all call it together, each with queries of its own. An
+    index in half precision is exact up to its rounding: its own scores say where a list ends.
 
     Args:
         index: All chunks' vectors.
