@@ -81,7 +81,11 @@ ROWS = {
     "no-warmup": Row("no reader warm-up", stages=("realm",)),
     "trivial": Row("trivial candidates allowed", change=("retrieval.exclude=nothing",)),
 }
-MEASURES = ("recall@5", "recall@20", "probe_recall@5", "utility", "accuracy", "exact_match")
+MEASURES = {
+    "probe_recall@5": "probe: recall@5",
+    "utility": "utility, nats",
+    "accuracy": "masked tokens right",
+}
 
 
 @dataclass(frozen=True)
@@ -286,15 +290,16 @@ def table(results: Path, seeds: Sequence[int]) -> str:
         if not found:
             continue
         cells = {"row": row.label, "seeds": str(len(found))}
-        for measure in MEASURES:
-            values = [one[measure] for one in found if measure in one]
-            if values and isinstance(values[0], dict):
-                for data in values[0]:
-                    label = f"{data.split('.')[0]} {measure}"
-                    cells[label] = _spread([100 * value[data] for value in values], 1)
-            elif values:
-                cells[measure] = _spread(values, 3)
-        cells["Mtokens"] = f"{mean(one['tokens'] for one in found) / 1e6:.1f}"
+        for data in found[0]["recall@5"]:
+            name = data.split(".")[0]
+            pair = (_spread([100 * one[f"recall@{k}"][data] for one in found], 1) for k in (5, 20))
+            cells[f"{name} recall@5 / @20"] = " / ".join(pair)
+            answered = [one["exact_match"][data] for one in found if "exact_match" in one]
+            if answered:
+                cells[f"{name} exact match"] = _spread([100 * value for value in answered], 1)
+        for measure, label in MEASURES.items():
+            cells[label] = _spread([one[measure] for one in found], 3)
+        cells["tokens, M"] = f"{mean(one['tokens'] for one in found) / 1e6:.1f}"
         cells["seconds"] = f"{mean(one['seconds'] for one in found):.0f}"
         cells["paper: EM / recall@5"] = " / ".join(f"{value:.1f}" for value in row.paper or ())
         lines.append(cells)

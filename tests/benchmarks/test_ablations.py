@@ -71,6 +71,8 @@ def test_the_table_has_means_and_spreads_of_what_there_is(
             "recall@5": {"nq.dev.jsonl": recall},
             "recall@20": {"nq.dev.jsonl": 0.3},
             "utility": 0.5,
+            "probe_recall@5": 0.4,
+            "accuracy": 0.1,
             "tokens": 2e6,
             "seconds": 60.0,
         }
@@ -81,8 +83,8 @@ def test_the_table_has_means_and_spreads_of_what_there_is(
     columns = head[2:-2].split(" | ")
     cells, stale = (dict(zip(columns, line[2:-2].split(" | "), strict=True)) for line in lines)
     assert cells["row"] == "REALM" and cells["seeds"] == "2"
-    assert cells["nq recall@5"] == "12.0 ± 2.8"
-    assert cells["Mtokens"] == "2.0"
+    assert cells["nq recall@5 / @20"] == "12.0 ± 2.8 / 30.0 ± 0.0"
+    assert cells["tokens, M"] == "2.0" and cells["masked tokens right"] == "0.100 ± 0.000"
     assert cells["paper: EM / recall@5"] == "38.2 / 38.5"
-    assert cells["nq exact_match"] == "2.0 ± 0.0"
-    assert stale["nq exact_match"] == "" and stale["Mtokens"] == "2.0"
+    assert cells["nq exact match"] == "2.0 ± 0.0"
+    assert stale["nq exact match"] == "" and stale["tokens, M"] == "2.0"
