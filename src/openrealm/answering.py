@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.batching import masked_batch, query_texts, read_batch, to_device
+from openrealm.batching import distinct_rows, masked_batch, query_texts, read_batch, to_device
 from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
@@ -219,11 +219,9 @@ class Answerer:
         query_emb = self._embed([q.masked_ids for q in queries])
         spoken = query_texts(queries, self._corpus.tokenizer)
         rows = self._retriever.candidates(query_emb, k - 1, texts=spoken)
-        batch = masked_batch(
-            queries, rows, self._corpus, self._templates, retriever=self._retriever
-        )
+        words = self._retriever.words(spoken, distinct_rows(rows))
+        batch = masked_batch(queries, rows, self._corpus, self._templates, words=words)
         batch = to_device(batch, device_of(self._model))
-        query_emb = self._model.embedder.embed_queries(batch.query)
         chunk_emb = self._model.embedder.embed_chunks(batch.chunks)
         relevance = self._model.relevance(batch, query_emb, chunk_emb)
         log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)

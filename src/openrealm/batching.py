@@ -18,7 +18,7 @@ from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch, device_of
-from openrealm.retrieval.retriever import NO_CHUNK, Origin, Retriever
+from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.tokenizer import WordPiece
 
 Ids = npt.NDArray[np.int32]
@@ -43,7 +43,7 @@ def masked_batch(
     *,
     null_chunk: bool = True,
     unread: npt.NDArray[np.bool_] | None = None,
-    retriever: Retriever | None = None,
+    words: npt.NDArray[np.float32] | None = None,
 ) -> MaskedBatch:
     """Masked queries with the null chunk and the chunks retrieved for them.
 
@@ -56,7 +56,8 @@ def masked_batch(
             probability (for the ablation).
         unread: Which of the batch's distinct chunks ``(batch, distinct)``, in the order of
             `distinct_rows`, take part in p(z|x) without being read.
-        retriever: What found them, and knows whether words in common count; None: they do not.
+        words: BM25 of each query with these chunks ``(batch, distinct)``; None where it does not
+            count.
     """
     slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), candidates], axis=1)
     filled = slots != NO_CHUNK
@@ -72,10 +73,6 @@ def masked_batch(
         [queries[b].masked_ids for b, _ in joints], [bodies[chunk_slots[b, c]] for b, c in joints]
     )
     positions, targets, real = _padded_masks(queries)
-    words = None
-    if retriever is not None:
-        everywhere = np.broadcast_to(distinct, (len(queries), len(distinct)))
-        words = retriever.words(query_texts(queries, corpus.tokenizer), everywhere)
     return MaskedBatch(
         query=query_inputs(queries, templates),
         chunks=templates.chunk(titles, bodies),

@@ -18,6 +18,11 @@ Every message is one sentence for the user: what is wrong, the value, and what w
 from __future__ import annotations
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an exception says, on one line; its type's name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class OpenRealmError(Exception):
     """Root of the tree: whoever catches this catches every error a user can cause."""
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openrealm.errors import ConfigError, MissingDependencyError, StorageError
+from openrealm.errors import ConfigError, MissingDependencyError, StorageError, in_one_line
 from openrealm.files import checksum
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Storage:
             ) from error
         except Exception as error:  # each driver has its own
             raise ConfigError(
-                f"'{self.url}' is no URL of a storage ({_sentence(error)}); give one that fsspec "
+                f"'{self.url}' is no URL of a storage ({in_one_line(error)}); give one that fsspec "
                 "knows, such as s3://bucket/folder, gs://bucket/folder or file:///folder"
             ) from error
         return filesystem, folder.rstrip("/")
@@ -139,7 +139,7 @@ class Storage:
             yield
         except Exception as error:  # each driver has its own
             raise StorageError(
-                f"'{self.url}/{name}' cannot be {done} ({_sentence(error)}); see whether the "
+                f"'{self.url}/{name}' cannot be {done} ({in_one_line(error)}); see whether the "
                 "storage can be reached from here, and with which rights"
             ) from error
 
@@ -147,7 +147,3 @@ class Storage:
 def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
     named = filesystem.protocol
     return (named,) if isinstance(named, str) else tuple(named)
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -106,6 +106,7 @@ def test_scores_of_some_chunks_are_those_of_all_at_their_rows() -> None:
     lexical = Lexical(Table(np.arange(8.0).reshape(2, 4)), lambda: 3.0)
     rows = np.array([[3, 0], [1, 1]])
     assert lexical.scores(["1", "0"], rows).tolist() == [[7.0, 4.0], [1.0, 1.0]]
+    assert lexical.scores(["1", "0"], rows[0]).tolist() == [[7.0, 4.0], [3.0, 0.0]]
     with pytest.raises(ValueError, match="zip"):
         lexical.scores(["1"], rows)
 

@@ -25,8 +25,8 @@ from openrealm.models.realm import Realm, device_of
 from openrealm.progress import Progress
 from openrealm.recipes.exporting import write_export
 from openrealm.recipes.loading import empty_model, make_answerer, pick_device
+from openrealm.recipes.wording import weighed
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import Settings, read_settings
@@ -86,7 +86,7 @@ class PretrainedModel:
         index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
         lexical = None
         if (weight := self.model.lexical) is not None:
-            lexical = Lexical(BM25.build(corpus), lambda: weight.value)
+            lexical = weighed(BM25.build(corpus), weight)
         retriever = Retriever(corpus, index, self.settings.retrieval, lexical=lexical)
         return make_answerer(self.settings, self.model, corpus, retriever, self.templates)
 

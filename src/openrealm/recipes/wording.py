@@ -11,10 +11,10 @@ from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.files import staged_directory
-from openrealm.models.realm import Realm
+from openrealm.models.realm import LexicalWeight, Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
-from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.hybrid import Lexical, WordScores
 from openrealm.retrieval.lexical import BM25, stemming
 from openrealm.workspace import Workspace
 
@@ -62,10 +62,14 @@ def lexical_of(
 
     Each process has all of BM25, which is mapped from the same files.
     """
-    if (weight := model.lexical) is None:
+    if model.lexical is None:
         return None
     # One makes it, the others read what it has written down.
-    if processes.is_first:
-        bm25_of(place, corpus, progress)
+    made = bm25_of(place, corpus, progress) if processes.is_first else None
     processes.wait()
-    return Lexical(bm25_of(place, corpus), lambda: weight.value)
+    return weighed(bm25_of(place, corpus) if made is None else made, model.lexical)
+
+
+def weighed(words: WordScores, weight: LexicalWeight) -> Lexical:
+    """Words in common with a model's weight, which may move."""
+    return Lexical(words, lambda: weight.value)

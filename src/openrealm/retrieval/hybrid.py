@@ -46,7 +46,14 @@ class Lexical:
     def scores(
         self, texts: Sequence[str], rows: npt.NDArray[np.int64]
     ) -> Float32[np.ndarray, "queries some"]:
-        """Scores, without the weight, of some chunks ``(queries, some)`` for each text."""
+        """Scores ``(queries, some)``, without the weight, of some chunks for each text.
+
+        Args:
+            texts: The queries.
+            rows: Chunks of each ``(queries, some)``, or the same ones for all ``(some,)``.
+        """
+        if rows.ndim == 1:
+            rows = np.broadcast_to(rows, (len(texts), len(rows)))
         found = [self.words.every(text)[line] for text, line in zip(texts, rows, strict=True)]
         return np.stack(found) if found else np.zeros(rows.shape, dtype=np.float32)
 
@@ -73,12 +80,12 @@ def search_both(
     k, weight = min(k, len(index)), lexical.weight()
     scores = query_emb.new_zeros((len(query_emb), k), dtype=torch.float32)
     rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
+    words = [lexical.words.every(text) for text in texts]
     waiting, wide = list(range(len(query_emb))), max(4 * k, _LEAST_WIDE)
     while index.anyone(bool(waiting and k)):
         wide = min(wide, len(index))
         dense = index.search(query_emb[waiting], wide)
-        words = [lexical.words.every(texts[query]) for query in waiting]
-        ends = [best_rows(every, wide) for every in words]
+        ends = [best_rows(words[query], wide) for query in waiting]
         both = [
             torch.unique(torch.cat([line, torch.from_numpy(end)]))
             for line, end in zip(dense.rows.cpu(), ends, strict=True)
@@ -86,7 +93,8 @@ def search_both(
         vectors = index.vectors(torch.cat([torch.empty(0, dtype=torch.long), *both]))
         still = []
         for place, of_query in enumerate(torch.split(vectors, [len(line) for line in both])):
-            query, every, line = waiting[place], words[place], both[place]
+            query, line = waiting[place], both[place]
+            every = words[query]
             found = of_query @ query_emb[query].to(of_query)
             found = found + weight * torch.from_numpy(every[line.numpy()]).to(found)
             # Rows are ascending: of equal scores the lower one comes first.

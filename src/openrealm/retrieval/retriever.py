@@ -111,7 +111,12 @@ class Retriever:
     def words(
         self, texts: Sequence[str], rows: npt.NDArray[np.int64]
     ) -> Float32[np.ndarray, "queries some"] | None:
-        """BM25 of each text with some chunks ``(queries, some)``; None where it does not count."""
+        """BM25 ``(queries, some)`` of each text with some chunks; None where it does not count.
+
+        Args:
+            texts: The queries in words.
+            rows: Chunks of each ``(queries, some)``, or the same ones for all ``(some,)``.
+        """
         return None if self._lexical is None else self._lexical.scores(texts, rows)
 
     def candidates(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from openrealm.errors import CheckpointError, OpenRealmError
+from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
 from openrealm.index.snapshot import Snapshot, generations, prune
 from openrealm.training.crew import Report
 from openrealm.training.refresh import InlineRefresh, LiveIndex, Swap, swap_numbers
@@ -173,7 +173,7 @@ class BackgroundRefresh:
         error, self._publishing = self._publishing.exception(), None
         if error is not None:
             self._order, self._not_before = None, time.monotonic() + _PAUSE_S
-            self._report({"text": f"weights could not be published: {_sentence(error)}"})
+            self._report({"text": f"weights could not be published: {in_one_line(error)}"})
 
     def _settle(self) -> None:
         """Waits until weights on their way to the disk are there."""
@@ -204,7 +204,7 @@ class BackgroundRefresh:
                 raise error
             if processes.is_first:
                 shutil.rmtree(directory, ignore_errors=True)
-                said = _sentence(error) if error is not None else "another process cannot read it"
+                said = in_one_line(error) if error is not None else "another process cannot read it"
                 self._report({"text": f"a snapshot is not used and made again: {said}"})
             return None
         order, self._order, self._waited = self._order, None, False
@@ -232,7 +232,3 @@ class BackgroundRefresh:
     def _report(self, event: Mapping[str, Any]) -> None:
         logger.info("%s", event["text"])
         self._news.append(event)
-
-
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

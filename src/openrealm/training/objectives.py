@@ -168,12 +168,12 @@ class WarmupStage:
         started = time.perf_counter()
         with torch.no_grad(), parts.precision():
             query_emb = _query_vectors(parts, queries)
-            found = self._candidates(queries, query_emb, live)
+            spoken = query_texts(queries, parts.texts.tokenizer)
+            found = self._candidates(queries, spoken, query_emb, live)
             retrieval_s = time.perf_counter() - started
             found = self._with_own(found, queries, step)
-            batch = masked_batch(
-                queries, found, parts.corpus, parts.templates, retriever=live.retriever
-            )
+            words = live.retriever.words(spoken, distinct_rows(found))
+            batch = masked_batch(queries, found, parts.corpus, parts.templates, words=words)
             chunk_emb = _known_vectors(parts, found, live)
         batch = to_device(batch, parts.device)
         with parts.precision():
@@ -184,13 +184,16 @@ class WarmupStage:
         return replace(result, retrieval_s=retrieval_s)
 
     def _candidates(
-        self, queries: Sequence[MaskedQuery], query_emb: Tensor, live: LiveIndex
+        self,
+        queries: Sequence[MaskedQuery],
+        spoken: Sequence[str],
+        query_emb: Tensor,
+        live: LiveIndex,
     ) -> npt.NDArray[np.int64]:
         parts, wanted, words = self._parts, self._config.k - 1, self._config.lexical_query
         where = where_from(parts, queries)
         if self._lexical is None:
-            texts = query_texts(queries, parts.texts.tokenizer)
-            return live.retriever.candidates(query_emb.float(), wanted, texts=texts, origins=where)
+            return live.retriever.candidates(query_emb.float(), wanted, texts=spoken, origins=where)
         return by_words(parts, self._lexical, queries, where, wanted, words)
 
     def _with_own(
@@ -268,10 +271,11 @@ class JointStage:
             query_emb = _query_vectors(parts, queries)
         num_chunks = self._k - 1
         searched, where = query_emb.detach().float(), where_from(parts, queries)
+        spoken = query_texts(queries, parts.texts.tokenizer)
         found = live.retriever.candidates(
             searched,
             max(num_chunks, config.rerank_from),
-            texts=query_texts(queries, parts.texts.tokenizer),
+            texts=spoken,
             origins=where,
         )
         wide = None
@@ -294,7 +298,7 @@ class JointStage:
             parts.templates,
             null_chunk=config.null_chunk,
             unread=unread,
-            retriever=live.retriever,
+            words=live.retriever.words(spoken, distinct_rows(found)),
         )
         batch = to_device(batch, parts.device)
         with parts.precision():

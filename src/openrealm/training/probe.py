@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.batching import masked_batch, origins, query_inputs, query_texts, to_device
+from openrealm.batching import (
+    distinct_rows,
+    masked_batch,
+    origins,
+    query_inputs,
+    query_texts,
+    to_device,
+)
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
@@ -208,8 +215,7 @@ def _probe_batch(
             for q, rows in zip(queries, found, strict=True)
         ]
     )
-    batch = masked_batch(queries, found[:, : k - 1], corpus, templates, retriever=retriever)
-    batch = to_device(batch, device_of(model))
+    batch = _batch(model, queries, found[:, : k - 1], retriever, corpus, templates)
     values = _read_values(model, batch)
     values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
     return values
@@ -233,6 +239,20 @@ def _retrieved(
     return retriever.candidates(query_emb, num_chunks, texts=spoken, origins=where)
 
 
+def _batch(
+    model: Realm,
+    queries: Sequence[MaskedQuery],
+    found: npt.NDArray[np.int64],
+    retriever: Retriever,
+    corpus: ChunkStore,
+    templates: Templates,
+) -> MaskedBatch:
+    spoken = query_texts(queries, corpus.tokenizer)
+    words = retriever.words(spoken, distinct_rows(found))
+    batch = masked_batch(queries, found, corpus, templates, words=words)
+    return to_device(batch, device_of(model))
+
+
 def _readings(
     model: Realm,
     queries: Sequence[MaskedQuery],
@@ -241,8 +261,7 @@ def _readings(
     corpus: ChunkStore,
     templates: Templates,
 ) -> list[Reading]:
-    batch = masked_batch(queries, found, corpus, templates, retriever=retriever)
-    batch = to_device(batch, device_of(model))
+    batch = _batch(model, queries, found, retriever, corpus, templates)
     output = model(batch, groups=2)
     num = batch.mask_mask.sum(dim=1).double()
     log_p_y = (output.log_p_y.masked_fill(~batch.mask_mask, 0.0).double().sum(dim=1) / num).cpu()
