@@ -10,6 +10,10 @@ import pytest
 from tiny import CITIES, documents
 
 from openrealm import recipes
+from openrealm.index.snapshot import Snapshot
+from openrealm.recipes.loading import LoadedModel
+from openrealm.retrieval.embedding import write_snapshot
+from openrealm.training.weights import Order
 
 SHAPE = [
     "corpus.vocab_size=400",
@@ -63,3 +67,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "qa.jsonl").write_text("".join(lines))
     recipes.finetune(workspace, qa=[folder / "qa.jsonl"])
     return workspace
+
+
+def by_one_process(
+    loaded: LoadedModel, directory: Path, order: Order, *, shard_rows: int
+) -> Snapshot:
+    """What any number of nodes has to make of an order."""
+    return write_snapshot(
+        loaded.corpus,
+        loaded.model.embedder,
+        loaded.templates,
+        directory,
+        generation=order.generation,
+        step=order.step,
+        shard_rows=shard_rows,
+    )

@@ -15,6 +15,7 @@ from openrealm.batching import masked_batch
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.models.realm import (
     MaskedBatch,
+    MaskedOutput,
     Realm,
     device_of,
     evaluating,
@@ -198,6 +199,24 @@ def test_evaluating_gives_every_part_its_own_mode_back() -> None:
     assert any(before) and not all(before)
 
 
+def check_p_z(
+    output: MaskedOutput,
+    scores: torch.Tensor,
+    unread: np.ndarray,
+    distinct: list[int],
+    q: int,
+    line: list[int],
+) -> list[int]:
+    """That p(z|x) has one slot more, for all that is not read; the columns of what is."""
+    read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
+    rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
+    p_z = [*scores[q, read].tolist(), scores[q, rest].sum().item()]
+    found = output.log_p_z[q].exp()
+    shown = [*found[: len(read)].tolist(), found[-1].item()]
+    assert shown == pytest.approx([p / sum(p_z) for p in p_z], rel=1e-4)
+    return read
+
+
 def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: Realm) -> None:
     queries = three_queries(world)
     distinct = [1, 3, 4, 9, 20, 30]
@@ -208,12 +227,7 @@ def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: R
     output = model(batch)
     scores = (output.query_emb @ output.chunk_emb.T).double().exp()
     for q, line in enumerate(FOUND.tolist()):
-        read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
-        rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
-        p_z = [*scores[q, read].tolist(), scores[q, rest].sum().item()]
-        found = output.log_p_z[q].exp()
-        shown = [*found[: len(read)].tolist(), found[-1].item()]
-        assert shown == pytest.approx([p / sum(p_z) for p in p_z], rel=1e-4)
+        read = check_p_z(output, scores, unread, distinct, q, line)
         worst = plain.log_p_y_given_z[q, : len(read)].min(dim=0).values
         torch.testing.assert_close(output.log_p_y_given_z[q, -1], worst)
     torch.testing.assert_close(output.log_p_y_given_z[:, :-1], plain.log_p_y_given_z)
@@ -232,12 +246,7 @@ def test_words_in_common_add_to_every_score_but_the_null_chunks(world: World) ->
     torch.testing.assert_close(output.log_p_y_given_z, without.log_p_y_given_z)
     scores = (without.query_emb @ without.chunk_emb.T + 0.25 * words).double().exp()
     for q, line in enumerate(FOUND.tolist()):
-        read = [0, *(1 + distinct.index(row) for row in line if row != NO_CHUNK)]
-        rest = [n + 1 for n in range(len(distinct)) if unread[q, n]]
-        p_z = [*scores[q, read].tolist(), scores[q, rest].sum().item()]
-        found = output.log_p_z[q].exp()
-        shown = [*found[: len(read)].tolist(), found[-1].item()]
-        assert shown == pytest.approx([p / sum(p_z) for p in p_z], rel=1e-4)
+        check_p_z(output, scores, unread, distinct, q, line)
     # A model without the weight takes no notice of them.
     torch.testing.assert_close(plain(replace(batch, words=words)).log_p_z, without.log_p_z)
 

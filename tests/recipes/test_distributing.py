@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from nodes import until
-from trained import SHAPE, STEPS
+from trained import SHAPE, STEPS, by_one_process
 
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, SnapshotError
@@ -25,7 +25,7 @@ from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
 from openrealm.progress import Silent, SilentTask
 from openrealm.recipes.distributing import ShardOrder
 from openrealm.recipes.loading import LoadedModel, load_model
-from openrealm.retrieval.embedding import snapshot_key, write_snapshot
+from openrealm.retrieval.embedding import snapshot_key
 from openrealm.training.fleet import connected, write_by_fleet
 from openrealm.training.weights import Order, publish_weights, take_back
 from openrealm.workspace import Workspace
@@ -46,18 +46,6 @@ def workspace(trained: Path, tmp_path: Path) -> Path:
         settings.replace("shard_rows = 65536", f"shard_rows = {SHARD_ROWS}")
     )
     return copy
-
-
-def by_one_process(loaded: LoadedModel, directory: Path, order: Order) -> Snapshot:
-    return write_snapshot(
-        loaded.corpus,
-        loaded.model.embedder,
-        loaded.templates,
-        directory,
-        generation=order.generation,
-        step=order.step,
-        shard_rows=SHARD_ROWS,
-    )
 
 
 def ordered(workspace: Path, loaded: LoadedModel, order: Order) -> ShardOrder:
@@ -135,7 +123,7 @@ def test_a_snapshot_is_the_same_when_a_node_is_killed_at_it_and_another_one_join
     assert len(turnover.at_work()) == 3
     begun = [path.name.split()[1] for path in marks.iterdir()]
     assert len(begun) > len(set(begun)) == 12, "no shard was lost with the node"
-    expected = by_one_process(loaded, tmp_path / "alone", order)
+    expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=SHARD_ROWS)
     assert snapshot.manifest == expected.manifest  # checksums included
 
 
@@ -148,7 +136,7 @@ def test_shards_that_any_process_embeds_make_the_snapshot_of_one(
     writer = told.writer(loaded.corpus)
     for shard in [*reversed(range(12)), 3]:
         told(shard)
-    expected = by_one_process(loaded, tmp_path / "alone", order)
+    expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=SHARD_ROWS)
     assert writer.publish().manifest == expected.manifest
 
 
@@ -211,7 +199,7 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
         whole.items()
     )
     order = Order(generation=1, step=report.step)
-    expected = by_one_process(loaded, tmp_path / "alone", order)
+    expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=SHARD_ROWS)
     assert Snapshot.open(final).manifest == expected.manifest
     assert not (loaded.run.workers / "index").exists()
     # What is there is not made again.

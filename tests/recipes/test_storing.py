@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trained import SHAPE, STEPS
+from trained import SHAPE, STEPS, by_one_process
 
 from openrealm import recipes
 from openrealm.errors import ConfigError, InputError, StorageError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.recipes.loading import LoadedModel, load_model
 from openrealm.recipes.storing import StoredOrder, _node, stored
-from openrealm.retrieval.embedding import snapshot_key, write_snapshot
+from openrealm.retrieval.embedding import snapshot_key
 from openrealm.storage import Storage
 from openrealm.training.weights import Order, publish_weights, take_back
 from openrealm.workspace import Workspace
@@ -93,18 +93,6 @@ def offered(
     )
 
 
-def by_one_process(loaded: LoadedModel, directory: Path) -> Snapshot:
-    return write_snapshot(
-        loaded.corpus,
-        loaded.model.embedder,
-        loaded.templates,
-        directory,
-        generation=ORDER.generation,
-        step=ORDER.step,
-        shard_rows=SHARD_ROWS,
-    )
-
-
 def test_nodes_without_the_workspace_make_the_snapshot_of_one_process(
     storage: Storage, shared: Path, elsewhere: Path, workspace: Path, loaded: LoadedModel
 ) -> None:
@@ -116,7 +104,7 @@ def test_nodes_without_the_workspace_make_the_snapshot_of_one_process(
         for shard, sha256 in left.items():
             told.taken(shard, sha256, made)
             told.taken(shard, sha256, made)  # as when a node is at it twice
-    expected = by_one_process(loaded, workspace / "alone")
+    expected = by_one_process(loaded, workspace / "alone", ORDER, shard_rows=SHARD_ROWS)
     assert made.publish().manifest == expected.manifest
     assert [path.name[:7] for path in shared.iterdir()] == ["corpus-"]
     assert len(list(elsewhere.glob("openrealm-*/corpus-*/store.json"))) == 1
@@ -227,15 +215,8 @@ def test_a_cluster_indexes_through_a_storage(
         workspace, fleet=cluster.address, storage=f"file://{shared}", check=True
     )
     loaded = load_model(Workspace(workspace), name=None)
-    expected = write_snapshot(
-        loaded.corpus,
-        loaded.model.embedder,
-        loaded.templates,
-        tmp_path / "alone",
-        generation=report.generation,
-        step=report.step,
-        shard_rows=2048,
-    )
+    order = Order(generation=report.generation, step=report.step)
+    expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=2048)
     made = Snapshot.open(loaded.run.snapshots / f"{report.generation:06d}")
     assert made.manifest == expected.manifest  # checksums included
     assert [path.name[:7] for path in shared.iterdir()] == ["corpus-"]
