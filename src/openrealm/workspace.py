@@ -5,12 +5,12 @@ files, not what is in the corpus or the checkpoints.
 
     WS/corpus/                  chunk store
     WS/ingests.jsonl            what was ingested and what was skipped, one record per line
-    WS/cache/                   what can be computed again (span tables)
+    WS/cache/                   what can be computed again: spans, BM25, pooled vectors
     WS/runs/run-001/
       settings.toml             resolved configuration
       run.json                  what made it: start, versions, fingerprints, stage reports
       metrics.jsonl             one record per line
-      checkpoints/ snapshots/ pooled/ weights/ workers/ texts/ plots/ report/
+      checkpoints/ snapshots/ weights/ workers/ texts/ plots/ report/
 """
 
 from __future__ import annotations
@@ -70,11 +70,6 @@ class Run:
     def workers(self) -> Path:
         """Folder of what the workers beside a training leave: pulses and logs."""
         return self.directory / "workers"
-
-    @property
-    def pooled(self) -> Path:
-        """Folder of vectors under the projection, where only that moves."""
-        return self.directory / "pooled"
 
     @property
     def texts(self) -> Path:

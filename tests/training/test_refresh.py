@@ -194,13 +194,26 @@ def test_pooled_vectors_are_made_once_for_one_state_of_bert(
     with torch.no_grad():
         model.embedder.chunk_tower.bert.embeddings.word_embeddings.weight.mul_(2.0)
     assert not np.allclose(again.now(), first)
-    assert generations(tmp_path) == [2]
+    # Those of the other state stay: another run may have begun with it.
+    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    np.testing.assert_array_equal(pooled_of(world, world.model(), tmp_path).now(), first)
+
+
+def test_pooled_vectors_of_an_earlier_corpus_are_removed(world: World, tmp_path: Path) -> None:
+    earlier = tmp_path / "pooled-0123456789abcdef-0123456789abcdef"
+    (earlier / "000001").mkdir(parents=True)
+    others = tmp_path / "bm25-0123456789abcdef"
+    others.mkdir()
+    pooled_of(world, world.model(), tmp_path).now()
+    assert not earlier.exists()
+    assert others.is_dir()
+    assert len(list(tmp_path.glob("pooled-*"))) == 1
 
 
 def test_damaged_pooled_vectors_are_made_again(world: World, tmp_path: Path) -> None:
     model = world.model()
     first = pooled_of(world, model, tmp_path).now()
-    shard = tmp_path / "000001" / "shard-00000.npy"
+    (shard,) = tmp_path.glob("pooled-*/000001/shard-00000.npy")
     shard.write_bytes(shard.read_bytes()[:-8])
     np.testing.assert_array_equal(pooled_of(world, model, tmp_path).now(), first)
 

@@ -45,6 +45,7 @@ FILLING_STAGES = ("realm", "warmup", "mlm")
 class LoadedModel:
     """A run with its model; ``checkpoint`` says how far its weights are."""
 
+    place: Workspace
     run: Run
     settings: Settings
     corpus: ChunkStore
@@ -67,6 +68,15 @@ class LoadedModel:
             self.templates,
             # To embed with; nothing is searched.
             load=Loader(self.corpus, self.settings.retrieval, device_of(self.model), processes),
+            pooled=make_pooled(
+                self.place,
+                self.settings,
+                self.corpus,
+                self.model,
+                self.templates,
+                processes,
+                progress=progress,
+            ),
             progress=progress,
         )
         return refresh.now(self.checkpoint.position.total_step)
@@ -266,6 +276,32 @@ def make_refresh(
     )
 
 
+def make_pooled(
+    place: Workspace,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    templates: Templates,
+    processes: Processes = ALONE,
+    *,
+    progress: Progress,
+) -> PooledVectors | None:
+    """What is under the projection, for all runs alike; None where more than that is trained."""
+    joint = "realm" in settings.stages and settings.realm.steps
+    if not joint or settings.realm.towers != "projection":
+        return None
+    return PooledVectors(
+        corpus,
+        model.embedder,
+        templates,
+        place.cache,
+        settings.refresh,
+        autocast=pick_precision(settings, device_of(model)),
+        processes=processes,
+        progress=progress,
+    )
+
+
 def metrics_log(run: Run, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
     """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
     wanted = settings.loop.tensorboard and processes.is_first
@@ -312,6 +348,7 @@ def load_model(
         model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
         checkpoint.load_weights(model)
     return LoadedModel(
+        place=workspace,
         run=run,
         settings=settings,
         corpus=corpus,

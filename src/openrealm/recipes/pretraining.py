@@ -23,6 +23,7 @@ from openrealm.recipes.loading import (
     draw,
     first_model,
     first_record,
+    make_pooled,
     make_templates,
     metrics_log,
     open_corpus,
@@ -42,7 +43,7 @@ from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, index_recall, run_probe
-from openrealm.training.refresh import LiveIndex, PooledVectors
+from openrealm.training.refresh import LiveIndex
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace
@@ -231,19 +232,9 @@ class _Session:
             autocast=pick_precision(settings, device),
             processes=processes,
         )
-        self._pooled = None
-        joint = "realm" in settings.stages and settings.realm.steps
-        if joint and settings.realm.towers == "projection":
-            self._pooled = PooledVectors(
-                corpus,
-                self._model.embedder,
-                self._templates,
-                run.pooled,
-                settings.refresh,
-                autocast=self._parts.autocast,
-                processes=processes,
-                progress=progress,
-            )
+        self._pooled = make_pooled(
+            place, settings, corpus, self._model, self._templates, processes, progress=progress
+        )
         self._refresh = refresh_by_settings(
             place,
             run,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -257,6 +258,9 @@ class _Embeds:
 class PooledVectors(_Embeds):
     """What BERT makes of every chunk, under the projection: kept while BERT does not move.
 
+    It is the same for all runs that begin with the same BERT, so that it is kept for all of them:
+    ``directory`` is the workspace's folder of what can be computed again.
+
     Attributes:
         processes: Who makes them together.
     """
@@ -274,15 +278,19 @@ class PooledVectors(_Embeds):
 
     def _snapshot(self, key: SnapshotKey) -> Snapshot:
         processes = self.processes
-        planned = _planned(self.directory, key) if processes.is_first else [0, 0]
+        made_how = f"{key.embedder} {self.autocast} {self.config.shard_rows}"
+        of_corpus = f"pooled-{key.corpus[:16]}-"
+        name = of_corpus + hashlib.sha256(made_how.encode()).hexdigest()[:16]
+        folder = self.directory / name
+        planned = _planned(folder, key) if processes.is_first else [0, 0]
         generation, found = processes.from_first(planned)
         if found:
-            return Snapshot.open(self.directory / f"{generation:06d}")
+            return Snapshot.open(folder / f"{generation:06d}")
         snapshot = write_pooled(
             self.corpus,
             self.embedder,
             self.templates,
-            self.directory,
+            folder,
             generation=generation,
             shard_rows=self.config.shard_rows,
             batch_tokens=self.config.batch_tokens,
@@ -290,7 +298,10 @@ class PooledVectors(_Embeds):
             progress=self.progress,
         )
         if processes.is_first:
-            prune(self.directory, keep={generation})
+            prune(folder, keep={generation})
+            for other in self.directory.glob("pooled-*"):
+                if not other.name.startswith(of_corpus):  # of an earlier corpus
+                    shutil.rmtree(other, ignore_errors=True)
         return snapshot
 
 

@@ -1,0 +1,55 @@
+"""Tests of what runs of one workspace share where a matrix above the same BERT is trained alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import train
+
+import openrealm.training.refresh as refresh_module
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.progress import Silent
+from openrealm.recipes.loading import load_model, load_run
+from openrealm.retrieval.embedding import embed_rows
+from openrealm.workspace import Workspace
+
+PROJECTION = ["model.embedder.projection=adapter", "realm.towers=projection"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, trained: Path) -> Path:
+    """A workspace with a run of which only the matrix was trained."""
+    shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
+    train(tmp_path / "rivers", changes=PROJECTION)
+    return tmp_path / "rivers"
+
+
+def test_a_second_run_above_the_same_bert_embeds_nothing(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    name = train(workspace, changes=[*PROJECTION, "realm.lr_retriever=0.01"])
+    first, second = (
+        load_model(Workspace(workspace), name=run, stages=("realm",)).model.state_dict()
+        for run in ("run-001", name)
+    )
+    moved = {key for key in first if not (first[key] == second[key]).all()}
+    assert any("dense" in key for key in moved)
+    assert not any("bert.encoder" in key and "embedder" in key for key in moved)
+
+
+def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    run = Workspace(workspace).run()
+    shutil.rmtree(run.snapshots)
+    loaded = load_run(Workspace(workspace), name=None, stages=("realm",), progress=Silent())
+    (generation,) = generations(run.snapshots)
+    found = Snapshot.open(run.snapshots / f"{generation:06d}").read()
+    rows = range(len(loaded.corpus))
+    wanted = embed_rows(loaded.corpus, rows, loaded.model.embedder, loaded.templates)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
