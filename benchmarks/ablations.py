@@ -4,11 +4,14 @@ r"""The paper's table 2 at a chosen size: what each part of the method is worth,
         --dev entityquestions.dev.jsonl nq_open.dev.jsonl --train entityquestions.train.jsonl
 
 Every row begins with the same weights, which plain masked-LM training and the inverse cloze task
-made from the same text (one base per seed), and differs from REALM in one setting. All of it can
-be stopped and started again: what is finished is kept, what was begun goes on. Two processes may
-share the work if each is given seeds of its own, or, once the base of a seed is there, rows of
-its own. Without ``--train`` nothing is fine-tuned, and another call with it goes on there.
-Afterwards the folder has ``table.md``, ``curves.png`` and a JSON file per row and seed.
+made from the same text (one base per seed), and differs from REALM in one setting. Where the
+settings name neither of these stages, the start itself is the base (``--preset adapt --config
+ablations-minilm.toml``).
+
+All of it can be stopped and started again: what is finished is kept, what was begun goes on. Two
+processes may share the work if each is given seeds of its own, or, once the base of a seed is
+there, rows of its own. Without ``--train`` nothing is fine-tuned, and another call with it goes on
+there. Afterwards the folder has ``table.md``, ``curves.png`` and a JSON file per row and seed.
 
 Sizes are in ``ablations.toml``; ``--config`` and ``--set`` choose others.
 """
@@ -30,19 +33,21 @@ import torch
 from openrealm import recipes
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
+from openrealm.models.realm import Realm
 from openrealm.progress import Progress
-from openrealm.recipes.loading import load_run, newest_checkpoint
+from openrealm.recipes.loading import START, load_model, load_run, newest_checkpoint
 from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.terminal import make_progress
-from openrealm.training.checkpoint import checkpoints, save_checkpoint
+from openrealm.training.checkpoint import Position, checkpoints, save_checkpoint
 from openrealm.training.probe import run_probe
 from openrealm.workspace import Run, Workspace
 
 SMALL = Path(__file__).with_suffix(".toml")
 BASE = ("mlm", "ict")
 TRAINED = ("warmup", "realm")
+WARM = "baseline"
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,16 @@ class Bench:
         shutil.rmtree(run.snapshots, ignore_errors=True)  # made again where they are wanted
 
     def _pretrained(self, row: str, seed: int) -> Run:
-        base = self._trained(f"base-{seed}", self._settings(seed, stages=BASE))
         chosen = ROWS[row]
+        stages = [stage for stage in self.settings.stages if stage in BASE]
+        if not stages:  # the start is the base
+            if chosen.parts is not None:
+                return self._joined(row, seed)
+            if row == WARM:
+                return self._untrained(self._pretrained("realm", seed), f"{row}-{seed}")
+            settings = self._settings(seed, chosen.change, stages=chosen.stages)
+            return self._trained(f"{row}-{seed}", settings)
+        base = self._trained(f"base-{seed}", self._settings(seed, stages=stages))
         if chosen.parts is not None:
             return self._joined(row, seed)
         if not chosen.stages:
@@ -173,19 +186,24 @@ class Bench:
         retriever, reader = (self._pretrained(part, seed) for part in parts)
         name = f"{row}-{seed}"
         target = self._copied(retriever, name)
-        if (target.directory / "joined").is_file():
+        if _mark(target).is_file():
             return target
         models = [
-            load_run(self.place, name=run.name, stages=("realm", "ict"), progress=self.progress)
+            load_model(self.place, name=run.name, stages=("realm", "ict"))
             for run in (retriever, reader)
         ]
         model, position = models[0].model, models[0].checkpoint.position
         model.reader.load_state_dict(models[1].model.reader.state_dict())
-        for checkpoint in list(checkpoints(target.checkpoints)):
-            shutil.rmtree(checkpoint.directory)
-        save_checkpoint(target.checkpoints, model, None, position)
-        (target.directory / "joined").touch()
-        return target
+        return _with_weights(target, model, position)
+
+    def _untrained(self, trained: Run, name: str) -> Run:
+        """What a run began with, as a run of its own at the end of its stages."""
+        target = self._copied(trained, name)
+        if _mark(target).is_file():
+            return target
+        model = load_model(self.place, name=trained.name, stages=(START,)).model
+        target.metrics_file.write_bytes(b"")
+        return _with_weights(target, model, Position.without_steps("realm"))
 
     def _zero_shot(self, run: Run) -> dict[str, Any]:
         """Recall on the questions, and what the probe of the base's salient spans says."""
@@ -249,6 +267,20 @@ class Bench:
         return {row.data: row.measures["exact_match"].mean for row in report.rows}
 
 
+def _with_weights(run: Run, model: Realm, position: Position) -> Run:
+    """A copied run with other weights."""
+    for checkpoint in list(checkpoints(run.checkpoints)):
+        shutil.rmtree(checkpoint.directory)
+    save_checkpoint(run.checkpoints, model, None, position)
+    _mark(run).touch()
+    return run
+
+
+def _mark(run: Run) -> Path:
+    """What says that its weights are there; it does not hold for a copy under another name."""
+    return run.directory / f"joined-{run.name}"
+
+
 def _write(target: Path, found: Mapping[str, Any]) -> None:
     target.parent.mkdir(exist_ok=True)
     write_atomic(target, (json.dumps(found, indent=1) + "\n").encode())
@@ -304,7 +336,8 @@ def table(results: Path, seeds: Sequence[int]) -> str:
         cells["paper: EM / recall@5"] = " / ".join(f"{value:.1f}" for value in row.paper or ())
         lines.append(cells)
     # A row whose answers are still to come lacks a column of the others'.
-    head = list(max(lines, key=len))
+    longest = max(lines, key=len)
+    head = list(longest)
     rule = ["---", *["--:"] * (len(head) - 1)]
     body = [[cells.get(column, "") for column in head] for cells in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body]) + "\n"
@@ -362,6 +395,7 @@ def main() -> None:
     parser.add_argument("--set", dest="assignments", nargs="*", default=[])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--preset", default="tiny", help="what the sizes are changes of")
     parser.add_argument("--limit", type=int, help="questions of each file to answer")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--tabulate", action="store_true", help="only write the table again")
@@ -374,7 +408,7 @@ def main() -> None:
     results = place.directory / "results"
     if not arguments.tabulate:
         settings = resolve(
-            preset="tiny", config=arguments.config, assignments=arguments.assignments
+            preset=arguments.preset, config=arguments.config, assignments=arguments.assignments
         )
         _prepare(place, arguments.sources, settings, progress)
         bench = Bench(place, settings, arguments.train, arguments.dev, arguments.limit, progress)

@@ -234,7 +234,8 @@ async def _one(connection: Connection, query: Query, right: Judge, tally: Tally)
     try:
         status, headers, content = await connection.answer()
     except (asyncio.IncompleteReadError, OSError) as error:
-        if began < tally.stopped_at or getattr(error, "partial", b""):
+        begun = isinstance(error, asyncio.IncompleteReadError) and error.partial
+        if began < tally.stopped_at or begun:
             tally.lost += 1
         raise ConnectionRefusedError from error
     tally.seconds.append(time.perf_counter() - began)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from openrealm.progress import Silent
-from openrealm.settings import resolve
+from openrealm.settings import read_settings, resolve
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "ablations.py"
 
@@ -61,6 +64,37 @@ def test_what_was_measured_before_fine_tuning_is_kept_for_it(
     monkeypatch.setattr(ablations.Bench, "_answers", lambda self, run: {"nq": 0.02})
     bench.run("realm", 0)
     assert json.loads(kept.read_text()) == {"utility": 0.5, "exact_match": {"nq": 0.02}}
+
+
+def test_where_nothing_is_trained_before_the_start_itself_is_the_base(
+    ablations: ModuleType, tmp_path: Path, trained: Path
+) -> None:
+    place = ablations.Workspace(tmp_path / "rivers")
+    shutil.copytree(trained / "corpus", place.corpus)
+    start = ablations.newest_checkpoint(ablations.Workspace(trained).run(), ["ict"]).directory
+    settings = replace(
+        read_settings(ablations.Workspace(trained).run().settings_file),
+        start=str(start),
+        stages=("realm",),
+    )
+    bench = ablations.Bench(place, settings, [], [trained.parent / "qa.jsonl"], None, Silent())
+    for row in ("baseline", "realm", "realm-reader"):
+        bench.run(row, 0)
+    results = {path.stem: json.loads(path.read_text()) for path in (tmp_path).rglob("*-0.json")}
+    assert results["baseline-0"]["seconds"] == results["baseline-0"]["tokens"] == 0
+    assert not any(results["baseline-0"]["curves"].values())
+    assert results["realm-0"]["tokens"] > 0
+
+    def weights(name: str) -> dict[str, Any]:
+        loaded = ablations.load_model(place, name=name, stages=("realm",))
+        return dict(loaded.model.state_dict())
+
+    base, realm, mixed = (weights(name) for name in ("baseline-0", "realm-0", "realm-reader-0"))
+    wanted = ablations.load_model(place, name="realm-0", stages=(ablations.START,)).model
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(base[name], tensor)
+        assert torch.equal(mixed[name], (realm if name.startswith("reader") else base)[name])
+    assert any(not torch.equal(base[name], realm[name]) for name in base)
 
 
 def test_the_table_has_means_and_spreads_of_what_there_is(
