@@ -237,6 +237,13 @@ def test_a_storage_that_cannot_be_used_is_refused_at_once(
         refused(workspace)
 
 
+def test_a_storage_that_cannot_be_used_is_refused_also_where_nothing_is_left_to_do(
+    trained: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="s4://b"):
+        recipes.build_index(trained, fleet="local", storage="s4://b")
+
+
 def test_a_training_with_a_storage_of_an_unknown_kind_does_not_begin(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -223,14 +223,14 @@ def index_by_fleet(
         StorageError: The storage cannot be read or written.
     """
     loaded = load_model(place, name=name)
-    if matching_snapshot(loaded.run, loaded.corpus, loaded.model) is not None:
-        return
     settings = loaded.settings
     if storage is not None:
         settings = replace(settings, refresh=replace(settings.refresh, storage=storage))
     config = settings.refresh
     if config.storage:
         Storage(config.storage).require()
+    if matching_snapshot(loaded.run, loaded.corpus, loaded.model) is not None:
+        return
     order = Order(
         generation=max(generations(loaded.run.snapshots), default=0) + 1,
         step=loaded.checkpoint.position.total_step,
