@@ -202,7 +202,8 @@ class Workspace:
         runs = self.runs()
         if not runs:
             raise InputError(
-                f"'{self.directory}' has no run yet; train one: openrealm pretrain {self.directory}"
+                f"'{self.directory}' has no run yet; train one: openrealm pretrain "
+                f"{self.directory} (or take the start as it is: --set realm.steps=0)"
             )
         if name is None:
             return runs[-1]

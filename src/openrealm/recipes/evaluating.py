@@ -25,7 +25,13 @@ from openrealm.evaluation import (
 )
 from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import LoadedRun, load_run, require_files
+from openrealm.recipes.loading import (
+    ALL_STAGES,
+    PRETRAINED_STAGES,
+    LoadedRun,
+    load_run,
+    require_files,
+)
 from openrealm.recipes.masking import held_out_of
 from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.lexical import fuse_reciprocal_ranks
@@ -109,7 +115,7 @@ def evaluate(
     if not (qa or squad or beir or queries or probe):
         raise InputError("nothing to measure; give --qa, --squad, --beir, --queries or --probe")
     place = Workspace(Path(workspace))
-    stages = (stage,) if stage else ("qa", "realm", "warmup", "ict", "mlm")
+    stages = (stage,) if stage else ALL_STAGES
     loaded = load_run(place, name=run, stages=stages, progress=progress)
     rankers = _rankers(place, loaded, baseline)
     rows: list[EvaluationRow] = []
@@ -146,9 +152,7 @@ def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> Loa
     if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
         return loaded
     progress.say("the probe is asked of the weights before fine-tuning")
-    return load_run(
-        place, name=loaded.run.name, stages=("realm", "warmup", "ict", "mlm"), progress=progress
-    )
+    return load_run(place, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
 
 
 def _rankers(place: Workspace, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:

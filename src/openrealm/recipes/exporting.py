@@ -18,12 +18,11 @@ from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.interchange.tables import require_faiss, write_faiss, write_parquet
 from openrealm.interchange.tensor_names import EMBEDDER, ENCODER, OPENQA, READER, SCORER
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import LoadedModel, load_model
+from openrealm.recipes.loading import ALL_STAGES, LoadedModel, load_model
 from openrealm.settings import Settings, settings_text
 from openrealm.training.checkpoint import checkpoints
 from openrealm.workspace import Workspace
 
-_STAGES = ("qa", "realm", "warmup", "ict", "mlm")
 # What of a run's record goes abroad; the names of local files do not.
 _PUBLISHED = ("created", "openrealm", "torch", "python", "seed", "corpus", "tokenizer", "chunks")
 
@@ -104,7 +103,7 @@ def write_export(
     if to == "faiss":
         require_faiss()
     home = Workspace(Path(workspace))
-    loaded = load_model(home, name=run, stages=(stage,) if stage else _STAGES)
+    loaded = load_model(home, name=run, stages=(stage,) if stage else ALL_STAGES)
     if to != "openrealm" and (lexical := loaded.model.lexical) is not None:
         progress.say(
             f"the score of this run has {lexical.value:.2f} times BM25 in it, which is not exported"

@@ -16,6 +16,7 @@ from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
+    PRETRAINED_STAGES,
     LoadedRun,
     draw,
     load_run,
@@ -35,8 +36,6 @@ from openrealm.training.fine_tuning import QaStage
 from openrealm.training.stage import Ingredients
 from openrealm.training.trainer import NoProbe, Trainer
 from openrealm.workspace import Run, Workspace
-
-_STARTS = ("realm", "warmup", "ict", "mlm")
 
 
 def finetune(
@@ -113,7 +112,7 @@ def _begun(
 ) -> tuple[LoadedRun, Checkpoint | None]:
     """The pre-trained run with the settings of its fine-tuning, and how far that has come."""
     loaded = load_run(
-        place, name=folder.name, stages=_STARTS, processes=processes, progress=progress
+        place, name=folder.name, stages=PRETRAINED_STAGES, processes=processes, progress=progress
     )
     settings = resolve(base=loaded.settings, config=config, assignments=assignments)
     if settings.model != loaded.settings.model:

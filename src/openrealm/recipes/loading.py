@@ -36,9 +36,11 @@ from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, PooledV
 from openrealm.workspace import Run, Workspace
 
 START = "start"
-# Newest first: which weights answer questions, and which fill masks.
-ALL_STAGES = ("qa", "realm", "warmup", "ict", "mlm")
-FILLING_STAGES = ("realm", "warmup", "mlm")
+# Best first: which weights find chunks, which answer questions, and which fill masks. Those of the
+# start are kept as a checkpoint where nothing was trained.
+PRETRAINED_STAGES = ("realm", "warmup", "ict", "mlm", START)
+ALL_STAGES = ("qa", *PRETRAINED_STAGES)
+FILLING_STAGES = ("realm", "warmup", "mlm", START)
 
 
 @dataclass(frozen=True)
@@ -326,7 +328,8 @@ def load_model(
 ) -> LoadedModel:
     """A run's newest weights of the first of the stages that it has.
 
-    The stage ``start`` alone means the weights that training began with, which are made again.
+    The stage ``start`` alone means the weights that training began with, which are made again where
+    they were not kept.
 
     Raises:
         InputError: There is no such run, or it has no checkpoint of these stages.
@@ -341,7 +344,7 @@ def load_model(
             f"run '{run.name}' was trained with another vocabulary than the corpus has now; "
             "train a new run"
         )
-    if tuple(stages) == (START,):
+    if tuple(stages) == (START,) and not _has_kept_start(run):
         checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
     else:
         checkpoint = newest_checkpoint(run, stages)
@@ -380,6 +383,10 @@ def load_run(
         checkpoint=loaded.checkpoint,
         live=live,
     )
+
+
+def _has_kept_start(run: Run) -> bool:
+    return any(checkpoint.position.stage == START for checkpoint in checkpoints(run.checkpoints))
 
 
 def _start_of(run: Run) -> Checkpoint:

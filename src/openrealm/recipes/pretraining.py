@@ -13,6 +13,7 @@ from typing import Any
 from openrealm.answering import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.models.pretrained import build_model, copy_encoder
@@ -20,6 +21,7 @@ from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
+    START,
     draw,
     first_model,
     first_record,
@@ -39,7 +41,7 @@ from openrealm.recipes.starting import begin, settings_for
 from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
-from openrealm.training.checkpoint import Checkpoint, checkpoints
+from openrealm.training.checkpoint import Checkpoint, Position, checkpoints, save_checkpoint
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, index_recall, run_probe
@@ -215,12 +217,11 @@ class _Session:
         device = pick_device(settings)
         self._templates = make_templates(settings, corpus)
         self._model = self._first_model().to(device)
+        self._names = [name for name in settings.stages if getattr(settings, name).steps]
         # One finds the spans, the others read what it has written down.
         for first in (True, False):
             if processes.is_first == first:
-                self._queries = masked_queries(
-                    place, settings, texts=self._texts, corpus=corpus, progress=progress
-                )
+                self._queries = self._masked_queries()
             processes.wait()
         self._parts = Ingredients(
             model=self._model,
@@ -249,16 +250,17 @@ class _Session:
 
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
-        trainer = self._trainer()
-        names = [name for name in self._settings.stages if getattr(self._settings, name).steps]
+        trainer, names = self._trainer(), self._names
         # A run that has been fine-tuned since is at the end of its pre-training.
         mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in names)
         found = next(mine, None)
         done = 0
         if found is None:
             trainer.log.cut(0)
-            if names[:1] in (["warmup"], ["realm"], ["ict"]):
-                self._measure("start", reads=False)
+            if not names:
+                self._keep_start()
+            if names[:1] != ["mlm"]:
+                self._measure(START, reads=False)
         else:
             done = names.index(found.position.stage) + int(found.position.finished)
             if found.position.finished:
@@ -271,6 +273,32 @@ class _Session:
             middle = found if found is not None and _is_middle(found, name) else None
             trainer.run(stage, middle)
             self._after(name)
+
+    def _masked_queries(self) -> MaskedQueries | None:
+        """What is masked; None where there is nothing to mask, and no stage that needs it.
+
+        Raises:
+            InputError: There is nothing to mask.
+        """
+        try:
+            return masked_queries(
+                self._place,
+                self._settings,
+                texts=self._texts,
+                corpus=self._corpus,
+                progress=self._progress,
+            )
+        except InputError as error:
+            if {"warmup", "realm"}.intersection(self._names):
+                raise
+            self._progress.say(f"there is no probe: {error}")
+            return None
+
+    def _keep_start(self) -> None:
+        """Where nothing is trained, the first weights are what the run is asked with."""
+        if self._processes.is_first:
+            save_checkpoint(self._run.checkpoints, self._model, None, Position.without_steps(START))
+        self._processes.wait()
 
     def _after(self, stage: str) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
@@ -305,14 +333,18 @@ class _Session:
             self._run.write_record(self._record)
         self._processes.wait()
         shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
-        self._progress.say(f"after {stage}: {shown}")
+        if shown:
+            self._progress.say(f"after {stage}: {shown}")
 
     def _answerer(self, live: LiveIndex) -> Answerer:
         return Answerer(self._model, self._corpus, live.retriever, self._templates)
 
+    def _probe_queries(self) -> Sequence[MaskedQuery]:
+        return self._queries.probe() if self._queries is not None else ()
+
     def ask(self, live: LiveIndex) -> ProbeReport | None:
         """What the probe says of an index; None where nothing is held out."""
-        probe = self._queries.probe()
+        probe = self._probe_queries()
         if not probe:
             return None
         return run_probe(
@@ -327,7 +359,7 @@ class _Session:
 
     def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> float | None:
         """How much of a fresh index's candidates a stale one finds, for some of the probe."""
-        probe = self._queries.probe()[:_NUM_COMPARED]
+        probe = self._probe_queries()[:_NUM_COMPARED]
         if not probe:
             return None
         return index_recall(
@@ -360,6 +392,7 @@ class _Session:
             return MlmStage(parts, settings.mlm)
         if name == "ict":
             return IctStage(parts, settings.ict)
+        assert self._queries is not None
         if name == "warmup":
             by_words = settings.warmup.candidates == "lexical"
             lexical = self._lexical() if by_words else None

@@ -1,0 +1,75 @@
+"""Tests of a run that trains nothing: the start itself searches, fills and is fine-tuned."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from trained import SHAPE, STEPS, train
+
+from openrealm import recipes
+from openrealm.errors import InputError
+from openrealm.recipes.loading import load_model, newest_checkpoint
+from openrealm.workspace import Workspace
+
+UNTRAINED = ["ict.steps=0", "realm.steps=0"]
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, trained: Path) -> Path:
+    """A workspace whose run begins and ends with the weights that inverse cloze has made."""
+    shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
+    start = newest_checkpoint(Workspace(trained).run(), ["ict"]).directory
+    train(tmp_path / "rivers", start=str(start), changes=UNTRAINED)
+    return tmp_path / "rivers"
+
+
+def test_the_start_itself_searches_and_fills(untrained: Path, trained: Path) -> None:
+    (report,) = Workspace(untrained).run().read_record()["stage_reports"]
+    assert report["stage"] == "start" and "probe/recall@1" in report
+    start = newest_checkpoint(Workspace(trained).run(), ["ict"])
+    loaded = load_model(Workspace(untrained), name=None)
+    assert loaded.checkpoint.position.stage == "start"
+    wanted = load_model(Workspace(trained), name=None, stages=["ict"]).model.state_dict()
+    assert start.position.stage == "ict"
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(tensor, wanted[name])
+    assert len(recipes.search(untrained, "the longest river", k=3).hits) == 3
+    assert recipes.fill(untrained, "Aldera is the capital of [MASK].", top=2).fillings
+    rows = recipes.evaluate(untrained, probe=True).rows
+    assert rows[0].measures["recall@1"].mean == report["probe/recall@1"]
+
+
+def test_it_stays_usable_with_more_documents_and_is_taken_up(
+    untrained: Path, tmp_path: Path
+) -> None:
+    more = {"id": "new", "title": "Zanthor", "text": "Zanthor is a town of glass blowers."}
+    (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
+    recipes.pretrain(untrained, resume=True)  # nothing is left to do
+    recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
+    found = recipes.search(untrained, "Zanthor glass blowers", k=3)
+    assert "new" in [hit.chunk.document_id for hit in found.hits]
+
+
+def test_it_is_fine_tuned_and_exported(untrained: Path, trained: Path, tmp_path: Path) -> None:
+    recipes.finetune(untrained, qa=[trained.parent / "qa.jsonl"])
+    assert load_model(Workspace(untrained), name=None).checkpoint.position.stage == "qa"
+    recipes.export(untrained, to="openrealm", stage="start", output=tmp_path / "model")
+    recipes.from_pretrained(tmp_path / "model")
+
+
+def test_texts_that_tell_nothing_twice_can_be_searched_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("The bridge was repaired by Anna Berg in 1987.")
+    (tmp_path / "docs" / "b.txt").write_text("Lakes near Tornau freeze each winter.")
+    workspace = tmp_path / "ws"
+    recipes.ingest(workspace, sources=[tmp_path / "docs"], preset="tiny", assignments=SHAPE)
+    told = [*SHAPE, *STEPS, "salient.told_within=4"]
+    with pytest.raises(InputError, match=r"realm\.steps=0"):
+        recipes.pretrain(workspace, preset="tiny", assignments=told)
+    assert not Workspace(workspace).runs()
+    recipes.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])
+    assert len(recipes.search(workspace, "bridge").hits) == 2
