@@ -8,15 +8,16 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 import typer
 
 from openrealm.config import merge, override, parse_toml
+from openrealm.errors import ConfigError
 from openrealm.server.config import ServeConfig
-from openrealm.settings import Settings, preset_settings
+from openrealm.settings import Settings, checked, preset_settings, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -167,6 +168,32 @@ def test_a_command_line_shown_is_one_that_the_program_takes(words: list[str]) ->
     if "--help" not in words:
         with command.make_context(words[0], words[1:]):
             pass  # parsed, not executed
+
+
+def test_trainings_shown_fit_the_corpus_that_was_ingested_for_them() -> None:
+    """`pretrain` refuses a corpus whose chunks are longer than its preset's model can read."""
+    cut = {"notes": preset_settings("adapt").corpus.chunking}
+    trainings = []
+    for page, words in _openrealm_lines():
+        if page == "docs/log.md" or words[0] not in ("ingest", "pretrain") or "--config" in words:
+            continue
+        context = _click_command(words[0]).make_context(words[0], words[1:])
+        given = context.params
+        if words[0] == "ingest":
+            if given["to"] is not None and not given["remove"]:
+                settings = resolve(preset=given["preset"], assignments=given["assignments"])
+                cut.setdefault(str(given["to"]), settings.corpus.chunking)
+        elif not given["resume"]:
+            trainings.append((shlex.join(words), given))
+    assert len(trainings) > 20
+    for line, given in trainings:
+        workspace = Path(given["workspace"]).name
+        settings = resolve(preset=given["preset"], assignments=given["assignments"])
+        corpus = replace(settings.corpus, chunking=cut.get(workspace, cut["notes"]))
+        try:
+            checked(replace(settings, corpus=corpus))
+        except ConfigError as error:
+            pytest.fail(f"{line}: {error}")
 
 
 def test_commands_named_in_a_sentence_exist_with_their_options() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from openrealm.errors import ConfigError
@@ -63,6 +65,15 @@ def test_settings_that_contradict_each_other_are_refused(
     with pytest.raises(ConfigError) as caught:
         resolve(preset=preset, assignments=assignments)
     assert message in str(caught.value)
+
+
+def test_steps_of_a_stage_that_is_not_listed_are_refused() -> None:
+    message = (
+        'ict.steps = 5 does nothing, since stages = warmup, realm; set stages=["ict", "warmup"'
+    )
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        resolve(assignments=["ict.steps = 5"])
+    resolve(assignments=["ict.steps=0", "ict.batch_size=8"])  # as settings for several presets
 
 
 def test_larger_chunks_fit_the_default_preset() -> None:

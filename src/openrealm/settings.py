@@ -231,7 +231,22 @@ def resolve(
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the configuration {config}: {error}") from error
         base = merge(base, parse_toml(text, name=str(config)))
-    return checked(override(base, assignments))
+    settings = checked(override(base, assignments))
+    _require_stages_of(settings, assignments)
+    return settings
+
+
+def _require_stages_of(settings: Settings, assignments: Sequence[str]) -> None:
+    """Checks that no stage is given steps that it will not be asked for."""
+    for assignment in assignments:
+        stage, _, key = assignment.partition("=")[0].strip().partition(".")
+        idle = stage in STAGES and stage not in settings.stages
+        if idle and key == "steps" and getattr(settings, stage).steps:
+            listed = ", ".join(f'"{name}"' for name in STAGES if name in {*settings.stages, stage})
+            raise ConfigError(
+                f"{assignment} does nothing, since stages = {', '.join(settings.stages)}; "
+                f"set stages=[{listed}] too"
+            )
 
 
 def _check_refresh(settings: Settings) -> None:

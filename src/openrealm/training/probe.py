@@ -346,5 +346,6 @@ class CollapseWatch:
         return (
             f"retrieval is collapsing: recall@5 of the probe fell from {self.first:.3f} to "
             f"{recall:.3f}; the falling loss is the reader's alone. Stop, and start again with "
-            "more warmup.steps, a lower realm.lr_retriever, or a smaller refresh.every"
+            "a lower realm.lr_retriever, a smaller refresh.every, or more warmup.steps where the "
+            "preset has any"
         )
