@@ -45,6 +45,8 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             "projection = linear makes random vectors",
         ),
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
+        ("adapt", ["model.embedder.dropout=0.1"], "realm.towers=both"),
+        ("adapt", ["stages=['realm','warmup','realm']"], "lists realm more than once"),
         ("tiny", ["realm.rerank_from=4"], "raise it, or set it to 0"),
         ("adapt", ["realm.rerank_from=40"], "set realm.towers=both"),
         ("tiny", ["realm.rerank_from=9", "model.lexical_weight=0.3"], "set one of them to 0"),
@@ -74,6 +76,12 @@ def test_steps_of_a_stage_that_is_not_listed_are_refused() -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         resolve(assignments=["ict.steps = 5"])
     resolve(assignments=["ict.steps=0", "ict.batch_size=8"])  # as settings for several presets
+
+
+@pytest.mark.parametrize("rate", ["realm.lr", "realm.lr_retriever", "qa.lr", "qa.lr_retriever"])
+def test_a_negative_rate_is_refused(rate: str) -> None:
+    with pytest.raises(ConfigError, match=rate):
+        resolve(assignments=[f"{rate}=-1"])
 
 
 def test_larger_chunks_fit_the_default_preset() -> None:

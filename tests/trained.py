@@ -50,7 +50,12 @@ def write_documents(path: Path) -> None:
 
 def train(workspace: Path, *, start: str = "scratch", changes: Sequence[str] = ()) -> str:
     """A new run of four steps; its name."""
-    assignments = [*SHAPE, *STEPS, *changes]
+    stages = next(
+        (change for change in changes if change.startswith("stages=")), "ict warmup realm"
+    )
+    left_out = tuple(f"{s}.steps" for s in ("ict", "warmup", "realm") if s not in stages)
+    steps = [step for step in STEPS if not step.startswith(left_out)]
+    assignments = [*SHAPE, *steps, *changes]
     return recipes.pretrain(workspace, preset="tiny", start=start, assignments=assignments).run
 
 

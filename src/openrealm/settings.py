@@ -345,6 +345,15 @@ def checked(settings: Settings) -> Settings:
             "it to what the weight is to begin with, 0.3 say"
         )
     _check_refresh(settings)
+    twice = sorted(stage for stage in set(settings.stages) if settings.stages.count(stage) > 1)
+    if twice:
+        raise ConfigError(f"stages lists {' and '.join(twice)} more than once; list each once")
+    if settings.realm.towers == "projection" and settings.model.embedder.dropout:
+        raise ConfigError(
+            f"model.embedder.dropout = {settings.model.embedder.dropout} does nothing with "
+            "realm.towers = projection, where vectors are made without; set it to 0, or "
+            "realm.towers=both"
+        )
     if settings.realm.towers == "query" and settings.model.embedder.shared:
         raise ConfigError(
             "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "

@@ -23,7 +23,9 @@ from openrealm.errors import InputError
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt")
 _PREFIX = "##"
+_SAMPLE = "Ünïcode, Text: 1234 [MASK] naïve COÖPERATION"
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class WordPiece:
         """
         path = Path(path)
         if path.is_dir():
-            found = [path / n for n in ("tokenizer.json", "vocab.txt") if (path / n).is_file()]
+            found = [path / name for name in VOCABULARY_FILES if (path / name).is_file()]
             if not found:
                 raise InputError(f"{path} holds neither tokenizer.json nor vocab.txt")
             path = found[0]
@@ -177,3 +179,11 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     if missing:
         raise InputError(f"{path} lacks the special tokens {', '.join(missing)}")
     return vocab
+
+
+def agree(one: WordPiece, other: WordPiece) -> bool:
+    """Whether both give the same ids; their files may differ in what changes none."""
+    if one.fingerprint == other.fingerprint:
+        return True
+    same = one.inner.get_vocab() == other.inner.get_vocab()
+    return same and one.encode_ids([_SAMPLE]) == other.encode_ids([_SAMPLE])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,6 +126,24 @@ class Run:
     def is_locked(self) -> bool:
         """Whether a process is training in this run."""
         return is_held(self._lock)
+
+    def require_untrained_in(self, stage: str) -> None:
+        """Checks that nobody trains in the run, whose snapshots are then the trainer's.
+
+        Raises:
+            CheckpointError: Somebody does.
+        """
+        if self.is_locked():
+            raise CheckpointError(
+                f"run '{self.name}' is being trained, and has no snapshot of its weights of stage "
+                f"'{stage}'; wait for its end, or name another run with --run"
+            )
+
+    @contextlib.contextmanager
+    def embedding_alone(self) -> Iterator[None]:
+        """Waits until no other command makes a snapshot of the run, and keeps others from it."""
+        with held(self.directory / ".embedding.lock", patience_s=math.inf):
+            yield
 
     @property
     def _lock(self) -> Path:

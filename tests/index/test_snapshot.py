@@ -14,6 +14,7 @@ from openrealm.index.snapshot import (
     Snapshot,
     SnapshotKey,
     SnapshotWriter,
+    find_snapshot,
     generations,
     prune,
 )
@@ -97,7 +98,7 @@ def test_a_writer_that_died_is_taken_up_at_its_last_whole_shard(tmp_path: Path) 
     first = writer(tmp_path)
     first.write(1, VECTORS[4:8])
     # It dies in the middle of shard 0: half a file under a temporary name.
-    (tmp_path / ".staging-000001" / "shard-00000.tmp").write_bytes(b"\x93NUMPY half")
+    (first.staging / "shard-00000.tmp").write_bytes(b"\x93NUMPY half")
     second = writer(tmp_path)
     assert second.missing_shards() == [(0, range(0, 4)), (2, range(8, 10))]
     for shard, rows in second.missing_shards():
@@ -118,9 +119,43 @@ def test_the_shards_of_another_embedder_are_not_taken_up(tmp_path: Path) -> None
     assert len(writer(tmp_path, key=moved).missing_shards()) == 3
 
 
+def test_two_that_plan_the_same_generation_never_mix_their_shards(tmp_path: Path) -> None:
+    moved = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    one, other = writer(tmp_path), writer(tmp_path, key=moved)
+    for shard, rows in one.missing_shards():
+        other.write(shard, VECTORS[rows.start : rows.stop] + 1)
+        one.write(shard, VECTORS[rows.start : rows.stop])
+    np.testing.assert_array_equal(one.publish().read(), VECTORS)
+    opened = other.publish()
+    np.testing.assert_array_equal(opened.read(), VECTORS + 1)
+    assert opened.manifest.key == moved
+
+
+def test_the_newest_whole_snapshot_of_a_key_is_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    for generation, key in enumerate((KEY, KEY, moved, KEY, KEY), start=1):
+        write_all(tmp_path, generation=generation, key=key)
+    (tmp_path / "000005" / "manifest.json").write_text("{")
+    shard = tmp_path / "000004" / "shard-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:-8])
+    found = find_snapshot(tmp_path, KEY)
+    assert found is not None and found.manifest.generation == 2
+    assert len(caplog.records) == 2
+    shard = tmp_path / "000002" / "shard-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")  # of the same length
+    found = find_snapshot(tmp_path, KEY)
+    assert found is not None and found.manifest.generation == 2
+    found = find_snapshot(tmp_path, KEY, verify=True)
+    assert found is not None and found.manifest.generation == 1
+    assert find_snapshot(tmp_path / "nowhere", KEY) is None
+
+
 def test_a_writer_that_died_before_its_plan_was_whole_begins_anew(tmp_path: Path) -> None:
-    writer(tmp_path).write(0, VECTORS[:4])
-    (tmp_path / ".staging-000001" / "plan.json").write_text('{"chunks":', encoding="utf-8")
+    first = writer(tmp_path)
+    first.write(0, VECTORS[:4])
+    (first.staging / "plan.json").write_text('{"chunks":', encoding="utf-8")
     assert len(writer(tmp_path).missing_shards()) == 3
 
 
@@ -190,7 +225,7 @@ def test_a_full_disk_leaves_no_half_shard_behind(
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OSError, match="No space left"):
         opened.write(0, VECTORS[:4])
-    assert sorted(p.name for p in (tmp_path / ".staging-000001").iterdir()) == ["plan.json"]
+    assert sorted(p.name for p in opened.staging.iterdir()) == ["plan.json"]
 
 
 @pytest.mark.parametrize("rows", [range(0, 3), range(2, 9), range(4, 8), range(9, 10), range(5, 5)])
@@ -339,10 +374,14 @@ def test_pruning_keeps_what_is_asked_for_and_removes_what_dead_writers_left(
     for generation in (1, 2, 3):
         write_all(tmp_path, generation=generation)
     other = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
-    writer(tmp_path, generation=2, key=other).write(0, VECTORS[:4])
+    dead = writer(tmp_path, generation=2, key=other)
+    dead.write(0, VECTORS[:4])
     live = writer(tmp_path, generation=4)
     live.write(0, VECTORS[:4])
     prune(tmp_path, keep={1, 3})
     assert generations(tmp_path) == [1, 3]
-    assert not (tmp_path / ".staging-000002").exists()
+    assert not dead.staging.exists()
+    with pytest.raises(SnapshotError, match="was taken away while it was made"):
+        dead.require_staging()
+    live.require_staging()
     assert len(live.missing_shards()) == 2  # one that may still be written is left alone

@@ -101,6 +101,23 @@ def test_both_towers_and_the_reader_begin_from_the_masked_lm_of_a_directory(
     assert_same(model.embedder.query_tower.bert, original.bert)
 
 
+def test_towers_of_their_own_begin_alike_above_a_bert_too(
+    encoder: tuple[Path, BertModel],
+) -> None:
+    embedder = start(encoder[0], model_config(shared=False)).model.embedder
+    assert not embedder.is_shared
+    assert_same(embedder.query_tower, embedder.chunk_tower)
+
+
+def test_an_activation_goes_by_the_name_that_settings_know(tmp_path: Path) -> None:
+    for name, ours in (("gelu_pytorch_tanh", "gelu_new"), ("relu", "relu")):
+        BertModel(BertConfig(**{**BERT.to_dict(), "hidden_act": name})).save_pretrained(tmp_path)
+        assert start(tmp_path).config.bert.activation == ours
+    BertModel(BertConfig(**{**BERT.to_dict(), "hidden_act": "silu"})).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="hidden_act = 'silu'; known are gelu_new"):
+        start(tmp_path)
+
+
 def test_a_reader_of_its_own_does_not_begin_from_the_start(
     masked_lm: tuple[Path, BertForMaskedLM],
 ) -> None:

@@ -20,7 +20,6 @@ from openrealm.models.realm import (
     device_of,
     evaluating,
     freeze,
-    parameters_of,
 )
 from openrealm.retrieval.retriever import NO_CHUNK
 
@@ -180,8 +179,8 @@ def test_padded_masks_count_for_nothing(model: Realm, batch: MaskedBatch) -> Non
 def test_freezing_stops_gradients_and_thawing_restarts_them(world: World) -> None:
     model = world.model()
     freeze(model.embedder, frozen=True)
-    assert parameters_of(model.embedder) == []
-    assert len(parameters_of(model.embedder, trainable=False)) > 0
+    assert not any(p.requires_grad for p in model.embedder.parameters())
+    assert any(p.requires_grad for p in model.reader.parameters())
     freeze(model.embedder, frozen=False)
     assert all(p.requires_grad for p in model.embedder.parameters())
     assert device_of(model) == torch.device("cpu")

@@ -174,7 +174,7 @@ def staged(loaded: LoadedModel) -> tuple[SnapshotWriter, Path]:
         key=snapshot_key(loaded.corpus, loaded.model.embedder),
         shard_rows=SHARD_ROWS,
     )
-    return writer, loaded.run.snapshots / ".staging-000001"
+    return writer, writer.staging
 
 
 @pytest.mark.slow

@@ -53,3 +53,20 @@ def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(
     rows = range(len(loaded.corpus))
     wanted = embed_rows(loaded.corpus, rows, loaded.model.embedder, loaded.templates)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_replay_runs_no_bert_either_and_gives_the_same(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [*PROJECTION, "refresh.every=1"]
+    first = train(workspace, changes=settings)
+    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    replayed = [*settings, "refresh.mode=replay", f"refresh.replay={first}"]
+    again = train(workspace, changes=replayed)
+    one, other = (
+        load_model(Workspace(workspace), name=run, stages=("realm",)).model.state_dict()
+        for run in (first, again)
+    )
+    assert all((one[name] == other[name]).all() for name in one)
+    log = Workspace(workspace).run(again).metrics_file.read_text()
+    assert '"swap"' in log and "not bit for bit" not in log

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from together import environment, free_port
 from trained import SHAPE, STEPS
 
 from openrealm import recipes
-from openrealm.errors import CheckpointError, ConfigError, InputError
+from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputError
 from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Silent
 from openrealm.recipes.loading import load_model
-from openrealm.recipes.refreshing import worker_device
+from openrealm.recipes.refreshing import _Dispatcher, _Worker, worker_device
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.settings import resolve
+from openrealm.settings import read_settings, resolve
 from openrealm.training.weights import Order, publish_weights, take_back, tower_copy
 from openrealm.workspace import Run, Workspace
 
@@ -239,3 +240,15 @@ def test_torchrun_trains_with_two_processes_as_the_command_does_with_one(place: 
         for name in ("one", "two")
     ]
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
+def test_a_worker_embeds_no_other_corpus_than_the_trainers(trained: Path, tmp_path: Path) -> None:
+    place = Workspace(shutil.copytree(trained, tmp_path / "rivers"))
+    run = place.run()
+    more = {"id": "new", "title": "Zanthor", "text": "Zanthor is a town of glass blowers."}
+    (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
+    recipes.ingest(place.directory, sources=[tmp_path / "more.jsonl"])
+    settings = read_settings(run.settings_file)
+    for maker in (_Dispatcher, partial(_Worker, number=0)):
+        with pytest.raises(CorpusError, match="the corpus has changed since run"):
+            maker(place, run, settings, progress=Silent())

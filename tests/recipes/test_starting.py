@@ -10,10 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import documents
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertModel
 
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError
-from openrealm.recipes.starting import saved_model
+from openrealm.recipes.loading import open_corpus
+from openrealm.recipes.starting import begin, saved_model
+from openrealm.settings import resolve
+from openrealm.workspace import Workspace
 
 SHAPE = [
     "model.query_tokens=24",
@@ -41,7 +46,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipes.pretrain(
         ws,
         preset="tiny",
-        assignments=[*CORPUS, *SHAPE, *BESIDE, 'stages=["ict", "warmup"]'],
+        assignments=[*CORPUS, *SHAPE, *BESIDE, 'stages=["ict", "warmup"]', "realm.steps=0"],
         run="first",
     )
     return ws
@@ -59,7 +64,14 @@ def test_a_run_begins_with_the_newest_weights_and_the_shape_of_an_earlier_one(
         workspace,
         start=str(workspace / "runs" / "first"),
         preset="tiny",  # whose own shape is much larger
-        assignments=[*BESIDE, 'stages=["realm"]', "realm.lr=0", "realm.lr_retriever=1e-9"],
+        assignments=[
+            *BESIDE,
+            'stages=["realm"]',
+            "ict.steps=0",
+            "warmup.steps=0",
+            "realm.lr=0",
+            "realm.lr_retriever=1e-9",
+        ],
         run="second",
     )
     before, after = (
@@ -96,6 +108,25 @@ def test_another_shape_is_refused_and_leaves_no_run(workspace: Path) -> None:
     assert not (workspace / "runs" / "third").exists()
 
 
+def test_a_bert_with_another_vocabulary_of_the_same_size_is_refused(
+    workspace: Path, tmp_path: Path
+) -> None:
+    tokenizer = open_corpus(Workspace(workspace)).tokenizer
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=tokenizer.vocab_size, intermediate_size=64, **shape)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    (vocabulary,) = (workspace / "corpus").glob("tokenizer-*/vocab.txt")
+    words = vocabulary.read_text(encoding="utf-8").splitlines()
+    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    words[-2:] = words[:-3:-1]
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    with pytest.raises(ConfigError, match="has another vocabulary than the corpus"):
+        recipes.pretrain(workspace, start=str(tmp_path / "bert"), preset="tiny", run="other")
+    assert not (workspace / "runs" / "other").exists()
+
+
 def test_another_vocabulary_is_refused_with_the_way_out(workspace: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     docs = workspace.parent / "docs.jsonl"
@@ -108,7 +139,7 @@ def test_another_vocabulary_is_refused_with_the_way_out(workspace: Path, tmp_pat
     chosen = str(refused.value).rpartition("--set ")[2]
     third = tmp_path / "third"
     recipes.ingest(third, sources=[docs], preset="tiny", assignments=[chosen, CORPUS[1]])
-    few = [*BESIDE, 'stages=["realm"]']
+    few = [*BESIDE, 'stages=["realm"]', "ict.steps=0", "warmup.steps=0"]
     assert recipes.pretrain(third, start=start, preset="tiny", assignments=few).run == "run-001"
 
 

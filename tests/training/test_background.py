@@ -3,6 +3,7 @@ whole, and what happened can be repeated bit for bit."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 import signal
@@ -180,7 +181,13 @@ def remove_manifest(folder: Path) -> None:
     (folder / "manifest.json").unlink()
 
 
-@pytest.mark.parametrize("spoil", [damage, remove_manifest])
+def of_another_corpus(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["key"]["corpus"] = "f" * 64
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("spoil", [damage, remove_manifest, of_another_corpus])
 def test_a_snapshot_that_does_not_verify_never_goes_live_and_is_made_again(
     world: World, tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:

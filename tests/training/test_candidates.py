@@ -38,3 +38,8 @@ def test_two_rankings_are_mixed_without_a_row_twice() -> None:
     ]
     assert interleave(first, second, num_last=0).tolist() == first.tolist()
     assert interleave(first, second, num_last=4)[0].tolist() == [2, 9, 1, 8]
+    # In a small corpus neither has enough.
+    few = np.array([[10, 11, NO_CHUNK, NO_CHUNK]])
+    assert interleave(few, few, num_last=3).tolist() == few.tolist()
+    other = np.array([[12, NO_CHUNK, NO_CHUNK, NO_CHUNK]])
+    assert interleave(few, other, num_last=3).tolist() == [[10, 12, 11, NO_CHUNK]]

@@ -119,10 +119,15 @@ class Block(nn.Module):
         self.layer_norm = nn.LayerNorm(2)
         self.embeddings = nn.Embedding(3, 2)
         self.weight_of_words = nn.Parameter(torch.tensor(0.5))
+        self.rarity = nn.Parameter(torch.ones(1))
 
 
 def test_biases_and_layer_norms_have_no_weight_decay() -> None:
     block = Block()
+    # A LayerNorm may also stand alone, as what is above a tower's BERT does.
+    alone = nn.LayerNorm(2)
+    groups = parameter_groups([(alone, 0.1)], weight_decay=0.01)
+    assert {g["weight_decay"] for g in groups} == {0.0}
     groups = parameter_groups([(block, 0.1)], weight_decay=0.01)
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     found = {name for name, p in block.named_parameters() if decay[id(p)] == 0.01}

@@ -358,7 +358,7 @@ def test_sigterm_in_an_embedding_in_line_keeps_what_is_done_and_goes_on_there(
         trainer.run(make_stage("realm", world, model))
     assert stopped.value.by_system
     monkeypatch.undo()
-    staged = tmp_path / "torn" / "snapshots" / ".staging-000003"
+    (staged,) = (tmp_path / "torn" / "snapshots").glob(".staging-000003-*")
     assert len(list(staged.glob("shard-*.npy"))) == 1
     again = world.model(dropout=DROPOUT, seed=4)
     found = next(checkpoints(tmp_path / "torn" / "checkpoints"))
@@ -536,3 +536,14 @@ def test_metrics_are_handed_to_a_listener_too(tmp_path: Path) -> None:
     log.write({"b": 2})
     log.cut(size)
     assert (tmp_path / "metrics.jsonl").read_text(encoding="utf-8") == '{"a": 1}\n'
+
+
+def test_what_a_power_failure_has_left_of_a_line_is_forgotten(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl", listener=None)
+    log.write({"step": 1})
+    kept = log.size_bytes
+    log.write({"step": 2})
+    with open(tmp_path / "metrics.jsonl", "rb+") as file:
+        file.truncate(log.size_bytes - 4)
+    log.cut(kept + 1000)
+    assert list(log.records()) == [{"step": 1}] and log.size_bytes == kept

@@ -7,15 +7,17 @@ A snapshot is a folder::
       manifest.json         format, generation, step, shape, dtype, fingerprints, checksums
       shard-00000.npy ...   (rows, dim) arrays of float32 or float16, in row order
 
-It is written under ``.staging-000003``, shard by shard, verified and renamed; a folder with the
-final name is always whole. A writer that died is taken up at its last whole shard, and several may
-write at once, in one process or in many that share the folder: each shard is claimed with a lock
-that ends with its holder.
+It is written under ``.staging-000003-HASH`` (of the plan), shard by shard, verified and renamed; a
+folder with the final name is always whole. A writer that died is taken up at its last whole shard,
+and several may write at once, in one process or in many that share the folder: each shard is
+claimed with a lock that ends with its holder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
 import os
 import shutil
@@ -33,6 +35,8 @@ from openrealm.files import checksum, held, sync_directory, sync_file, write_ato
 FORMAT = 1
 _STAGING = ".staging-"
 _LOCK = ".lock"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,6 @@ class SnapshotWriter:
             shard_rows: Rows per shard; what a crash can cost.
         """
         self._final = directory / f"{generation:06d}"
-        self._staging = directory / f"{_STAGING}{generation:06d}"
         self._plan = Manifest(
             format=FORMAT,
             generation=generation,
@@ -105,20 +108,23 @@ class SnapshotWriter:
             key=key,
             checksums=(),
         )
+        # Others may plan another snapshot under the same number: each has a folder of its own.
+        self._text = json.dumps(asdict(self._plan), sort_keys=True)
+        plan_hash = hashlib.sha256(self._text.encode()).hexdigest()[:8]
+        self.staging = directory / f"{_STAGING}{generation:06d}-{plan_hash}"
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = directory / _LOCK
         self._take_up()
 
     def _take_up(self) -> None:
-        plan_file = self._staging / "plan.json"
-        plan = json.dumps(asdict(self._plan), sort_keys=True)
+        plan_file = self.staging / "plan.json"
         with held(self._lock, patience_s=math.inf):
             if self.is_published:
                 return
-            if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != plan:
-                shutil.rmtree(self._staging, ignore_errors=True)
-                self._staging.mkdir(parents=True)
-                write_atomic(plan_file, plan.encode())
+            if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != self._text:
+                shutil.rmtree(self.staging, ignore_errors=True)
+                self.staging.mkdir(parents=True)
+                write_atomic(plan_file, self._text.encode())
 
     @property
     def is_published(self) -> bool:
@@ -133,6 +139,17 @@ class SnapshotWriter:
     def num_shards(self) -> int:
         """Number of shards of the whole snapshot."""
         return -(-self._plan.chunks // self._plan.shard_rows)
+
+    def require_staging(self) -> None:
+        """Checks that what was written is still there, for whoever waits for others.
+
+        Raises:
+            SnapshotError: It was removed: the snapshot is not wanted any more.
+        """
+        if not self.staging.is_dir() and not self.is_published:
+            raise SnapshotError(
+                f"snapshot {self._plan.generation} was taken away while it was made; try again"
+            )
 
     def missing_shards(self) -> list[tuple[int, range]]:
         """Shards still to be written, with their rows."""
@@ -201,13 +218,13 @@ class SnapshotWriter:
         checksums = [checksum(self._shard(shard)) for shard in range(self.num_shards)]
         manifest = asdict(self._plan) | {"checksums": checksums}
         text = json.dumps(manifest, indent=1, sort_keys=True)
-        write_atomic(self._staging / "manifest.json", text.encode())
-        (self._staging / "plan.json").unlink()
-        for lock in self._staging.glob("*.lock"):
+        write_atomic(self.staging / "manifest.json", text.encode())
+        (self.staging / "plan.json").unlink()
+        for lock in self.staging.glob("*.lock"):
             lock.unlink()
         if self._final.exists():
             shutil.rmtree(self._final)
-        os.replace(self._staging, self._final)
+        os.replace(self.staging, self._final)
         sync_directory(self._final.parent)
         return Snapshot.open(self._final)
 
@@ -216,7 +233,7 @@ class SnapshotWriter:
         return range(shard * size, min(self._plan.chunks, (shard + 1) * size))
 
     def _shard(self, shard: int) -> Path:
-        return self._staging / f"shard-{shard:05d}.npy"
+        return self.staging / f"shard-{shard:05d}.npy"
 
 
 class Snapshot:
@@ -341,6 +358,28 @@ def generations(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
+def find_snapshot(directory: Path, key: SnapshotKey, *, verify: bool = False) -> Snapshot | None:
+    """The newest whole snapshot of an embedder, corpus and tokenizer; None where there is none.
+
+    Args:
+        directory: Folder of the snapshots.
+        key: What it has to belong to.
+        verify: Compare the checksums of all shards, beyond their presence and shapes.
+    """
+    for generation in reversed(generations(directory)):
+        try:
+            snapshot = Snapshot.open(directory / f"{generation:06d}")
+            if snapshot.manifest.key == key:
+                if verify:
+                    snapshot.verify()
+                for _ in snapshot.shards():
+                    pass
+                return snapshot
+        except SnapshotError as error:
+            logger.warning("%s; doing so", error)
+    return None
+
+
 def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:
     """Removes published snapshots other than those to keep, and what dead writers left.
 
@@ -354,5 +393,5 @@ def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:
             shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
     dead = max(keep, default=0) if below is None else min(max(keep, default=0), below - 1)
     for leftover in directory.glob(f"{_STAGING}*"):
-        if int(leftover.name.removeprefix(_STAGING)) <= dead:
+        if int(leftover.name.removeprefix(_STAGING).partition("-")[0]) <= dead:
             shutil.rmtree(leftover, ignore_errors=True)

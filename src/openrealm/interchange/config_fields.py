@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openrealm.errors import ConfigError
-from openrealm.models.pretrained import BertShape
+from openrealm.models.pretrained import ACTIVATIONS, BertShape
 
 # Theirs -> the field of our BertShape.
 BERT_FIELDS = {
@@ -70,13 +70,6 @@ _IGNORED = """
 """
 IGNORED = frozenset(_IGNORED.split())
 
-_ACTIVATIONS = {
-    "gelu_new": "gelu_new",
-    "gelu_pytorch_tanh": "gelu_new",
-    "gelu": "gelu",
-    "relu": "relu",
-}
-
 
 def to_settings(
     config: Mapping[str, Any], *, needed: Sequence[str] = (), name: str
@@ -104,11 +97,11 @@ def to_settings(
                 f"config.json of {name} has {field} = {config[field]!r}; only "
                 f"{' or '.join(map(repr, allowed))} can be imported"
             )
-    activation = _ACTIVATIONS.get(str(config["hidden_act"]))
+    activation = ACTIVATIONS.get(str(config["hidden_act"]))
     if activation is None:
         raise ConfigError(
             f"config.json of {name} has hidden_act = {config['hidden_act']!r}; "
-            f"known are {', '.join(_ACTIVATIONS)}"
+            f"known are {', '.join(ACTIVATIONS)}"
         )
     if type(config["vocab_size"]) is not int:
         raise ConfigError(f"config.json of {name} has vocab_size = {config['vocab_size']!r}")

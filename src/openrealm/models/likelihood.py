@@ -129,8 +129,8 @@ def score_gradient(
 ) -> Float[Tensor, "batch k"]:
     """d log p(y|x) / d f(x,z) = p(z|y,x) - p(z|x) = [p(y|z,x) / p(y|x) - 1] p(z|x)  (section 3.3).
 
-    Not used in training, where autograd finds the same; it is the paper's r(z), kept for tests
-    and for showing what a step would do to each candidate.
+    Not used in training, where autograd finds the same; it is the paper's r(z), which tests
+    compare that with.
     """
     return posterior(log_p_z, log_p_y_given_z) - log_p_z.exp()
 

@@ -38,6 +38,13 @@ logger = logging.getLogger(__name__)
 
 SCRATCH, MINILM = "scratch", "minilm"
 # What is said beside every figure of a run that began so.
+# Names of the same functions in configurations of BERTs, and ours.
+ACTIVATIONS = {
+    "gelu_new": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu": "gelu",
+    "relu": "relu",
+}
 LABELLED_STARTS = {MINILM: "minilm, an encoder that was trained on labelled pairs"}
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -316,13 +323,19 @@ def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | No
     if not has_head:
         logger.info("start %s has no masked-LM head; it is learned from scratch", start)
     found = body.config
+    activation = ACTIVATIONS.get(str(found.hidden_act))
+    if activation is None:
+        raise ConfigError(
+            f"start '{start}' has hidden_act = {found.hidden_act!r}; "
+            f"known are {', '.join(ACTIVATIONS)}"
+        )
     shape = BertShape(
         layers=found.num_hidden_layers,
         hidden=found.hidden_size,
         heads=found.num_attention_heads,
         intermediate=found.intermediate_size,
         max_positions=found.max_position_embeddings,
-        activation=found.hidden_act,
+        activation=activation,
         layer_norm_eps=found.layer_norm_eps,
         initializer_range=found.initializer_range,
     )
@@ -353,7 +366,7 @@ def _initialize(
         if towers and config.bert.initialization == "copying":
             for tower in model.embedder.towers:
                 initialize_word_matching(tower.bert)
-        if towers and not model.embedder.is_shared:
+        if not model.embedder.is_shared:
             # Two towers that begin unlike each other would find nothing in common.
             query, chunk = model.embedder.query_tower, model.embedder.chunk_tower
             query.load_state_dict(chunk.state_dict())

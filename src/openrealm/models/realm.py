@@ -184,11 +184,6 @@ class Realm(nn.Module):
         return table.index_put((query[row], slot[row], mask), found)
 
 
-def parameters_of(module: nn.Module, *, trainable: bool = True) -> list[nn.Parameter]:
-    """The distinct parameters of a module, in a stable order."""
-    return [p for p in module.parameters() if p.requires_grad or not trainable]
-
-
 def freeze(module: nn.Module, *, frozen: bool) -> None:
     """Stops or restarts gradients of all parameters of a module."""
     for parameter in module.parameters():

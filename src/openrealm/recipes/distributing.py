@@ -217,6 +217,7 @@ def index_by_fleet(
         progress: Where to tell how far it is.
 
     Raises:
+        CheckpointError: The run is being trained.
         ConfigError: No cluster answers at the address, or the URL is none.
         MissingDependencyError: Ray is not installed, or a driver for such URLs.
         SnapshotError: A shard could not be embedded.
@@ -231,6 +232,7 @@ def index_by_fleet(
         Storage(config.storage).require()
     if matching_snapshot(loaded.run, loaded.corpus, loaded.model) is not None:
         return
+    loaded.run.require_untrained_in(loaded.checkpoint.position.stage)
     order = Order(
         generation=max(generations(loaded.run.snapshots), default=0) + 1,
         step=loaded.checkpoint.position.total_step,

@@ -17,10 +17,12 @@ from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import (
     PRETRAINED_STAGES,
-    LoadedRun,
+    LoadedModel,
     draw,
+    load_model,
     load_run,
     make_loader,
+    make_pooled,
     make_refresh,
     metrics_log,
     pick_precision,
@@ -85,7 +87,7 @@ def finetune(
         if not processes.is_first:
             progress = Silent()
         with training_in(folder, processes):
-            loaded, middle = _begun(place, folder, config, assignments, resume, processes, progress)
+            loaded, middle = _begun(place, folder, config, assignments, resume)
             if middle is None or not middle.position.finished:
                 _train(place, loaded, questions, middle, processes, progress)
             if processes.is_first:
@@ -107,13 +109,9 @@ def _begun(
     config: Path | None,
     assignments: Sequence[str],
     resume: bool,
-    processes: Processes,
-    progress: Progress,
-) -> tuple[LoadedRun, Checkpoint | None]:
+) -> tuple[LoadedModel, Checkpoint | None]:
     """The pre-trained run with the settings of its fine-tuning, and how far that has come."""
-    loaded = load_run(
-        place, name=folder.name, stages=PRETRAINED_STAGES, processes=processes, progress=progress
-    )
+    loaded = load_model(place, name=folder.name, stages=PRETRAINED_STAGES)
     settings = resolve(base=loaded.settings, config=config, assignments=assignments)
     if settings.model != loaded.settings.model:
         raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
@@ -123,8 +121,6 @@ def _begun(
             f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
             "or pretrain a new run"
         )
-    if processes.is_first:
-        write_atomic(folder.settings_file, settings_text(settings).encode())
     return replace(loaded, settings=settings), middle
 
 
@@ -138,7 +134,7 @@ def _write_down(run: Run, measured: Table) -> None:
 
 def _train(
     place: Workspace,
-    loaded: LoadedRun,
+    loaded: LoadedModel,
     questions: Sequence[Question],
     middle: Checkpoint | None,
     processes: Processes,
@@ -156,13 +152,18 @@ def _train(
         autocast=pick_precision(settings, device_of(loaded.model)),
         processes=processes,
     )
+    stage = QaStage(parts, settings.qa, questions)
+    if processes.is_first:  # once nothing is left to refuse
+        write_atomic(run.settings_file, settings_text(settings).encode())
+    corpus, model, templates = loaded.corpus, loaded.model, loaded.templates
     refresh = make_refresh(
         run,
         settings,
-        loaded.corpus,
-        loaded.model,
-        loaded.templates,
-        load=make_loader(place, settings, loaded.corpus, loaded.model, processes, progress),
+        corpus,
+        model,
+        templates,
+        load=make_loader(place, settings, corpus, model, processes, progress),
+        pooled=make_pooled(place, settings, corpus, model, templates, processes, progress=progress),
         progress=progress,
     )
     trainer = Trainer(
@@ -179,7 +180,7 @@ def _train(
     if middle is None:
         # What a fine-tuning that died before its first checkpoint has written is written again.
         trainer.log.cut(loaded.checkpoint.position.metrics_bytes)
-    trainer.run(QaStage(parts, settings.qa, questions), middle)
+    trainer.run(stage, middle)
 
 
 def _measure(
@@ -187,6 +188,6 @@ def _measure(
 ) -> Table:
     if not questions:
         return {}
-    loaded = load_run(place, name=name, stages=("qa",), progress=progress)
+    loaded = load_run(place, name=name, stages=("qa",), trains=True, progress=progress)
     found = qa_values(loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress)
     return {f"qa/{k}": interval for k, interval in summarise(found.values).items()}

@@ -23,7 +23,6 @@ from openrealm.progress import Progress, Silent
 from openrealm.recipes.assembling import QA, REALM, Assembly, assemble
 from openrealm.recipes.loading import first_record, load_tokenizer
 from openrealm.recipes.sourcing import (
-    agree,
     imported_settings,
     opened,
     require_rows,
@@ -32,7 +31,7 @@ from openrealm.recipes.sourcing import (
 )
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, resolve, settings_text
-from openrealm.tokenizer import WordPiece
+from openrealm.tokenizer import WordPiece, agree
 from openrealm.workspace import Run, Workspace
 
 _COMPARED_BLOCKS = 1000

@@ -16,7 +16,7 @@ from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import SpanTagger, make_tagger
 from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.snapshot import Snapshot, find_snapshot
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import MINILM, build_model, minilm_directory, tower_reader
 from openrealm.models.realm import Realm, device_of
@@ -24,7 +24,7 @@ from openrealm.plots import plot_run
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.recipes.frequencies import known_tokens, token_prior
-from openrealm.recipes.starting import ancestors, begin, saved_model
+from openrealm.recipes.starting import ancestors, begin, load_after, saved_model
 from openrealm.recipes.wording import lexical_of
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.retriever import Retriever
@@ -55,13 +55,44 @@ class LoadedModel:
     templates: Templates
     checkpoint: Checkpoint
 
-    def snapshot(self, progress: Progress, processes: Processes = ALONE) -> Snapshot:
-        """The snapshot of these weights over the present corpus; made where there is none."""
+    def with_index(self, live: LiveIndex) -> LoadedRun:
+        """The same with an index to search."""
+        return LoadedRun(
+            run=self.run,
+            settings=self.settings,
+            corpus=self.corpus,
+            model=self.model,
+            templates=self.templates,
+            checkpoint=self.checkpoint,
+            live=live,
+        )
+
+    def snapshot(
+        self, progress: Progress, processes: Processes = ALONE, *, trains: bool = False
+    ) -> Snapshot:
+        """The snapshot of these weights over the present corpus; made where there is none.
+
+        Args:
+            progress: Where to tell how far it is.
+            processes: Who makes it together.
+            trains: Whether these processes are those that train in the run.
+
+        Raises:
+            CheckpointError: Others train in the run, who number and remove its snapshots.
+        """
         found = matching_snapshot(self.run, self.corpus, self.model)
         # All look before one of them makes it.
         if not processes.any(found is None):
             assert found is not None
             return found
+        if trains:
+            return self._made(progress, processes)
+        with self.run.embedding_alone():  # another command may be making it
+            self.run.require_untrained_in(self.checkpoint.position.stage)
+            found = matching_snapshot(self.run, self.corpus, self.model)
+            return self._made(progress, processes) if found is None else found
+
+    def _made(self, progress: Progress, processes: Processes) -> Snapshot:
         refresh = make_refresh(
             self.run,
             self.settings,
@@ -349,7 +380,8 @@ def load_model(
     else:
         checkpoint = newest_checkpoint(run, stages)
         model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
-        checkpoint.load_weights(model)
+        stage, share = checkpoint.position.stage, settings.mlm.share
+        load_after(stage, checkpoint, model, share=share)
     return LoadedModel(
         place=workspace,
         run=run,
@@ -367,22 +399,19 @@ def load_run(
     name: str | None,
     stages: Sequence[str] = ALL_STAGES,
     processes: Processes = ALONE,
+    trains: bool = False,
     progress: Progress,
 ) -> LoadedRun:
-    """What `load_model` gives, with an index of these weights over the present corpus."""
+    """What `load_model` gives, with an index of these weights over the present corpus.
+
+    Raises:
+        CheckpointError: The index has to be made, and others than this process (``trains``) train
+            in the run.
+    """
     loaded = load_model(workspace, name=name, stages=stages)
     settings = loaded.settings
     load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes, progress)
-    live = load(loaded.snapshot(progress, processes))
-    return LoadedRun(
-        run=loaded.run,
-        settings=settings,
-        corpus=loaded.corpus,
-        model=loaded.model,
-        templates=loaded.templates,
-        checkpoint=loaded.checkpoint,
-        live=live,
-    )
+    return loaded.with_index(load(loaded.snapshot(progress, processes, trains=trains)))
 
 
 def _has_kept_start(run: Run) -> bool:
@@ -436,12 +465,7 @@ def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -
 
 def matching_snapshot(run: Run, corpus: ChunkStore, model: Realm) -> Snapshot | None:
     """A published snapshot of these weights over this corpus, if there is one."""
-    key = snapshot_key(corpus, model.embedder)
-    for generation in reversed(generations(run.snapshots)):
-        snapshot = Snapshot.open(run.snapshots / f"{generation:06d}")
-        if snapshot.manifest.key == key:
-            return snapshot
-    return None
+    return find_snapshot(run.snapshots, snapshot_key(corpus, model.embedder))
 
 
 def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Realm:

@@ -14,7 +14,7 @@ from openrealm.answering import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
-from openrealm.errors import ConfigError, InputError
+from openrealm.errors import ConfigError, InputError, OpenRealmError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
@@ -38,7 +38,7 @@ from openrealm.recipes.masking import masked_queries
 from openrealm.recipes.measuring import add_report
 from openrealm.recipes.refreshing import refresh_by_settings
 from openrealm.recipes.starting import begin, settings_for
-from openrealm.recipes.wording import bm25_of
+from openrealm.recipes.wording import bm25_together
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints, save_checkpoint
@@ -132,9 +132,9 @@ def pretrain(
         with training_in(folder, processes):
             try:
                 session = _Session(place, folder, corpus, queries, processes, progress)
-            except InputError:
+            except OpenRealmError:
                 if not resume and processes.is_first:
-                    # Texts that nothing can be learned from leave no run behind.
+                    # What cannot begin leaves no run behind.
                     shutil.rmtree(folder.directory, ignore_errors=True)
                 raise
             session.run()
@@ -407,7 +407,7 @@ class _Session:
         )
 
     def _lexical(self) -> LexicalRetriever:
-        bm25 = bm25_of(self._place, self._corpus)
+        bm25 = bm25_together(self._place, self._corpus, self._processes, self._progress)
         return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
 
     def _first_model(self) -> Realm:

@@ -84,7 +84,7 @@ def _loaded(place: Workspace, run: Run, progress: Progress) -> tuple[LoadedRun, 
             f"{snapshot.manifest.step}; p(z|x) is that of the weights."
         )
     load = make_loader(place, loaded.settings, loaded.corpus, loaded.model)
-    return LoadedRun(**vars(loaded), live=load(snapshot)), note
+    return loaded.with_index(load(snapshot)), note
 
 
 def _told(

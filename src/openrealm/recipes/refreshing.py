@@ -9,14 +9,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CheckpointError, ConfigError, SnapshotError, StorageError
+from openrealm.errors import (
+    CheckpointError,
+    ConfigError,
+    CorpusError,
+    SnapshotError,
+    StorageError,
+)
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
@@ -129,7 +135,6 @@ class Pulse:
     path: Path | None
     parent: int | None
     run: Run
-    _looked: float = field(default=0.0, init=False)
 
     def __call__(self) -> None:
         """Touches the file.
@@ -224,6 +229,21 @@ def _serve(run: Run, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoRe
                 raise
 
 
+def _trained_corpus(place: Workspace, run: Run) -> ChunkStore:
+    """The corpus, while it is the one that the run is trained on.
+
+    Raises:
+        CorpusError: Documents have been ingested since.
+    """
+    corpus = open_corpus(place)
+    if run.read_record()["corpus"] != corpus.fingerprint:
+        raise CorpusError(
+            f"the corpus has changed since run '{run.name}' began, which can have no newer "
+            "snapshot of it; start a new run"
+        )
+    return corpus
+
+
 class _Worker:
     """A model to embed with."""
 
@@ -231,7 +251,7 @@ class _Worker:
         self, place: Workspace, run: Run, settings: Settings, number: int, progress: Progress
     ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
-        self._corpus = open_corpus(place)
+        self._corpus = _trained_corpus(place, run)
         self._templates = make_templates(self._settings, self._corpus)
         device = worker_device(self._settings, number)
         if device.type == "cpu":
@@ -268,7 +288,7 @@ class _Dispatcher:
 
     def __init__(self, place: Workspace, run: Run, settings: Settings, progress: Progress) -> None:
         self._place, self._run, self._settings = place, run, settings
-        self._corpus, self._progress = open_corpus(place), progress
+        self._corpus, self._progress = _trained_corpus(place, run), progress
         self._dim = empty_model(settings, self._corpus.tokenizer, stage="realm").embedder.dim
 
     def __call__(self, order: Order, tick: Tick) -> None:

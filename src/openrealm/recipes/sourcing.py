@@ -17,11 +17,10 @@ from openrealm.interchange.sources import located
 from openrealm.interchange.tensor_names import BERT, OPENQA, READER
 from openrealm.recipes.assembling import MLM, QA, REALM, Assembly
 from openrealm.settings import Settings, resolve
-from openrealm.tokenizer import WordPiece
+from openrealm.tokenizer import WordPiece, agree
 
 # What the names of the weights before fine-tuning have in common.
 _PRETRAINED = "cc-news-pretrained"
-_PROBE = "Ünïcode, Text: 1234 [MASK] naïve COÖPERATION"
 
 
 def opened(sources: Sequence[str | Path]) -> tuple[list[HfModel], BlockFile | None]:
@@ -111,14 +110,6 @@ def tokenizer_of(models: Sequence[HfModel]) -> WordPiece | None:
             raise ConfigError(f"{found[1].name} and {model.name} have different vocabularies")
         found = found or (model.tokenizer, model)
     return found[0] if found is not None else None
-
-
-def agree(one: WordPiece, other: WordPiece) -> bool:
-    """Whether both give the same ids; their files may differ in what changes none."""
-    if one.fingerprint == other.fingerprint:
-        return True
-    same = one.inner.get_vocab() == other.inner.get_vocab()
-    return same and one.encode_ids([_PROBE]) == other.encode_ids([_PROBE])
 
 
 def require_rows(models: Sequence[HfModel], blocks: BlockFile | None) -> None:

@@ -14,18 +14,27 @@ from typing import Any
 from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.interchange.model_folder import ModelFolder, is_model_folder, open_model_folder
-from openrealm.models.pretrained import Started, build_model, copy_encoder, start_model
+from openrealm.models.pretrained import (
+    MINILM,
+    SCRATCH,
+    Started,
+    build_model,
+    copy_encoder,
+    start_model,
+)
+from openrealm.models.realm import Realm
 from openrealm.settings import (
-    STAGES,
     Settings,
     checked,
     preset_settings,
     read_settings,
     resolve,
 )
-from openrealm.tokenizer import WordPiece
+from openrealm.tokenizer import VOCABULARY_FILES, WordPiece, agree
 from openrealm.training.checkpoint import Checkpoint, checkpoints, open_checkpoint
 from openrealm.workspace import Run, Workspace
+
+_FINE_TUNED = "qa"
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,22 @@ class SavedModel:
             pad_id=tokenizer.pad_id,
             seed=settings.seed,
         )
-        self.weights.load_weights(model)
-        if self.stage == "mlm" and self.settings.mlm.share:
-            copy_encoder(model.reader, model.embedder)  # what follows that stage
+        load_after(self.stage, self.weights, model, share=self.settings.mlm.share)
         return Started(config=settings.model, model=model, has_masked_lm_head=True)
+
+
+def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, share: bool) -> None:
+    """Loads the weights at the end of a stage, and does what follows it.
+
+    Args:
+        stage: Its name.
+        weights: Where they are.
+        model: Of their shape.
+        share: The run's `mlm.share`: the towers get the reader's BERT after the stage `mlm`.
+    """
+    weights.load_weights(model)
+    if stage == "mlm" and share:
+        copy_encoder(model.reader, model.embedder)
 
 
 def saved_model(start: str) -> SavedModel | None:
@@ -87,7 +108,7 @@ def saved_model(start: str) -> SavedModel | None:
     if is_model_folder(path):
         return _of_model_folder(open_model_folder(path))
     if (path / "run.json").is_file():
-        found = (c for c in checkpoints(Run(path).checkpoints) if c.position.stage in STAGES)
+        found = (c for c in checkpoints(Run(path).checkpoints) if c.position.stage != _FINE_TUNED)
         checkpoint = next(found, None)
         if checkpoint is None:
             raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")
@@ -98,7 +119,7 @@ def saved_model(start: str) -> SavedModel | None:
 
 
 def _of_model_folder(folder: ModelFolder) -> SavedModel:
-    if folder.stage not in STAGES:
+    if folder.stage == _FINE_TUNED:
         raise CheckpointError(
             f"start '{folder.directory}' was fine-tuned on questions; export the run's weights "
             "before that: openrealm export WS --to openrealm --stage realm"
@@ -115,7 +136,7 @@ def _of_model_folder(folder: ModelFolder) -> SavedModel:
 
 def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
     stage = checkpoint.position.stage
-    if stage not in STAGES:
+    if stage == _FINE_TUNED:
         raise CheckpointError(
             f"start '{checkpoint.directory}' was fine-tuned on questions; take a checkpoint from "
             "before"
@@ -179,6 +200,7 @@ def begin(settings: Settings, tokenizer: WordPiece) -> Started:
     saved = saved_model(settings.start)
     if saved is not None:
         return saved.started(settings, tokenizer)
+    _require_vocabulary(settings.start, tokenizer)
     return start_model(
         settings.start,
         settings.model,
@@ -187,6 +209,23 @@ def begin(settings: Settings, tokenizer: WordPiece) -> Started:
         mask_id=tokenizer.mask_id,
         seed=settings.seed,
     )
+
+
+def _require_vocabulary(start: str, tokenizer: WordPiece) -> None:
+    """Compares a folder's vocabulary with the corpus's: those of one size need not be the same.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    folder = Path(start)
+    has_vocabulary = any((folder / name).is_file() for name in VOCABULARY_FILES)
+    if start in (MINILM, SCRATCH) or not has_vocabulary:
+        return
+    if not agree(WordPiece.load(folder), tokenizer):
+        raise ConfigError(
+            f"start '{start}' has another vocabulary than the corpus; ingest with its own (an "
+            f"existing corpus with --rechunk): --set corpus.tokenizer={start}"
+        )
 
 
 def ancestors(start: str) -> list[str]:

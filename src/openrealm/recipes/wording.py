@@ -38,6 +38,15 @@ def bm25_of(place: Workspace, corpus: ChunkStore, progress: Progress | None = No
     return made
 
 
+def bm25_together(
+    place: Workspace, corpus: ChunkStore, processes: Processes, progress: Progress | None = None
+) -> BM25:
+    """The same for each of several processes: one makes it, the others read what it has kept."""
+    made = bm25_of(place, corpus, progress) if processes.is_first else None
+    processes.wait()
+    return bm25_of(place, corpus) if made is None else made
+
+
 def _keep(made: BM25, folder: Path) -> None:
     """Writes it down where that can be done; it can be made again."""
     try:
@@ -64,10 +73,7 @@ def lexical_of(
     """
     if model.lexical is None:
         return None
-    # One makes it, the others read what it has written down.
-    made = bm25_of(place, corpus, progress) if processes.is_first else None
-    processes.wait()
-    return weighed(bm25_of(place, corpus) if made is None else made, model.lexical)
+    return weighed(bm25_together(place, corpus, processes, progress), model.lexical)
 
 
 def weighed(words: WordScores, weight: LexicalWeight) -> Lexical:

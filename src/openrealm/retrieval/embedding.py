@@ -227,6 +227,7 @@ def write_pooled(
     shard_rows: int = 65_536,
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
+    tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
     """Embeds the whole corpus up to the projection; arguments as those of `write_snapshot`."""
@@ -240,9 +241,15 @@ def write_pooled(
         shard_rows=shard_rows,
     )
     vectors = _embedding(
-        store, embedder, templates, pooled=True, batch_tokens=batch_tokens, autocast=autocast
+        store,
+        embedder,
+        templates,
+        pooled=True,
+        batch_tokens=batch_tokens,
+        autocast=autocast,
+        tick=tick,
     )
-    return _written(writer, len(store), vectors, progress=progress)
+    return _written(writer, len(store), vectors, tick=tick, progress=progress)
 
 
 def _embedding(
@@ -280,6 +287,7 @@ def _written(
                     writer.write(shard, _in_blocks(rows, vectors, task.advance))
                     wrote = True
             if not wrote:  # others are at the rest; one that dies lets go of its shard
+                writer.require_staging()
                 tick()
                 time.sleep(_POLL_S)
     return writer.publish()

@@ -189,7 +189,7 @@ class BackgroundRefresh:
         snapshot = Snapshot.open(self.inline.directory / f"{order.generation:06d}")
         if snapshot.manifest.step != order.step:
             raise CheckpointError(f"{snapshot.directory} is not the snapshot that was ordered")
-        self.inline.load.verify(snapshot)
+        self.inline.check(snapshot)
         return self.inline.load(snapshot)
 
     def _swapped(self) -> Swap | None:

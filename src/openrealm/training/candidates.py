@@ -92,6 +92,9 @@ def interleave(
         head = line[:num_first]
         new = others[(others != NO_CHUNK) & ~np.isin(others, head)]
         rest = np.concatenate([new[:num_last], line[num_first:]])
+        rest = rest[rest != NO_CHUNK]
         _, at = np.unique(rest, return_index=True)
-        line[num_first:] = rest[np.sort(at)][: len(line) - num_first]
+        tail = rest[np.sort(at)][: len(line) - num_first]
+        line[num_first:] = NO_CHUNK
+        line[num_first : num_first + len(tail)] = tail
     return mixed

@@ -44,9 +44,11 @@ class QaConfig:
 
     steps: int = option(68_340, "Steps.", minimum=1, source="20 epochs of WebQuestions")
     batch_size: int = option(1, "Questions per step.", minimum=1, source="orqa_model.py")
-    lr: float = option(1e-5, "Peak learning rate of the reader.", source="orqa/README.md")
+    lr: float = option(
+        1e-5, "Peak learning rate of the reader.", minimum=0.0, source="orqa/README.md"
+    )
     lr_retriever: float = option(
-        1e-5, "Peak learning rate of the query tower.", source="orqa/README.md"
+        1e-5, "Peak learning rate of the query tower.", minimum=0.0, source="orqa/README.md"
     )
     reader: str = option(
         "pretrained",

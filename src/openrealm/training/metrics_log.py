@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from openrealm.errors import MissingDependencyError
+from openrealm.files import sync_file
 from openrealm.training.stage import StepResult
 
 
@@ -56,9 +57,22 @@ class MetricsLog:
         return self._path.stat().st_size
 
     def cut(self, size_bytes: int) -> None:
-        """Forgets what was written after a checkpoint, which will be written again."""
-        if self.size_bytes > size_bytes and not self._reads_only:
+        """Forgets what was written after a checkpoint, which will be written again.
+
+        After a power failure there may be less than that: a last line that is torn is forgotten.
+        """
+        if self._reads_only:
+            return
+        if self.size_bytes > size_bytes:
             os.truncate(self._path, size_bytes)
+        with open(self._path, "rb+") as file:
+            whole = file.read().rfind(b"\n") + 1
+            file.truncate(whole)
+
+    def sync(self) -> None:
+        """Returns once the disk has what was written."""
+        if not self._reads_only:
+            sync_file(self._path)
 
 
 def tensorboard_listener(directory: Path) -> Callable[[Mapping[str, Any]], None]:

@@ -83,10 +83,16 @@ class JointConfig:
     steps: int = option(200_000, "Steps; 0 leaves the stage out.", minimum=0, source="section 4.3")
     batch_size: int = option(512, "Queries per step.", minimum=1, source="section 4.3")
     lr: float = option(
-        3e-5, "Peak learning rate of the reader; 0 leaves it as it is.", source="section 4.3"
+        3e-5,
+        "Peak learning rate of the reader; 0 leaves it as it is.",
+        minimum=0.0,
+        source="section 4.3",
     )
     lr_retriever: float = option(
-        3e-5, "Peak learning rate of the towers; 0 leaves them as they are.", source="section 4.3"
+        3e-5,
+        "Peak learning rate of the towers; 0 leaves them as they are.",
+        minimum=0.0,
+        source="section 4.3",
     )
     lr_lexical: float = option(
         0.0,

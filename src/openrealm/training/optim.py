@@ -114,17 +114,19 @@ def parameter_groups(
     groups: list[dict[str, Any]] = []
     taken: set[int] = set()
     for module, lr in modules:
+        norms = {
+            id(parameter)
+            for part in module.modules()
+            if isinstance(part, nn.LayerNorm)
+            for parameter in part.parameters()
+        }
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
         for name, parameter in module.named_parameters():
             if id(parameter) in taken or not parameter.requires_grad:
                 continue
             taken.add(id(parameter))
-            is_plain = (
-                name.endswith("bias")
-                or parameter.ndim == 0
-                or "layer_norm" in name.lower().replace("layernorm", "layer_norm")
-            )
+            is_plain = name.endswith("bias") or parameter.numel() == 1 or id(parameter) in norms
             (plain if is_plain else decayed).append(parameter)
         for params, decay in ((decayed, weight_decay), (plain, 0.0)):
             if params:

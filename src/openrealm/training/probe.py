@@ -283,13 +283,13 @@ def _readings(
 
 def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.float64]]:
     output = model(batch, groups=2)
-    real = batch.mask_mask
+    logits, real = _logits(model, batch), batch.mask_mask
     num = real.sum(dim=1)
     per_query = {
         "utility": likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z),
         "loss": -output.log_p_y,
-        "accuracy": _correct(model, batch, output.log_p_z),
-        "accuracy_without": _correct(model, batch, _null_only(output.log_p_z)),
+        "accuracy": _correct(logits, batch, output.log_p_z),
+        "accuracy_without": _correct(logits, batch, _null_only(output.log_p_z)),
     }
     means = {n: v.masked_fill(~real, 0.0).sum(dim=1) / num for n, v in per_query.items()}
     means["p_null"] = output.log_p_z[:, 0].exp()
@@ -303,13 +303,17 @@ def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
     return alone
 
 
-def _correct(model: Realm, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:
+def _logits(model: Realm, batch: MaskedBatch) -> torch.Tensor:
+    """The reader's ``(real masks of all joint inputs, vocab)``."""
+    query, _ = batch.joint_slots.unbind(dim=1)
+    positions, real = batch.mask_positions[query], batch.mask_mask[query]
+    return model.reader.real_logits_at(batch.joint, positions, real, groups=2).float()
+
+
+def _correct(logits: torch.Tensor, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:
     """Whether the most probable token under the marginal is the one masked out."""
     query, slot = batch.joint_slots.unbind(dim=1)
     real = batch.mask_mask[query]
-    logits = model.reader.real_logits_at(
-        batch.joint, batch.mask_positions[query], real, groups=2
-    ).float()
     row, mask = real.nonzero(as_tuple=True)
     # Real masks of the batch, numbered row by row, as its boolean table is.
     number = (batch.mask_mask.flatten().cumsum(0) - 1).view_as(batch.mask_mask)

@@ -9,7 +9,6 @@ beside them. Either way the trainer only ever sees published snapshots.
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +23,15 @@ import torch
 
 from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import SnapshotError
 from openrealm.index.mips import ExactIndex, Index
 from openrealm.index.sharded import ShardedIndex
-from openrealm.index.snapshot import Snapshot, SnapshotKey, generations, prune
+from openrealm.index.snapshot import (
+    Snapshot,
+    SnapshotKey,
+    find_snapshot,
+    generations,
+    prune,
+)
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.processes import ALONE, Processes
@@ -42,8 +46,6 @@ from openrealm.retrieval.embedding import (
 from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 from openrealm.training.weights import Order
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,15 +270,19 @@ class PooledVectors(_Embeds):
     processes: Processes = field(default=ALONE, kw_only=True)
     _known: tuple[str, npt.NDArray[np.float32]] | None = field(default=None, init=False)
 
-    def now(self) -> npt.NDArray[np.float32]:
-        """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it."""
+    def now(self, tick: Callable[[], None] | None = None) -> npt.NDArray[np.float32]:
+        """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it.
+
+        Args:
+            tick: Called after every forward pass; may raise to give up, whole shards are kept.
+        """
         key = pooled_key(self.corpus, self.embedder)
         if self._known is None or self._known[0] != key.embedder:
-            vectors = self._snapshot(key).read(dtype="float32")
+            vectors = self._snapshot(key, tick).read(dtype="float32")
             self._known = (key.embedder, vectors)
         return self._known[1]
 
-    def _snapshot(self, key: SnapshotKey) -> Snapshot:
+    def _snapshot(self, key: SnapshotKey, tick: Callable[[], None] | None) -> Snapshot:
         processes = self.processes
         made_how = f"{key.embedder} {self.autocast} {self.config.shard_rows}"
         of_corpus = f"pooled-{key.corpus[:16]}-"
@@ -295,6 +301,7 @@ class PooledVectors(_Embeds):
             shard_rows=self.config.shard_rows,
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
+            tick=tick,
             progress=self.progress,
         )
         if processes.is_first:
@@ -307,16 +314,10 @@ class PooledVectors(_Embeds):
 
 def _planned(directory: Path, key: SnapshotKey) -> list[int]:
     """A generation, and 1 where it is whole and of this key, 0 where it is the next one free."""
-    published = generations(directory)
-    for generation in reversed(published):
-        try:
-            snapshot = Snapshot.open(directory / f"{generation:06d}")
-            if snapshot.manifest.key == key:
-                snapshot.verify()
-                return [generation, 1]
-        except SnapshotError as error:
-            logger.warning("%s; doing so", error)
-    return [published[-1] + 1 if published else 1, 0]
+    found = find_snapshot(directory, key, verify=True)
+    if found is not None:
+        return [found.manifest.generation, 1]
+    return [max(generations(directory), default=0) + 1, 0]
 
 
 @dataclass(eq=False)
@@ -402,7 +403,7 @@ class InlineRefresh(_Embeds):
             ),
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
-            pooled=self.pooled.now() if self.pooled is not None else None,
+            pooled=self.pooled.now(self.tick) if self.pooled is not None else None,
             tick=self.tick,
             progress=self.progress,
         )
@@ -410,10 +411,19 @@ class InlineRefresh(_Embeds):
     def reopened(self, generation: int) -> LiveIndex:
         """A published snapshot, checked against the corpus; its weights may be older ones."""
         snapshot = Snapshot.open(self.directory / f"{generation:06d}")
-        key = snapshot_key(self.corpus, self.embedder)
+        self.check(snapshot)
+        return self.load(snapshot)
+
+    def check(self, snapshot: Snapshot) -> None:
+        """Reads every byte, and compares what the rows are of; weights may be older ones.
+
+        Raises:
+            SnapshotError: It is damaged, or of another corpus or tokenizer.
+        """
+        of = self.corpus.fingerprint, self.corpus.tokenizer.fingerprint
+        key = SnapshotKey(embedder="", corpus=of[0], tokenizer=of[1])
         snapshot.require(key, parts=("tokenizer", "corpus"))
         self.load.verify(snapshot)
-        return self.load(snapshot)
 
     def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Removes snapshots that neither a checkpoint nor the live index needs."""

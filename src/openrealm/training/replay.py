@@ -159,6 +159,7 @@ class ReplayRefresh:
                 shard_rows=swap.shard_rows,
                 batch_tokens=inline.config.batch_tokens,
                 autocast=inline.autocast,
+                pooled=inline.pooled.now(inline.tick) if inline.pooled is not None else None,
                 tick=inline.tick,
                 progress=inline.progress,
             )

@@ -379,6 +379,7 @@ class Trainer:
         """Saves the middle of a stage, or its end: without moments and sums."""
         processes = self.parts.processes
         order = self.refresh.ordered if optimizer is not None else None
+        self.log.sync()  # a checkpoint counts on the lines before it
         position = Position(
             stage=stage.name,
             step=step,

@@ -1,4 +1,4 @@
-"""Tests of a run that trains nothing: the start itself searches, fills and is fine-tuned."""
+"""Tests of runs as they are loaded: one that trains nothing, one in training, one after a stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from trained import SHAPE, STEPS, train
 
 from openrealm import recipes
-from openrealm.errors import InputError
+from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.recipes.loading import load_model, newest_checkpoint
 from openrealm.workspace import Workspace
 
@@ -73,3 +73,36 @@ def test_texts_that_tell_nothing_twice_can_be_searched_all_the_same(tmp_path: Pa
     assert not Workspace(workspace).runs()
     recipes.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])
     assert len(recipes.search(workspace, "bridge").hits) == 2
+
+
+def test_settings_that_come_out_late_leave_no_run_behind(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
+    with pytest.raises(ConfigError, match=r"salient\.kind"):
+        train(tmp_path / "rivers", changes=["salient.kind=rule"])
+    assert not Workspace(tmp_path / "rivers").runs()
+    assert not list((tmp_path / "rivers" / "runs").iterdir())
+
+
+def test_after_plain_masked_lm_the_towers_have_the_readers_bert(
+    tmp_path: Path, trained: Path
+) -> None:
+    shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
+    plain = ["stages=['mlm']", "mlm.steps=2", "mlm.batch_size=4", "model.own_reader=false"]
+    plain += ["model.bert.layers=2", "model.bert.hidden=64"]
+    train(tmp_path / "rivers", changes=[*plain, "mlm.share=true"])
+    model = load_model(Workspace(tmp_path / "rivers"), name=None, stages=("mlm",)).model
+    tower = model.embedder.chunk_tower.bert.state_dict()
+    reader = model.reader.masked_lm.bert.state_dict()
+    assert all(torch.equal(tower[name], reader[name]) for name in reader)
+
+
+def test_a_run_in_training_is_not_given_a_snapshot_by_others(tmp_path: Path, trained: Path) -> None:
+    """The trainer numbers its snapshots, and would take this one for its own."""
+    shutil.copytree(trained, tmp_path / "rivers")
+    run = Workspace(tmp_path / "rivers").run()
+    with run.locked():
+        recipes.search(tmp_path / "rivers", "river")  # its snapshot is there
+        shutil.rmtree(run.snapshots)
+        with pytest.raises(CheckpointError, match="is being trained, and has no snapshot"):
+            recipes.search(tmp_path / "rivers", "river")
+    recipes.search(tmp_path / "rivers", "river")
