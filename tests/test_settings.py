@@ -7,7 +7,8 @@ import re
 import pytest
 
 from openrealm.errors import ConfigError
-from openrealm.settings import PRESETS, Settings, resolve
+from openrealm.presets import PRESETS
+from openrealm.settings import Settings, resolve
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -1,7 +1,7 @@
-"""The configuration of a run as a whole, and the presets; knows no component's inner workings.
+"""The configuration of a run as a whole; knows no component's inner workings.
 
-Each section is defined beside the component that it configures. A preset is a set of values over
-the defaults, which are the paper's.
+Each section is defined beside the component that it configures. What sections must agree on is
+checked here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from openrealm.config import from_dict, merge, option, override, parse_toml, section, to_toml
 from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.data.salient import SalientConfig
 from openrealm.errors import ConfigError
 from openrealm.models.pretrained import ModelConfig
+from openrealm.presets import PRESETS
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig
 from openrealm.training.objectives import JointConfig, WarmupConfig
@@ -75,134 +75,6 @@ class Settings:
 
 
 STAGES = ("mlm", "ict", "warmup", "realm")
-
-# Values over the defaults; the defaults are the paper's and the released code's.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "start": "scratch",
-        "stages": ["ict", "realm"],
-        "model": {"embedder": {"dropout": 0.1}},
-        "refresh": {"dtype": "float16"},
-        "optim": {"warmup_min": 100},
-    },
-    "adapt": {
-        "start": "minilm",
-        "stages": ["warmup", "realm"],
-        "corpus": {"chunking": {"chunk_tokens": 160}},
-        "salient": {"told_within": 4},
-        "model": {
-            "query_tokens": 64,
-            # A sentence encoder has never seen a [MASK].
-            "query_masks": False,
-            "bert": {"dropout": 0.0},
-            # Small enough to read thousands of chunks a minute; what it cannot know of the
-            # language, the prior and the copy head make up for.
-            "own_reader": True,
-            "reader": {
-                "layers": 1,
-                "hidden": 128,
-                "heads": 4,
-                "intermediate": 512,
-                "max_positions": 512,
-                "dropout": 0.0,
-            },
-            "token_prior": True,
-            "copy_head": True,
-            # An encoder of sentences and words in common find different chunks.
-            "lexical_weight": 0.3,
-            "embedder": {
-                "pooling": "mean",
-                "projection": "adapter",
-                "normalize": True,
-                "score_scale": 20.0,
-            },
-        },
-        "retrieval": {"k": 7, "exclude": "neighbours"},
-        # The copy head tells chunks apart from its first weights.
-        "warmup": {"steps": 0, "batch_size": 32, "lr": 3e-4, "k": 5, "own_chunk": 0.0},
-        # A trained encoder is soon spoilt: it stays as it is, and a matrix above it learns.
-        "realm": {
-            "steps": 100,
-            "batch_size": 64,
-            "lr": 3e-4,
-            "lr_retriever": 5e-4,
-            "lr_lexical": 0.02,
-            "unread": True,
-            "towers": "projection",
-        },
-        "refresh": {"every": 20},
-        "qa": {
-            "reader": "tower",
-            "steps": 500,
-            "batch_size": 8,
-            "lr": 5e-5,
-            "lr_retriever": 1e-5,
-            "beam": 500,
-        },
-        "optim": {"bias_correction": True},
-        "loop": {"probe_every": 50, "checkpoint_every": 50},
-    },
-    "tiny": {
-        "start": "scratch",
-        "stages": ["ict", "warmup", "realm"],
-        "corpus": {"tokenizer": "train", "vocab_size": 8192, "chunking": {"chunk_tokens": 64}},
-        "salient": {"terms": "never"},
-        "model": {
-            "query_tokens": 40,
-            # Width tells names apart; one layer is enough to weigh words.
-            "bert": {
-                "layers": 1,
-                "hidden": 256,
-                "heads": 4,
-                "intermediate": 512,
-                "max_positions": 128,
-                "dropout": 0.0,
-                "initialization": "copying",
-            },
-            "own_reader": True,
-            "reader": {
-                "layers": 4,
-                "hidden": 128,
-                "heads": 4,
-                "intermediate": 512,
-                "max_positions": 128,
-                "dropout": 0.0,
-                "initialization": "copying",
-            },
-            # The mean of all tokens finds names long before a trained [CLS] does.
-            "embedder": {
-                "pooling": "mean",
-                "projection": "none",
-                "normalize": True,
-                "score_scale": 60.0,
-                "known_tokens": True,
-            },
-            "span_head": {"hidden": 64},
-        },
-        "retrieval": {"k": 5},
-        # One pass over the almanac: a second one gained nothing on its held-out queries.
-        "ict": {"steps": 40, "batch_size": 64, "lr": 5e-4},
-        "warmup": {
-            "steps": 150,
-            "batch_size": 64,
-            "lr": 2e-3,
-            "k": 2,
-            "own_chunk": 0.1,
-            "candidates": "lexical",
-        },
-        "realm": {
-            "steps": 240,
-            "batch_size": 32,
-            "lr": 1e-3,
-            "lr_retriever": 1e-3,
-            "lexical": 2,
-        },
-        "refresh": {"every": 25},
-        "qa": {"steps": 150, "batch_size": 16, "lr": 5e-4, "lr_retriever": 1e-4, "beam": 1000},
-        "optim": {"bias_correction": True},
-        "loop": {"probe_every": 120, "checkpoint_every": 200},
-    },
-}
 
 
 def resolve(
@@ -306,25 +178,48 @@ def checked(settings: Settings) -> Settings:
     """The settings, after checks that involve several sections.
 
     Raises:
-        ConfigError: An unknown stage, or inputs longer than the model's positions.
+        ConfigError: An unknown stage, settings that exclude each other or do nothing beside each
+            other, or inputs longer than the model's positions.
     """
+    _check_stages(settings)
+    _check_candidates(settings)
+    _check_words(settings)
+    _check_refresh(settings)
+    _check_towers(settings)
+    _check_fixed_chunks(settings)
+    _check_lengths(settings)
+    return settings
+
+
+def _check_stages(settings: Settings) -> None:
+    """Checks that there are such stages, each once, and that they train something."""
     for stage in settings.stages:
         if stage not in STAGES:
             raise ConfigError(f"stages holds '{stage}', which is not one of: {', '.join(STAGES)}")
-    if settings.realm.lexical >= settings.retrieval.k - 1:
+    twice = sorted(stage for stage in set(settings.stages) if settings.stages.count(stage) > 1)
+    if twice:
+        raise ConfigError(f"stages lists {' and '.join(twice)} more than once; list each once")
+    realm, model = settings.realm, settings.model
+    if not (realm.lr or realm.lr_retriever or realm.lr_lexical):
         raise ConfigError(
-            f"realm.lexical = {settings.realm.lexical} leaves none of the "
-            f"{settings.retrieval.k - 1} chunks to the index; lower it or raise retrieval.k"
+            "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
+            "trained; raise one, or set realm.steps=0"
         )
-    by_words = {"warmup": settings.warmup.candidates == "lexical", "realm": settings.realm.lexical}
-    for stage, used in by_words.items():
-        if getattr(settings, stage).lexical_query == "unmasked" and not used:
-            needed = "candidates=lexical" if stage == "warmup" else "lexical=1"
-            raise ConfigError(
-                f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
-                f"set {stage}.{needed}, or leave it at masked"
-            )
+    if model.own_reader and "mlm" in settings.stages and settings.mlm.steps and settings.mlm.share:
+        raise ConfigError(
+            "mlm.share gives the towers the reader's BERT, but model.own_reader is true; "
+            "set mlm.share=false"
+        )
+
+
+def _check_candidates(settings: Settings) -> None:
+    """Checks who proposes candidates, and who takes part without being read."""
     realm, k = settings.realm, settings.retrieval.k
+    if realm.lexical >= k - 1:
+        raise ConfigError(
+            f"realm.lexical = {realm.lexical} leaves none of the {k - 1} chunks to the index; "
+            "lower it or raise retrieval.k"
+        )
     if realm.rerank_from and (realm.rerank_from < k or realm.towers != "both"):
         reason = (
             f"is less than the {k - 1} chunks read and one more; raise it"
@@ -333,59 +228,73 @@ def checked(settings: Settings) -> Settings:
             "good as the tower; set realm.towers=both"
         )
         raise ConfigError(f"realm.rerank_from = {realm.rerank_from} {reason}, or set it to 0")
-    if realm.rerank_from and settings.model.lexical_weight:
-        raise ConfigError(
-            f"realm.rerank_from = {realm.rerank_from} orders candidates by vectors alone, but "
-            f"model.lexical_weight = {settings.model.lexical_weight} makes words count; set one of "
-            "them to 0"
-        )
-    if realm.lr_lexical and not settings.model.lexical_weight:
-        raise ConfigError(
-            f"realm.lr_lexical = {realm.lr_lexical} trains model.lexical_weight, which is 0; set "
-            "it to what the weight is to begin with, 0.3 say"
-        )
-    _check_refresh(settings)
-    twice = sorted(stage for stage in set(settings.stages) if settings.stages.count(stage) > 1)
-    if twice:
-        raise ConfigError(f"stages lists {' and '.join(twice)} more than once; list each once")
-    if settings.realm.towers == "projection" and settings.model.embedder.dropout:
-        raise ConfigError(
-            f"model.embedder.dropout = {settings.model.embedder.dropout} does nothing with "
-            "realm.towers = projection, where vectors are made without; set it to 0, or "
-            "realm.towers=both"
-        )
-    if settings.realm.towers == "query" and settings.model.embedder.shared:
-        raise ConfigError(
-            "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "
-            "set model.embedder.shared=false, or realm.towers=both"
-        )
-    if not (realm.lr or realm.lr_retriever or realm.lr_lexical):
-        raise ConfigError(
-            "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
-            "trained; raise one, or set realm.steps=0"
-        )
-    if settings.realm.unread and settings.realm.batch_size == 1:
+    if realm.unread and realm.batch_size == 1:
         raise ConfigError(
             "realm.unread takes chunks of the batch's other queries, but realm.batch_size = 1; "
             "raise it, or set realm.unread=false"
         )
-    if settings.realm.towers == "projection" and settings.model.embedder.projection == "none":
+
+
+def _check_words(settings: Settings) -> None:
+    """Checks where words in common are looked up and weighed."""
+    realm, weight = settings.realm, settings.model.lexical_weight
+    by_words = {"warmup": settings.warmup.candidates == "lexical", "realm": realm.lexical}
+    for stage, used in by_words.items():
+        if getattr(settings, stage).lexical_query == "unmasked" and not used:
+            needed = "candidates=lexical" if stage == "warmup" else "lexical=1"
+            raise ConfigError(
+                f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
+                f"set {stage}.{needed}, or leave it at masked"
+            )
+    if realm.rerank_from and weight:
+        raise ConfigError(
+            f"realm.rerank_from = {realm.rerank_from} orders candidates by vectors alone, but "
+            f"model.lexical_weight = {weight} makes words count; set one of them to 0"
+        )
+    if realm.lr_lexical and not weight:
+        raise ConfigError(
+            f"realm.lr_lexical = {realm.lr_lexical} trains model.lexical_weight, which is 0; set "
+            "it to what the weight is to begin with, 0.3 say"
+        )
+
+
+def _check_towers(settings: Settings) -> None:
+    """Checks that what is to move in the joint stage is there, and alone."""
+    towers, embedder = settings.realm.towers, settings.model.embedder
+    if towers == "query" and embedder.shared:
+        raise ConfigError(
+            "realm.towers = query trains a query tower alone, but model.embedder.shared is true; "
+            "set model.embedder.shared=false, or realm.towers=both"
+        )
+    if towers == "projection" and embedder.projection == "none":
         raise ConfigError(
             "realm.towers = projection trains what stands above BERT, but "
             "model.embedder.projection is none; set model.embedder.projection=adapter, or "
             "realm.towers=both"
         )
-    if (
-        settings.realm.towers != "both"
-        and (settings.start == "scratch" or _has_random_projection(settings))
-        and not ("ict" in settings.stages and settings.ict.steps)
-    ):
+    if towers == "projection" and embedder.dropout:
         raise ConfigError(
-            f"realm.towers = {settings.realm.towers} keeps what the start makes of chunks, and "
-            f"start = {settings.start} with model.embedder.projection = "
-            f"{settings.model.embedder.projection} makes random vectors; add the stage ict, or set "
-            "realm.towers=both"
+            f"model.embedder.dropout = {embedder.dropout} does nothing with realm.towers = "
+            "projection, where vectors are made without; set it to 0, or realm.towers=both"
         )
+
+
+def _check_fixed_chunks(settings: Settings) -> None:
+    """Checks that chunk vectors which nothing moves in the joint stage are not random."""
+    towers, projection = settings.realm.towers, settings.model.embedder.projection
+    random_projection = towers == "query" and projection == "linear"
+    has_cloze = "ict" in settings.stages and settings.ict.steps
+    if towers == "both" or has_cloze or not (settings.start == "scratch" or random_projection):
+        return
+    raise ConfigError(
+        f"realm.towers = {towers} keeps what the start makes of chunks, and "
+        f"start = {settings.start} with model.embedder.projection = {projection} makes random "
+        "vectors; add the stage ict, or set realm.towers=both"
+    )
+
+
+def _check_lengths(settings: Settings) -> None:
+    """Checks that the longest inputs have positions in the BERTs that read them."""
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
     _require_positions(
         model.reader_bert.max_positions,
@@ -407,17 +316,6 @@ def checked(settings: Settings) -> Settings:
             what=f"with qa.reader = tower a question of {model.query_tokens} and a chunk of "
             f"{chunk_tokens} tokens make",
         )
-    if model.own_reader and "mlm" in settings.stages and settings.mlm.steps and settings.mlm.share:
-        raise ConfigError(
-            "mlm.share gives the towers the reader's BERT, but model.own_reader is true; "
-            "set mlm.share=false"
-        )
-    return settings
-
-
-def _has_random_projection(settings: Settings) -> bool:
-    """Whether chunk vectors are made by a dense layer that nothing would train."""
-    return settings.realm.towers == "query" and settings.model.embedder.projection == "linear"
 
 
 def _require_positions(has: int, needs: int, *, name: str, what: str) -> None:
