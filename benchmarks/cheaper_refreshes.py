@@ -36,7 +36,8 @@ from torch import nn
 from openrealm.answering import Answerer
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
-from openrealm.recipes.loading import LoadedModel, load_model, pick_precision
+from openrealm.recipes.devices import pick_precision
+from openrealm.recipes.loading import LoadedModel, load_model
 from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever

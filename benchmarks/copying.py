@@ -26,7 +26,8 @@ from openrealm.models.pretrained import start_model
 from openrealm.models.realm import evaluating, freeze
 from openrealm.progress import Silent
 from openrealm.recipes import ingest
-from openrealm.recipes.loading import make_templates, open_corpus, span_tagger
+from openrealm.recipes.building import make_templates, span_tagger
+from openrealm.recipes.loading import open_corpus
 from openrealm.settings import preset_settings
 from openrealm.training.optim import (
     AdamWeightDecay,

@@ -24,8 +24,10 @@ from openrealm.batching import masked_batch, origins, to_device
 from openrealm.corpus.store import ChunkStore
 from openrealm.models.realm import device_of
 from openrealm.progress import Silent
-from openrealm.recipes.loading import first_model, load_run, make_templates, open_corpus
+from openrealm.recipes.building import make_templates
+from openrealm.recipes.loading import load_run, open_corpus
 from openrealm.recipes.masking import masked_queries
+from openrealm.recipes.starting import first_model
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.settings import resolve

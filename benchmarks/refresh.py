@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from openrealm.recipes.loading import load_model, pick_precision
+from openrealm.recipes.devices import pick_precision
+from openrealm.recipes.loading import load_model
 from openrealm.retrieval.embedding import batches_by_length, embed_rows
 from openrealm.terminal import make_progress
 from openrealm.workspace import Run, Workspace

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
-from openrealm.recipes.loading import load_run, make_answerer
+from openrealm.recipes.building import make_answerer
+from openrealm.recipes.loading import load_run
 from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.hybrid import best_rows
 from openrealm.retrieval.retriever import Retriever

@@ -1,4 +1,4 @@
-"""The presets: values over the settings' defaults, which are the paper's; knows no types of them."""
+"""The presets: values over the settings' defaults, which are the paper's; knows no types."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 from tiny import World, model_config
 
 from openrealm.recipes.frequencies import known_tokens, token_prior
-from openrealm.recipes.loading import first_model
+from openrealm.recipes.starting import first_model
 from openrealm.settings import Settings
 
 

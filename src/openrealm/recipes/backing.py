@@ -15,14 +15,13 @@ from openrealm.index.snapshot import Snapshot, SnapshotKey
 from openrealm.models.pretrained import LABELLED_STARTS
 from openrealm.progress import Progress
 from openrealm.recipes.asking import RunInfo, run_info
+from openrealm.recipes.building import make_answerer, make_loader
 from openrealm.recipes.loading import (
     ALL_STAGES,
     FILLING_STAGES,
     START,
     LoadedModel,
     load_model,
-    make_answerer,
-    make_loader,
     newest_checkpoint,
     open_corpus,
 )

@@ -15,20 +15,15 @@ from openrealm.files import write_atomic
 from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.building import draw, make_loader, make_pooled, make_refresh, metrics_log
+from openrealm.recipes.devices import pick_precision, uses_gpu
 from openrealm.recipes.loading import (
     PRETRAINED_STAGES,
     LoadedModel,
-    draw,
     load_model,
     load_run,
-    make_loader,
-    make_pooled,
-    make_refresh,
-    metrics_log,
-    pick_precision,
     prepare_for_questions,
     require_files,
-    uses_gpu,
 )
 from openrealm.recipes.measuring import add_report
 from openrealm.recipes.pretraining import RunSummary, training_in

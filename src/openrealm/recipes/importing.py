@@ -21,7 +21,7 @@ from openrealm.interchange.tensor_names import BLOCK_EMB
 from openrealm.models.pretrained import BertShape
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.assembling import QA, REALM, Assembly, assemble
-from openrealm.recipes.loading import first_record, load_tokenizer
+from openrealm.recipes.building import load_tokenizer
 from openrealm.recipes.sourcing import (
     imported_settings,
     opened,
@@ -29,6 +29,7 @@ from openrealm.recipes.sourcing import (
     stage_of,
     tokenizer_of,
 )
+from openrealm.recipes.starting import first_record
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import CorpusConfig, Settings, resolve, settings_text
 from openrealm.tokenizer import WordPiece, agree

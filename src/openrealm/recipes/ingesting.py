@@ -13,7 +13,8 @@ from openrealm.corpus.records import Document, Problem
 from openrealm.corpus.store import ChunkStore, IngestReport, ProblemLog, rechunk_store, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import load_tokenizer, require_files
+from openrealm.recipes.building import load_tokenizer
+from openrealm.recipes.loading import require_files
 from openrealm.settings import Settings, resolve
 from openrealm.tokenizer import WordPiece
 from openrealm.workspace import Workspace

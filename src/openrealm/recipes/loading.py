@@ -1,38 +1,36 @@
-"""Settings and folders to live objects: what every recipe begins with."""
+"""A run with its weights and its index, ready to be asked: what every recipe that reads one begins
+with.
+"""
 
 from __future__ import annotations
 
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-import openrealm
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.salient import SpanTagger, make_tagger
-from openrealm.errors import ConfigError, CorpusError, InputError, MissingDependencyError
+from openrealm.errors import CorpusError, InputError
 from openrealm.index.snapshot import Snapshot, find_snapshot
 from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import MINILM, build_model, minilm_directory, tower_reader
+from openrealm.models.pretrained import build_model, tower_reader
 from openrealm.models.realm import Realm, device_of
-from openrealm.plots import plot_run
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
-from openrealm.recipes.frequencies import known_tokens, token_prior
-from openrealm.recipes.starting import ancestors, begin, load_after, saved_model
-from openrealm.recipes.wording import lexical_of
+from openrealm.recipes.building import (
+    make_answerer,
+    make_loader,
+    make_pooled,
+    make_refresh,
+    make_templates,
+)
+from openrealm.recipes.devices import pick_device
+from openrealm.recipes.starting import first_model, load_after
 from openrealm.retrieval.embedding import snapshot_key
-from openrealm.retrieval.retriever import Retriever
-from openrealm.settings import CorpusConfig, Settings, read_settings
+from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
-from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
-from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, PooledVectors
+from openrealm.training.refresh import LiveIndex, Loader
 from openrealm.workspace import Run, Workspace
 
 START = "start"
@@ -134,24 +132,6 @@ class LoadedRun:
         )
 
 
-def make_answerer(
-    settings: Settings,
-    model: Realm,
-    corpus: ChunkStore,
-    retriever: Retriever,
-    templates: Templates,
-) -> Answerer:
-    """What answers as a model was fine-tuned to."""
-    return Answerer(
-        model,
-        corpus,
-        retriever,
-        templates,
-        by_chunk=settings.qa.marginal == "chunks",
-        no_answer=settings.qa.no_answer,
-    )
-
-
 def open_corpus(workspace: Workspace) -> ChunkStore:
     """The workspace's knowledge corpus.
 
@@ -165,190 +145,6 @@ def open_corpus(workspace: Workspace) -> ChunkStore:
             f"the corpus of '{workspace.directory}' has no chunk; ingest some documents first"
         )
     return store
-
-
-def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
-    """The tokenizer that the settings name; None where it is to be learned from the documents."""
-    if config.tokenizer == "train":
-        return None
-    if config.tokenizer == MINILM:
-        return WordPiece.load(minilm_directory())
-    return WordPiece.load(Path(config.tokenizer))
-
-
-def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
-    """Templates with the lengths of the model and of the store."""
-    return Templates.of(
-        corpus.tokenizer,
-        query_tokens=settings.model.query_tokens,
-        chunk_tokens=corpus.chunking.chunk_tokens,
-        query_masks=settings.model.query_masks,
-    )
-
-
-def pick_device(settings: Settings) -> torch.device:
-    """The device to compute on; of several GPUs the current one.
-
-    Raises:
-        ConfigError: A GPU is demanded and there is none.
-    """
-    if not uses_gpu(settings):
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def uses_gpu(settings: Settings) -> bool:
-    """Whether to compute on a GPU.
-
-    Raises:
-        ConfigError: A GPU is demanded and there is none.
-    """
-    has_gpu = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_gpu:
-        raise ConfigError("device = 'cuda', but torch sees no GPU here; set device=cpu")
-    return has_gpu and settings.device != "cpu"
-
-
-def pick_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
-    """Lower precision for matrix products, where it is asked for and the hardware has it."""
-    if settings.precision == "bfloat16":
-        return torch.bfloat16
-    if settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
-    return None
-
-
-def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
-    """The tagger of the settings, with the texts' own titles as its gazetteer."""
-    return make_tagger(
-        settings.salient,
-        texts=(document.text for document in texts.documents()),
-        titles=(document.title for document in texts.documents()),
-        seed=settings.seed,
-    )
-
-
-def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:
-    """The model that training begins with.
-
-    Args:
-        settings: Of the run.
-        corpus: What is retrieved from.
-        texts: What is masked; may be the same object.
-
-    Raises:
-        CheckpointError: The start cannot be loaded, or is a saved model of another shape.
-        ConfigError: Its vocabulary is another than the corpus's tokenizer's.
-        MissingDependencyError: ``minilm`` is not installed.
-    """
-    started, shape = begin(settings, corpus.tokenizer), settings.model
-    stores = [corpus] if texts is corpus else [corpus, texts]
-    if shape.embedder.known_tokens and saved_model(settings.start) is None:
-        started.model.embedder.set_known(known_tokens(stores))
-    if shape.token_prior or shape.copy_head:
-        prior = shape.token_prior and not started.has_masked_lm_head
-        started.model.reader.set_frequencies(token_prior(stores), prior=prior)
-    return started.model
-
-
-def first_record(
-    settings: Settings, corpus: ChunkStore, *, texts: Sequence[Path] = ()
-) -> dict[str, Any]:
-    """What ``run.json`` says of a run from its beginning."""
-    return {
-        "created": time.time(),
-        "openrealm": openrealm.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "start": settings.start,
-        "ancestors": ancestors(settings.start),
-        "seed": settings.seed,
-        "corpus": corpus.fingerprint,
-        "tokenizer": corpus.tokenizer.fingerprint,
-        "chunks": len(corpus),
-        "texts": [str(path) for path in texts],
-        "stage_reports": [],
-    }
-
-
-def make_loader(
-    place: Workspace,
-    settings: Settings,
-    corpus: ChunkStore,
-    model: Realm,
-    processes: Processes = ALONE,
-    progress: Progress | None = None,
-) -> Loader:
-    """What makes an index of a snapshot, and of words in common where the model weighs them."""
-    lexical = lexical_of(place, corpus, model, processes=processes, progress=progress)
-    return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
-
-
-def make_refresh(
-    run: Run,
-    settings: Settings,
-    corpus: ChunkStore,
-    model: Realm,
-    templates: Templates,
-    *,
-    load: Loader,
-    pooled: PooledVectors | None = None,
-    progress: Progress,
-) -> InlineRefresh:
-    """Refreshing in the training processes."""
-    return InlineRefresh(
-        corpus,
-        model.embedder,
-        templates,
-        run.snapshots,
-        settings.refresh,
-        autocast=pick_precision(settings, device_of(model)),
-        load=load,
-        pooled=pooled,
-        progress=progress,
-    )
-
-
-def make_pooled(
-    place: Workspace,
-    settings: Settings,
-    corpus: ChunkStore,
-    model: Realm,
-    templates: Templates,
-    processes: Processes = ALONE,
-    *,
-    progress: Progress,
-) -> PooledVectors | None:
-    """What is under the projection, for all runs alike; None where more than that is trained."""
-    joint = "realm" in settings.stages and settings.realm.steps
-    if not joint or settings.realm.towers != "projection":
-        return None
-    return PooledVectors(
-        corpus,
-        model.embedder,
-        templates,
-        place.cache,
-        settings.refresh,
-        autocast=pick_precision(settings, device_of(model)),
-        processes=processes,
-        progress=progress,
-    )
-
-
-def metrics_log(run: Run, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
-    """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
-    wanted = settings.loop.tensorboard and processes.is_first
-    listener = tensorboard_listener(run.directory / "tensorboard") if wanted else None
-    return MetricsLog(run.metrics_file, listener=listener, reads_only=not processes.is_first)
-
-
-def draw(run: Run, progress: Progress) -> str | None:
-    """The picture of a run; None without matplotlib, or where no step was logged."""
-    try:
-        return str(plot_run(run))
-    except (MissingDependencyError, InputError) as error:
-        progress.say(f"no picture was drawn: {error}")
-        return None
 
 
 def load_model(

@@ -12,7 +12,8 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
 from openrealm.errors import InputError
 from openrealm.progress import Progress
-from openrealm.recipes.loading import LoadedRun, span_tagger
+from openrealm.recipes.building import span_tagger
+from openrealm.recipes.loading import LoadedRun
 from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.lexical import LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NO_CHUNK

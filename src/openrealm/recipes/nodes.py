@@ -11,7 +11,9 @@ import torch
 from openrealm.corpus.store import ChunkStore
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
-from openrealm.recipes.loading import empty_model, make_templates, pick_precision
+from openrealm.recipes.building import make_templates
+from openrealm.recipes.devices import pick_precision
+from openrealm.recipes.loading import empty_model
 from openrealm.settings import Settings
 
 

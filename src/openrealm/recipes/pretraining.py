@@ -20,24 +20,13 @@ from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import (
-    START,
-    draw,
-    first_model,
-    first_record,
-    make_pooled,
-    make_templates,
-    metrics_log,
-    open_corpus,
-    pick_device,
-    pick_precision,
-    require_files,
-    uses_gpu,
-)
+from openrealm.recipes.building import draw, make_pooled, make_templates, metrics_log
+from openrealm.recipes.devices import pick_device, pick_precision, uses_gpu
+from openrealm.recipes.loading import START, open_corpus, require_files
 from openrealm.recipes.masking import masked_queries
 from openrealm.recipes.measuring import add_report
 from openrealm.recipes.refreshing import refresh_by_settings
-from openrealm.recipes.starting import begin, settings_for
+from openrealm.recipes.starting import begin, first_model, first_record, settings_for
 from openrealm.recipes.wording import bm25_together
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text

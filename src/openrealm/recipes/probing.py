@@ -14,13 +14,8 @@ from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Progress
-from openrealm.recipes.loading import (
-    LoadedRun,
-    load_model,
-    load_run,
-    make_loader,
-    matching_snapshot,
-)
+from openrealm.recipes.building import make_loader
+from openrealm.recipes.loading import LoadedRun, load_model, load_run, matching_snapshot
 from openrealm.recipes.masking import HeldOut, held_out_of
 from openrealm.report.contents import CandidateView, Example, Floats, Probed, Quote
 from openrealm.retrieval.retriever import NO_CHUNK

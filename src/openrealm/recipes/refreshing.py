@@ -27,15 +27,10 @@ from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.building import make_loader, make_refresh, make_templates
+from openrealm.recipes.devices import pick_precision
 from openrealm.recipes.distributing import write_ordered
-from openrealm.recipes.loading import (
-    empty_model,
-    make_loader,
-    make_refresh,
-    make_templates,
-    open_corpus,
-    pick_precision,
-)
+from openrealm.recipes.loading import empty_model, open_corpus
 from openrealm.recipes.nodes import TakenBack
 from openrealm.retrieval.embedding import shard_rows_for, write_snapshot
 from openrealm.settings import Settings, read_settings

@@ -23,8 +23,10 @@ from openrealm.interchange.model_folder import open_model_folder
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.progress import Progress
+from openrealm.recipes.building import make_answerer
+from openrealm.recipes.devices import pick_device
 from openrealm.recipes.exporting import write_export
-from openrealm.recipes.loading import empty_model, make_answerer, pick_device
+from openrealm.recipes.loading import empty_model
 from openrealm.recipes.wording import weighed
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25

@@ -6,12 +6,18 @@ over which a new run may still set what does not change a shape.
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import openrealm
 from openrealm.corpus.chunking import ChunkingConfig
+from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.interchange.model_folder import ModelFolder, is_model_folder, open_model_folder
 from openrealm.models.pretrained import (
@@ -23,6 +29,7 @@ from openrealm.models.pretrained import (
     start_model,
 )
 from openrealm.models.realm import Realm
+from openrealm.recipes.frequencies import known_tokens, token_prior
 from openrealm.settings import (
     Settings,
     checked,
@@ -234,3 +241,46 @@ def ancestors(start: str) -> list[str]:
     if saved is None:
         return []
     return [str(saved.record["start"]), *saved.record.get("ancestors", ())]
+
+
+def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:
+    """The model that training begins with.
+
+    Args:
+        settings: Of the run.
+        corpus: What is retrieved from.
+        texts: What is masked; may be the same object.
+
+    Raises:
+        CheckpointError: The start cannot be loaded, or is a saved model of another shape.
+        ConfigError: Its vocabulary is another than the corpus's tokenizer's.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    started, shape = begin(settings, corpus.tokenizer), settings.model
+    stores = [corpus] if texts is corpus else [corpus, texts]
+    if shape.embedder.known_tokens and saved_model(settings.start) is None:
+        started.model.embedder.set_known(known_tokens(stores))
+    if shape.token_prior or shape.copy_head:
+        prior = shape.token_prior and not started.has_masked_lm_head
+        started.model.reader.set_frequencies(token_prior(stores), prior=prior)
+    return started.model
+
+
+def first_record(
+    settings: Settings, corpus: ChunkStore, *, texts: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """What ``run.json`` says of a run from its beginning."""
+    return {
+        "created": time.time(),
+        "openrealm": openrealm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "start": settings.start,
+        "ancestors": ancestors(settings.start),
+        "seed": settings.seed,
+        "corpus": corpus.fingerprint,
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "chunks": len(corpus),
+        "texts": [str(path) for path in texts],
+        "stage_reports": [],
+    }
