@@ -14,7 +14,7 @@ from openrealm.data.pretraining import SpanTable, kept_table
 from openrealm.errors import InputError
 from openrealm.progress import Silent
 from openrealm.recipes import masking
-from openrealm.recipes.masking import masked_queries, told_nearby
+from openrealm.recipes.masking import kept_tagger, masked_queries, told_nearby
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.settings import Settings
@@ -113,3 +113,26 @@ def test_with_trivial_candidates_allowed_a_span_must_still_be_told_in_another_ch
         )
         tables.append(found)
     assert 0 < len(tables[0]) == len(tables[1])
+
+
+def test_what_rules_learn_of_the_texts_is_kept_and_made_again_where_it_is_damaged(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, settings = Workspace(tmp_path / "ws"), Settings()
+    place.directory.mkdir()
+    first = kept_tagger(place, settings, world.store)
+    (kept,) = place.cache.glob("tagger-*.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(masking, "span_tagger", None)
+        again = kept_tagger(place, settings, world.store)
+        assert again.fingerprint == first.fingerprint
+        text = next(iter(world.store.documents())).text
+        assert again.tag([text]) == first.tag([text])
+    whole = kept.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b'{"format": 99}', b"[]"):
+        kept.write_bytes(damaged)
+        assert kept_tagger(place, settings, world.store).fingerprint == first.fingerprint
+        assert kept.read_bytes() == whole
+    other = replace(settings, salient=replace(settings.salient, max_words=2))
+    kept_tagger(place, other, world.store)
+    assert len(list(place.cache.glob("tagger-*.json"))) == 2

@@ -1,7 +1,7 @@
 """The tagger that works offline on any text: dates, numbers, names, titles, terms; no model.
 
-What it knows of a corpus comes from one pass over its texts (`RuleTagger.from_texts`) and is saved
-as plain JSON, so that a resumed or repeated run masks the same spans.
+What it knows of a corpus comes from one pass over its texts (`RuleTagger.from_texts`) and can be
+kept as plain JSON: a later call, of a resumed or repeated run, need not read them again.
 """
 
 from __future__ import annotations
@@ -162,10 +162,9 @@ class RuleTagger:
         Raises:
             InputError: Another version's dictionary, or not one of a tagger.
         """
-        if saved.get("format") != FORMAT:
-            raise InputError(
-                f"the saved tagger has format {saved.get('format')!r}; this version reads {FORMAT}"
-            )
+        found = saved.get("format") if isinstance(saved, Mapping) else None
+        if found != FORMAT:
+            raise InputError(f"the saved tagger has format {found!r}; this version reads {FORMAT}")
         try:
             return cls(
                 lexicon=Lexicon(frozenset(saved["proper"]), frozenset(saved["common"])),

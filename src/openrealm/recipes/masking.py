@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +13,10 @@ import numpy.typing as npt
 from openrealm.batching import origin_of
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
+from openrealm.data.rules import FORMAT, RuleTagger
+from openrealm.data.salient import SpanTagger
 from openrealm.errors import InputError
+from openrealm.files import write_atomic
 from openrealm.progress import Progress
 from openrealm.recipes.building import span_tagger
 from openrealm.recipes.loading import LoadedRun
@@ -20,6 +26,8 @@ from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.settings import Settings
 from openrealm.training.probe import holds
 from openrealm.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 _MAX_MASKS = 10
 _BLOCK = 512
@@ -45,7 +53,7 @@ def masked_queries(
     Raises:
         InputError: No span is left to mask.
     """
-    tagger = span_tagger(settings, texts)
+    tagger = kept_tagger(place, settings, texts)
     tagged = table = SpanTable.cached(
         place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
     )
@@ -79,6 +87,29 @@ def masked_queries(
         query_tokens=settings.model.query_tokens,
         num_probe=settings.loop.num_probe,
     )
+
+
+def kept_tagger(place: Workspace, settings: Settings, texts: ChunkStore) -> SpanTagger:
+    """The tagger of the settings; what rules learn of the texts is kept from call to call."""
+    if settings.salient.kind != "rules":
+        return span_tagger(settings, texts)
+    options = replace(settings.salient, told_within=0)  # the rules know nothing of that
+    key = hashlib.sha256(f"{FORMAT} {texts.fingerprint} {options}".encode()).hexdigest()
+    kept = place.cache / f"tagger-{key[:16]}.json"
+    try:
+        return RuleTagger.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, InputError) as error:
+        logger.warning("%s is damaged (%s) and is made again", kept, error)
+    tagger = span_tagger(settings, texts)
+    assert isinstance(tagger, RuleTagger)
+    try:
+        kept.parent.mkdir(exist_ok=True)
+        write_atomic(kept, json.dumps(tagger.to_dict()).encode())
+    except OSError as error:  # a full disk; it can be made again
+        logger.warning("%s was not kept (%s)", kept, error)
+    return tagger
 
 
 @dataclass(frozen=True)
