@@ -385,3 +385,19 @@ def test_pruning_keeps_what_is_asked_for_and_removes_what_dead_writers_left(
         dead.require_staging()
     live.require_staging()
     assert len(live.missing_shards()) == 2  # one that may still be written is left alone
+
+
+def test_who_gives_up_at_the_last_moment_replaces_nothing(tmp_path: Path) -> None:
+    """As a worker does whose order is taken back while it writes its last shard."""
+    moved = SnapshotKey(embedder="f" * 64, corpus=KEY.corpus, tokenizer=KEY.tokenizer)
+    late = writer(tmp_path, key=moved)
+    for shard, rows in late.missing_shards():
+        late.write(shard, VECTORS[rows.start : rows.stop] + 1)
+    write_all(tmp_path)
+
+    def taken_back() -> None:
+        raise KeyError("taken back")
+
+    with pytest.raises(KeyError):
+        late.publish(taken_back)
+    np.testing.assert_array_equal(Snapshot.open(tmp_path / "000001").read(), VECTORS)

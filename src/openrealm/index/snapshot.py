@@ -21,7 +21,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -198,15 +198,21 @@ class SnapshotWriter:
         finally:  # a full disk has no room for half a shard
             temporary.unlink(missing_ok=True)
 
-    def publish(self) -> Snapshot:
+    def publish(self, tick: Callable[[], None] | None = None) -> Snapshot:
         """Checks that all is there, renames the folder to its final name and opens it.
 
         Where several write, the first does it and the others open what it has published.
+
+        Args:
+            tick: Called when nobody else can publish any more; may raise to give up, so that one
+                whose order was taken back does not replace what has been made instead.
 
         Raises:
             SnapshotError: A shard is missing.
         """
         with held(self._lock, patience_s=math.inf):
+            if tick is not None:
+                tick()
             return Snapshot.open(self._final) if self.is_published else self._publish()
 
     def _publish(self) -> Snapshot:

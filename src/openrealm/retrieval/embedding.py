@@ -290,7 +290,7 @@ def _written(
                 writer.require_staging()
                 tick()
                 time.sleep(_POLL_S)
-    return writer.publish()
+    return writer.publish(tick)
 
 
 def _in_blocks(

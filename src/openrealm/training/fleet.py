@@ -161,7 +161,7 @@ def write_by_fleet(
     finally:
         for task_ref in pending:
             ray.cancel(task_ref)
-    return writer.publish()
+    return writer.publish(tick)
 
 
 def _say_what_lacks(ray: ModuleType, threads: int, on_gpu: bool, progress: Progress) -> None:
