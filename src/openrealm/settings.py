@@ -299,7 +299,7 @@ def _check_lengths(settings: Settings) -> None:
     _require_positions(
         model.reader_bert.max_positions,
         model.query_tokens + chunk_tokens - 1,
-        name="model.reader" if model.own_reader else "model.bert",
+        name=model.reader_section,
         what=f"a query of {model.query_tokens} and a chunk of {chunk_tokens} tokens make",
     )
     _require_positions(

@@ -118,6 +118,21 @@ def test_an_activation_goes_by_the_name_that_settings_know(tmp_path: Path) -> No
         start(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"heads": 5},
+        {"initialization": "copying", "layers": 1},
+    ],
+)
+def test_a_shape_that_cannot_be_is_named_by_its_section(change: dict[str, object]) -> None:
+    shape = replace(model_config().bert, **change)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"model\.reader\."):
+        start("scratch", replace(model_config(), own_reader=True, reader=shape))
+    with pytest.raises(ConfigError, match=r"model\.bert\."):
+        start("scratch", replace(model_config(), bert=shape))
+
+
 def test_a_reader_of_its_own_does_not_begin_from_the_start(
     masked_lm: tuple[Path, BertForMaskedLM],
 ) -> None:

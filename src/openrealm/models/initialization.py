@@ -48,19 +48,22 @@ _HEAD_GAIN = 0.3
 
 
 @torch.no_grad()
-def initialize_copying(masked_lm: BertForMaskedLM, *, mask_id: int) -> None:
+def initialize_copying(
+    masked_lm: BertForMaskedLM, *, mask_id: int, section: str = "model.bert"
+) -> None:
     """Overwrites embeddings, attention and head transform of a masked LM; the rest stays.
 
     Args:
         masked_lm: The model.
         mask_id: The token whose word vector begins as zero, so that the word found by a mask
             stands alone.
+        section: Where its shape is set, for what an error says.
 
     Raises:
         ConfigError: The model is too small to hold the circuit.
     """
     bert = masked_lm.bert
-    parts = _Parts.of(bert)
+    parts = _Parts.of(bert, section)
     num_waves = parts.width // 2 - 1
     frequencies = math.pi * (torch.arange(num_waves) + torch.rand(num_waves)) / num_waves
     _write_embeddings(bert, parts, frequencies)
@@ -95,7 +98,7 @@ class _Parts:
         self.code = (self.width - 1) // len(_NEIGHBOURS)
 
     @classmethod
-    def of(cls, bert: BertModel) -> _Parts:
+    def of(cls, bert: BertModel, section: str) -> _Parts:
         """The parts of a model.
 
         Raises:
@@ -105,7 +108,7 @@ class _Parts:
         parts = cls(config.hidden_size, config.num_attention_heads)
         if config.num_hidden_layers < 2 or parts.heads < len(_NEIGHBOURS) or parts.code < 2:
             raise ConfigError(
-                "model.bert.initialization = 'copying' needs at least 2 layers and 4 heads of 9 "
+                f"{section}.initialization = 'copying' needs at least 2 layers and 4 heads of 9 "
                 f"numbers; here are {config.num_hidden_layers} layers and "
                 f"{parts.heads} heads of {parts.width}"
             )

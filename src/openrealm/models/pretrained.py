@@ -122,6 +122,11 @@ class ModelConfig:
         """Shape of the reader's BERT."""
         return self.reader if self.own_reader else self.bert
 
+    @property
+    def reader_section(self) -> str:
+        """Where that shape is set."""
+        return "model.reader" if self.own_reader else "model.bert"
+
 
 @dataclass(frozen=True)
 class Started:
@@ -172,8 +177,10 @@ def start_model(
 
 def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int) -> Realm:
     """A model with random weights that depend on the seed alone."""
-    towers = _bert_config(config.bert, vocab_size=vocab_size, pad_id=pad_id)
-    readers = _bert_config(config.reader_bert, vocab_size=vocab_size, pad_id=pad_id)
+    towers = _bert_config(config.bert, "model.bert", vocab_size=vocab_size, pad_id=pad_id)
+    readers = _bert_config(
+        config.reader_bert, config.reader_section, vocab_size=vocab_size, pad_id=pad_id
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         embedder = Embedder(towers, config.embedder)
@@ -282,10 +289,10 @@ def fingerprint(module: nn.Module, *, but: Sequence[nn.Module] = ()) -> str:
     return digest.hexdigest()
 
 
-def _bert_config(shape: BertShape, *, vocab_size: int, pad_id: int) -> BertConfig:
+def _bert_config(shape: BertShape, section: str, *, vocab_size: int, pad_id: int) -> BertConfig:
     if shape.hidden % shape.heads:
         raise ConfigError(
-            f"model.bert.heads = {shape.heads} does not divide model.bert.hidden = {shape.hidden}"
+            f"{section}.heads = {shape.heads} does not divide {section}.hidden = {shape.hidden}"
         )
     return BertConfig(
         vocab_size=vocab_size,
@@ -371,7 +378,9 @@ def _initialize(
             query, chunk = model.embedder.query_tower, model.embedder.chunk_tower
             query.load_state_dict(chunk.state_dict())
         if reader and config.reader_bert.initialization == "copying":
-            initialize_copying(model.reader.masked_lm, mask_id=mask_id)
+            initialize_copying(
+                model.reader.masked_lm, mask_id=mask_id, section=config.reader_section
+            )
 
 
 def _copy_start(
