@@ -63,6 +63,16 @@ def test_what_was_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     assert [len(shard) for shard in opened.shards()] == [4, 4, 2]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_are_read_by_their_numbers_whatever_their_shards(tmp_path: Path, dtype: str) -> None:
+    rows = write_all(tmp_path, dtype=dtype).rows()
+    asked = np.array([9, 0, 4, 3, 9, 7])
+    found = rows[asked]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, VECTORS.astype(dtype)[asked].astype(np.float32))
+    assert rows[np.array([], dtype=np.int64)].shape == (0, DIM)
+
+
 def test_half_precision_is_kept_as_half_precision(tmp_path: Path) -> None:
     opened = write_all(tmp_path, dtype="float16")
     assert opened.read().dtype == np.float16

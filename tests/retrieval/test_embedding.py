@@ -197,7 +197,7 @@ def test_a_snapshot_of_pooled_vectors_is_that_of_the_chunks(
     )
     assert (pooled.manifest.chunks, pooled.manifest.dim) == (48, 16)
     whole = snapshot(world, model, tmp_path / "whole")
-    known = snapshot(world, model, tmp_path / "known", pooled=pooled.read())
+    known = snapshot(world, model, tmp_path / "known", pooled=pooled.rows())
     np.testing.assert_allclose(known.read(), whole.read(), rtol=1e-4, atol=1e-4)
     assert known.manifest.key == whole.manifest.key
 

@@ -21,7 +21,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -350,11 +350,40 @@ class Snapshot:
             ]
         return out
 
+    def rows(self) -> MappedRows:
+        """The vectors by row number, out of the files: nothing is held in memory.
+
+        Raises:
+            SnapshotError: A shard is missing or damaged.
+        """
+        return MappedRows(list(self.shards()), self.manifest.shard_rows)
+
     def _overlap(self, shard: int, rows: range) -> range:
         """The rows of a shard that are among the given ones."""
         first = shard * self.manifest.shard_rows
         start = max(first, rows.start)
         return range(start, max(start, min(first + self.manifest.shard_rows, rows.stop)))
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """The rows of a snapshot as float32, read from memory-mapped shards when they are asked for.
+
+    Attributes:
+        shards: ``(rows, dim)`` each.
+        shard_rows: Rows of all but the last.
+    """
+
+    shards: Sequence[npt.NDArray[np.floating]]
+    shard_rows: int
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        out = np.empty((len(rows), self.shards[0].shape[1]), dtype=np.float32)
+        shards = rows // self.shard_rows
+        for shard in np.unique(shards):
+            here = shards == shard
+            out[here] = self.shards[shard][rows[here] - shard * self.shard_rows]
+        return out
 
 
 def generations(directory: Path) -> list[int]:

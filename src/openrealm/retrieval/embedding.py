@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import fingerprint
@@ -106,7 +106,7 @@ def write_snapshot(
     shard_rows: int = 65_536,
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
-    pooled: npt.NDArray[np.float32] | None = None,
+    pooled: MappedRows | None = None,
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:

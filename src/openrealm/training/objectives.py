@@ -23,6 +23,7 @@ from openrealm.batching import (
 )
 from openrealm.config import option
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
+from openrealm.index.snapshot import MappedRows
 from openrealm.models import likelihood
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
@@ -244,7 +245,7 @@ class JointStage:
         """
         self._parts, self._config, self._queries, self._k = parts, config, queries, k
         self._lexical, self._pooled = lexical, pooled
-        self._kept: npt.NDArray[np.float32] | None = None
+        self._kept: MappedRows | None = None
         self.steps, self.batch_size = config.steps, config.batch_size
         self.moves_chunks = config.towers != "query" and config.lr_retriever > 0
 

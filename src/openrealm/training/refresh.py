@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from openrealm.config import option
@@ -26,6 +24,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import ExactIndex, Index
 from openrealm.index.sharded import ShardedIndex
 from openrealm.index.snapshot import (
+    MappedRows,
     Snapshot,
     SnapshotKey,
     find_snapshot,
@@ -268,9 +267,9 @@ class PooledVectors(_Embeds):
     """
 
     processes: Processes = field(default=ALONE, kw_only=True)
-    _known: tuple[str, npt.NDArray[np.float32]] | None = field(default=None, init=False)
+    _known: tuple[str, MappedRows] | None = field(default=None, init=False)
 
-    def now(self, tick: Callable[[], None] | None = None) -> npt.NDArray[np.float32]:
+    def now(self, tick: Callable[[], None] | None = None) -> MappedRows:
         """``(chunks, hidden)`` by the present BERT, made where nothing kept is of it.
 
         Args:
@@ -278,8 +277,7 @@ class PooledVectors(_Embeds):
         """
         key = pooled_key(self.corpus, self.embedder)
         if self._known is None or self._known[0] != key.embedder:
-            vectors = self._snapshot(key, tick).read(dtype="float32")
-            self._known = (key.embedder, vectors)
+            self._known = (key.embedder, self._snapshot(key, tick).rows())
         return self._known[1]
 
     def _snapshot(self, key: SnapshotKey, tick: Callable[[], None] | None) -> Snapshot:
