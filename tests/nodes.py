@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-_PATIENCE_S = 90.0
+_PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="session")
