@@ -47,7 +47,6 @@ from openrealm.workspace import Run, Workspace
 SMALL = Path(__file__).with_suffix(".toml")
 BASE = ("mlm", "ict")
 TRAINED = ("warmup", "realm")
-WARM = "baseline"
 
 
 @dataclass(frozen=True)
@@ -125,23 +124,19 @@ class Bench:
         shutil.rmtree(run.snapshots, ignore_errors=True)  # made again where they are wanted
 
     def _pretrained(self, row: str, seed: int) -> Run:
-        chosen = ROWS[row]
-        stages = [stage for stage in self.settings.stages if stage in BASE]
-        if not stages:  # the start is the base
-            if chosen.parts is not None:
-                return self._joined(row, seed)
-            if row == WARM:
-                return self._untrained(self._pretrained("realm", seed), f"{row}-{seed}")
-            settings = self._settings(seed, chosen.change, stages=chosen.stages)
-            return self._trained(f"{row}-{seed}", settings)
-        base = self._trained(f"base-{seed}", self._settings(seed, stages=stages))
+        chosen, name = ROWS[row], f"{row}-{seed}"
         if chosen.parts is not None:
             return self._joined(row, seed)
-        if not chosen.stages:
-            return self._copied(base, f"{row}-{seed}")
-        start = newest_checkpoint(base, BASE[::-1]).directory
-        settings = self._settings(seed, chosen.change, stages=chosen.stages, start=str(start))
-        return self._trained(f"{row}-{seed}", settings)
+        start, stages = "", [stage for stage in self.settings.stages if stage in BASE]
+        if stages:
+            base = self._trained(f"base-{seed}", self._settings(seed, stages=stages))
+            if not chosen.stages:
+                return self._copied(base, name)
+            start = str(newest_checkpoint(base, BASE[::-1]).directory)
+        elif not chosen.stages:  # the start is the base
+            return self._untrained(self._pretrained("realm", seed), name)
+        settings = self._settings(seed, chosen.change, stages=chosen.stages, start=start)
+        return self._trained(name, settings)
 
     def _settings(
         self, seed: int, change: Sequence[str] = (), *, stages: Sequence[str], start: str = ""

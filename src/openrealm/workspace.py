@@ -5,7 +5,7 @@ files, not what is in the corpus or the checkpoints.
 
     WS/corpus/                  chunk store
     WS/ingests.jsonl            what was ingested and what was skipped, one record per line
-    WS/cache/                   what can be computed again: spans, BM25, pooled vectors
+    WS/cache/                   what can be computed again: tagger, spans, BM25, vectors
     WS/runs/run-001/
       settings.toml             resolved configuration
       run.json                  what made it: start, versions, fingerprints, stage reports
@@ -127,7 +127,7 @@ class Run:
         """Whether a process is training in this run."""
         return is_held(self._lock)
 
-    def require_untrained_in(self, stage: str) -> None:
+    def require_not_in_training(self, stage: str) -> None:
         """Checks that nobody trains in the run, whose snapshots are then the trainer's.
 
         Raises:

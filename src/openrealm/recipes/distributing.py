@@ -232,7 +232,7 @@ def index_by_fleet(
         Storage(config.storage).require()
     if matching_snapshot(loaded.run, loaded.corpus, loaded.model) is not None:
         return
-    loaded.run.require_untrained_in(loaded.checkpoint.position.stage)
+    loaded.run.require_not_in_training(loaded.checkpoint.position.stage)
     order = Order(
         generation=max(generations(loaded.run.snapshots), default=0) + 1,
         step=loaded.checkpoint.position.total_step,

@@ -86,7 +86,7 @@ class LoadedModel:
         if trains:
             return self._made(progress, processes)
         with self.run.embedding_alone():  # another command may be making it
-            self.run.require_untrained_in(self.checkpoint.position.stage)
+            self.run.require_not_in_training(self.checkpoint.position.stage)
             found = matching_snapshot(self.run, self.corpus, self.model)
             return self._made(progress, processes) if found is None else found
 

@@ -16,7 +16,7 @@ from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.errors import ConfigError, InputError, OpenRealmError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.models.pretrained import build_model, copy_encoder
+from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
@@ -26,7 +26,7 @@ from openrealm.recipes.loading import START, open_corpus, require_files
 from openrealm.recipes.masking import masked_queries
 from openrealm.recipes.measuring import add_report
 from openrealm.recipes.refreshing import refresh_by_settings
-from openrealm.recipes.starting import begin, first_model, first_record, settings_for
+from openrealm.recipes.starting import begin, first_model, first_record, follow, settings_for
 from openrealm.recipes.wording import bm25_together
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
@@ -291,8 +291,7 @@ class _Session:
 
     def _after(self, stage: str) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
-        if stage == "mlm" and self._settings.mlm.share:
-            copy_encoder(self._model.reader, self._model.embedder)
+        follow(stage, self._model, share=self._settings.mlm.share)
         if stage != "mlm":
             self._measure(stage, reads=stage != "ict")
 

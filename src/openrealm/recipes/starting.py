@@ -97,6 +97,11 @@ def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, s
         share: The run's `mlm.share`: the towers get the reader's BERT after the stage `mlm`.
     """
     weights.load_weights(model)
+    follow(stage, model, share=share)
+
+
+def follow(stage: str, model: Realm, *, share: bool) -> None:
+    """What follows the end of a stage in the weights: after `mlm` the towers may get its BERT."""
     if stage == "mlm" and share:
         copy_encoder(model.reader, model.embedder)
 
