@@ -57,6 +57,10 @@ def test_it_stays_usable_with_more_documents_and_is_taken_up(
 def test_it_is_fine_tuned_and_exported(untrained: Path, trained: Path, tmp_path: Path) -> None:
     recipes.finetune(untrained, qa=[trained.parent / "qa.jsonl"])
     assert load_model(Workspace(untrained), name=None).checkpoint.position.stage == "qa"
+    log = Workspace(untrained).run().metrics_file
+    before = log.read_bytes()
+    recipes.pretrain(untrained, resume=True)  # nothing is left to do, and nothing is lost
+    assert before and log.read_bytes() == before
     recipes.export(untrained, to="openrealm", stage="start", output=tmp_path / "model")
     recipes.from_pretrained(tmp_path / "model")
 

@@ -241,8 +241,11 @@ class _Session:
         """All stages, from the newest checkpoint where there is one."""
         trainer, names = self._trainer(), self._names
         # A run that has been fine-tuned since is at the end of its pre-training.
-        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in names)
+        ends = names or [START]
+        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in ends)
         found = next(mine, None)
+        if found is not None and not names:
+            return
         done = 0
         if found is None:
             trainer.log.cut(0)
