@@ -216,6 +216,7 @@ class Bench:
         rows = {row.data: row for row in report.rows}
         # Rows that train on other masks, or retrieve by other rules, are asked the same as all.
         settings = replace(self.settings, seed=loaded.settings.seed)
+        live = loaded.live
         queries = masked_queries(
             self.place,
             settings,
@@ -226,7 +227,9 @@ class Bench:
         probe = run_probe(
             loaded.model,
             queries.probe(),
-            Retriever(loaded.corpus, loaded.live.index, settings.retrieval),
+            Retriever(
+                loaded.corpus, live.index, settings.retrieval, lexical=live.retriever.lexical
+            ),
             corpus=loaded.corpus,
             texts=loaded.corpus,
             templates=loaded.templates,

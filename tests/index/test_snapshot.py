@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from openrealm.errors import SnapshotError
+from openrealm.index.groups import Groups
 from openrealm.index.snapshot import (
     Snapshot,
     SnapshotKey,
@@ -17,6 +19,7 @@ from openrealm.index.snapshot import (
     find_snapshot,
     generations,
     prune,
+    remove_superseded,
 )
 
 KEY = SnapshotKey(embedder="e" * 64, corpus="c" * 64, tokenizer="t" * 64)
@@ -31,6 +34,7 @@ def writer(
     key: SnapshotKey = KEY,
     dtype: str = "float32",
     chunks: int = CHUNKS,
+    groups: Groups | None = None,
 ) -> SnapshotWriter:
     return SnapshotWriter(
         directory,
@@ -41,6 +45,7 @@ def writer(
         key=key,
         dtype=dtype,
         shard_rows=ROWS,
+        groups=groups,
     )
 
 
@@ -411,3 +416,66 @@ def test_who_gives_up_at_the_last_moment_replaces_nothing(tmp_path: Path) -> Non
     with pytest.raises(KeyError):
         late.publish(taken_back)
     np.testing.assert_array_equal(Snapshot.open(tmp_path / "000001").read(), VECTORS)
+
+
+GROUPS = Groups(
+    np.arange(3 * 16, dtype=np.uint8).reshape(3, 16), np.array([4, 1, 5], dtype=np.int32)
+)
+
+
+def test_groups_of_rows_are_kept_with_them(tmp_path: Path) -> None:
+    snapshot = write_all(tmp_path, groups=GROUPS)
+    found = snapshot.groups()
+    assert found is not None and found.checksum == GROUPS.checksum
+    assert writer(tmp_path, groups=GROUPS).is_published
+    assert not writer(tmp_path).is_published
+    assert write_all(tmp_path / "without").groups() is None
+
+
+def test_a_snapshot_from_before_there_were_groups_is_searched_and_lends_nothing(
+    tmp_path: Path,
+) -> None:
+    manifest = write_all(tmp_path).directory / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    del raw["groups"]
+    manifest.write_text(json.dumps(raw))
+    found = find_snapshot(tmp_path, KEY, verify=True)
+    assert found is not None and found.groups() is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short", "changed"])
+def test_damaged_groups_are_found_with_the_rest(tmp_path: Path, damage: str) -> None:
+    snapshot = write_all(tmp_path, groups=GROUPS)
+    path = snapshot.directory / "groups.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data if damage == "changed" else data[:-7])
+    with pytest.raises(SnapshotError, match=r"groups\.npy is damaged"):
+        snapshot.verify()
+    assert find_snapshot(tmp_path, KEY, verify=True) is None
+
+
+def test_a_snapshot_of_the_same_embedder_is_found_whatever_its_corpus(tmp_path: Path) -> None:
+    write_all(tmp_path, generation=1)
+    write_all(tmp_path, generation=2, key=replace(KEY, embedder="f" * 64))
+    wanted = replace(KEY, corpus="d" * 64)
+    assert find_snapshot(tmp_path, wanted) is None
+    found = find_snapshot(tmp_path, wanted, parts=("embedder", "tokenizer"))
+    assert found is not None and found.manifest.generation == 1
+
+
+def test_what_was_superseded_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    """Of the same embedder and an earlier corpus, unless a checkpoint needs it."""
+    other_corpus = replace(KEY, corpus="d" * 64)
+    write_all(tmp_path, generation=1, key=other_corpus)
+    write_all(tmp_path, generation=2, key=other_corpus)
+    write_all(tmp_path, generation=3, key=replace(other_corpus, embedder="f" * 64))
+    write_all(tmp_path, generation=4)
+    (tmp_path / "000005").mkdir()  # damaged
+    newest = write_all(tmp_path, generation=6)
+    write_all(tmp_path, generation=7, key=other_corpus)
+    remove_superseded(tmp_path, newest, keep={2})
+    assert generations(tmp_path) == [2, 3, 4, 5, 6, 7]

@@ -25,7 +25,7 @@ from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
 from openrealm.progress import Silent, SilentTask
 from openrealm.recipes.distributing import ShardOrder
 from openrealm.recipes.loading import LoadedModel, load_model
-from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.training.fleet import connected, write_by_fleet
 from openrealm.training.weights import Order, publish_weights, take_back
 from openrealm.workspace import Workspace
@@ -173,6 +173,7 @@ def staged(loaded: LoadedModel) -> tuple[SnapshotWriter, Path]:
         dim=loaded.model.embedder.dim,
         key=snapshot_key(loaded.corpus, loaded.model.embedder),
         shard_rows=SHARD_ROWS,
+        groups=groups_of(loaded.corpus),
     )
     return writer, writer.staging
 

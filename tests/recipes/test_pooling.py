@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from trained import train
 
 import openrealm.training.refresh as refresh_module
+from openrealm import recipes
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Silent
 from openrealm.recipes.loading import load_model, load_run
+from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.workspace import Workspace
 
@@ -39,6 +43,25 @@ def test_a_second_run_above_the_same_bert_embeds_nothing(
     moved = {key for key in first if not (first[key] == second[key]).all()}
     assert any("dense" in key for key in moved)
     assert not any("bert.encoder" in key and "embedder" in key for key in moved)
+
+
+def test_documents_that_come_later_are_embedded_alone(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"id": "new", "title": "Zanthor", "text": "A town of glass blowers."}
+    (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
+    recipes.ingest(workspace, sources=[tmp_path / "more.jsonl"])
+    numbers: list[int] = []
+    original = embedding.embed_rows
+
+    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
+        numbers.append(len(rows))
+        return original(store, rows, *rest, **options)
+
+    monkeypatch.setattr(embedding, "embed_rows", counting)
+    found = recipes.search(workspace, "glass blowers", k=5)
+    assert "new" in [hit.chunk.document_id for hit in found.hits]
+    assert numbers == [1]
 
 
 def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(

@@ -19,7 +19,7 @@ from openrealm.errors import ConfigError, InputError, StorageError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.recipes.loading import LoadedModel, load_model
 from openrealm.recipes.storing import StoredOrder, _node, stored
-from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.storage import Storage
 from openrealm.training.weights import Order, publish_weights, take_back
 from openrealm.workspace import Workspace
@@ -74,6 +74,7 @@ def writer(loaded: LoadedModel) -> SnapshotWriter:
         dim=loaded.model.embedder.dim,
         key=snapshot_key(loaded.corpus, loaded.model.embedder),
         shard_rows=SHARD_ROWS,
+        groups=groups_of(loaded.corpus),
     )
 
 

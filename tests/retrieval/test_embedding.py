@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ import pytest
 import torch
 from tiny import World
 
+from openrealm.corpus.documents import Document
+from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
 from openrealm.errors import SnapshotError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
 from openrealm.models.realm import Realm
@@ -19,6 +24,7 @@ from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import (
     batches_by_length,
     embed_rows,
+    groups_of,
     pooled_key,
     snapshot_key,
     write_pooled,
@@ -147,7 +153,14 @@ def test_progress_counts_what_lies_behind_already(
 ) -> None:
     key = snapshot_key(world.store, model.embedder)
     writer = SnapshotWriter(
-        tmp_path, generation=1, step=3, chunks=48, dim=8, key=key, shard_rows=10
+        tmp_path,
+        generation=1,
+        step=3,
+        chunks=48,
+        dim=8,
+        key=key,
+        shard_rows=10,
+        groups=groups_of(world.store),
     )
     writer.write(1, np.zeros((10, 8), dtype=np.float32))
     progress = Counting()
@@ -212,3 +225,74 @@ def test_the_key_of_pooled_vectors_leaves_the_projection_out(world: World, model
     with torch.no_grad():
         tower.bert.embeddings.word_embeddings.weight[3, 3] += 1.0
     assert pooled_key(world.store, model.embedder) != before
+
+
+@pytest.fixture()
+def grown(world: World, tmp_path: Path) -> ChunkStore:
+    """The world's store with a document more, one less, and one changed."""
+    folder = tmp_path / "grown"
+    shutil.copytree(world.store.directory, folder)
+    documents = list(world.store.documents())
+    new = Document(id="new", title="Zanthor", text="A town of glass blowers.", source="test")
+    changed = replace(documents[5], text=documents[5].text + " It is old.")
+    update_store(folder, add=[new, changed], remove=[documents[2].id])
+    return ChunkStore.open(folder)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
+    world: World,
+    model: Realm,
+    grown: ChunkStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pooled: bool,
+) -> None:
+    write = write_pooled if pooled else partial(write_snapshot, step=0)
+    options: dict[str, Any] = {"generation": 1, "shard_rows": 10}
+    parts = model.embedder, world.templates
+    before = write(world.store, *parts, tmp_path / "a", **options)
+    fresh = write(grown, *parts, tmp_path / "b", **options).read()
+    embedded: list[int] = []
+    original = embedding.embed_rows
+
+    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
+        embedded.extend(int(row) for row in rows)
+        return original(store, rows, *rest, **options)
+
+    monkeypatch.setattr(embedding, "embed_rows", counting)
+    after = write(grown, *parts, tmp_path / "c", earlier=before, **options)
+    old = set(world.store.documents())
+    new = {n for n in range(grown.num_documents) if grown.document(n) not in old}
+    assert {int(grown.document_of[row]) for row in embedded} == new and len(new) == 2
+    np.testing.assert_allclose(after.read(), fresh, rtol=1e-4, atol=1e-4)
+    after.verify()
+    # What was there before has the very same numbers.
+    for document in old - {world.store.document(2), world.store.document(5)}:
+        theirs, ours = (
+            store.rows_of(store.find_document(document.id) or 0) for store in (world.store, grown)
+        )
+        np.testing.assert_array_equal(after.read(ours), before.read(theirs))
+    # And back: nothing is left to embed but what was removed and changed.
+    embedded.clear()
+    write(world.store, *parts, tmp_path / "d", earlier=after, **options)
+    assert {int(world.store.document_of[row]) for row in embedded} == {2, 5}
+
+
+def test_nothing_is_taken_over_where_the_store_was_cut_otherwise(
+    world: World, model: Realm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "recut"
+    shutil.copytree(world.store.directory, folder)
+    rechunk_store(folder, chunking=replace(world.store.chunking, chunk_tokens=24))
+    recut = ChunkStore.open(folder)
+    before = snapshot(world, model, tmp_path / "a")
+    options: dict[str, Any] = {"generation": 2, "step": 3}
+    after = write_snapshot(
+        recut, model.embedder, world.templates, tmp_path / "a", earlier=before, **options
+    )
+    wanted = embed_rows(recut, range(len(recut)), model.embedder, world.templates)
+    np.testing.assert_allclose(after.read(), wanted, rtol=1e-4, atol=1e-4)
+    assert not {bytes(d) for d in recut.cut_digests()} & {
+        bytes(d) for d in world.store.cut_digests()
+    }

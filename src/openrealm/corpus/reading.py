@@ -23,7 +23,7 @@ from openrealm.config import to_dict
 from openrealm.corpus.chunking import ChunkingConfig, Ids
 from openrealm.corpus.manifest import MANIFEST, Manifest, SegmentRecord, read_manifest
 from openrealm.corpus.records import Document, Heading
-from openrealm.corpus.segments import Segment, id_hash
+from openrealm.corpus.segments import DIGEST_BYTES, Segment, id_hash
 from openrealm.errors import CorpusError, InputError
 from openrealm.tokenizer import WordPiece
 
@@ -302,6 +302,17 @@ class ChunkStore:
         """The content digest of a document."""
         live, inner, _ = self._find_number(number)
         return live.segment.digest(live.inner_document(inner))
+
+    def cut_digests(self) -> npt.NDArray[np.uint8]:
+        """``(documents, 16)``: digests of what the documents' chunks are, tokens included.
+
+        Documents of two stores with the same digest have the same chunks: it is the content's, and
+        that of tokenizer and chunking.
+        """
+        cut = fingerprint_of(self.manifest.tokenizer, self.chunking, self.manifest.rules, ())
+        mask = np.frombuffer(bytes.fromhex(cut)[:DIGEST_BYTES], dtype=np.uint8)
+        parts = [segment.digests() for segment in self.segments]
+        return np.concatenate([*parts, np.empty((0, DIGEST_BYTES), np.uint8)]) ^ mask
 
 
 def _starts(counts: Iterable[int]) -> list[int]:

@@ -6,6 +6,7 @@ A snapshot is a folder::
     000003/
       manifest.json         format, generation, step, shape, dtype, fingerprints, checksums
       shard-00000.npy ...   (rows, dim) arrays of float32 or float16, in row order
+      groups.npy            which rows belong together, and a digest of what each group is made of
 
 It is written under ``.staging-000003-HASH`` (of the plan), shard by shard, verified and renamed; a
 folder with the final name is always whole. A writer that died is taken up at its last whole shard,
@@ -22,7 +23,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,10 +32,13 @@ import numpy.typing as npt
 
 from openrealm.errors import SnapshotError
 from openrealm.files import checksum, held, sync_directory, sync_file, write_atomic
+from openrealm.index.groups import Groups
 
 FORMAT = 1
+PARTS = ("tokenizer", "corpus", "embedder")
 _STAGING = ".staging-"
 _LOCK = ".lock"
+_GROUPS = "groups.npy"
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class Manifest:
     shard_rows: int
     key: SnapshotKey
     checksums: tuple[str, ...]
+    groups: str = ""  # checksum; empty in snapshots from before there were any
 
 
 class SnapshotWriter:
@@ -83,6 +88,7 @@ class SnapshotWriter:
         key: SnapshotKey,
         dtype: str = "float32",
         shard_rows: int = 65_536,
+        groups: Groups | None = None,
     ) -> None:
         """Opens or takes up the staging folder of a generation.
 
@@ -95,7 +101,9 @@ class SnapshotWriter:
             key: What the snapshot belongs to.
             dtype: ``float32`` or ``float16``.
             shard_rows: Rows per shard; what a crash can cost.
+            groups: Of the rows, so that a later corpus can take over what it shares with this one.
         """
+        self._groups = groups
         self._final = directory / f"{generation:06d}"
         self._plan = Manifest(
             format=FORMAT,
@@ -107,6 +115,7 @@ class SnapshotWriter:
             shard_rows=shard_rows,
             key=key,
             checksums=(),
+            groups=groups.checksum if groups is not None else "",
         )
         # Others may plan another snapshot under the same number: each has a folder of its own.
         self._text = json.dumps(asdict(self._plan), sort_keys=True)
@@ -124,6 +133,8 @@ class SnapshotWriter:
             if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != self._text:
                 shutil.rmtree(self.staging, ignore_errors=True)
                 self.staging.mkdir(parents=True)
+                if self._groups is not None:
+                    write_atomic(self.staging / _GROUPS, self._groups.data)
                 write_atomic(plan_file, self._text.encode())
 
     @property
@@ -271,9 +282,7 @@ class Snapshot:
                 f"{directory} holds no whole snapshot ({error}); embed the corpus again"
             ) from error
 
-    def require(
-        self, key: SnapshotKey, parts: tuple[str, ...] = ("tokenizer", "corpus", "embedder")
-    ) -> None:
+    def require(self, key: SnapshotKey, parts: Sequence[str] = PARTS) -> None:
         """Checks that the snapshot belongs to this embedder, corpus and tokenizer.
 
         Args:
@@ -300,6 +309,8 @@ class Snapshot:
         Raises:
             SnapshotError: A shard is missing or damaged.
         """
+        if rows is None:
+            self.groups()
         for shard, expected in enumerate(self.manifest.checksums):
             if rows is not None and not self._overlap(shard, rows):
                 continue
@@ -350,6 +361,23 @@ class Snapshot:
             ]
         return out
 
+    def groups(self) -> Groups | None:
+        """Which rows belong together; None where it was not told.
+
+        Raises:
+            SnapshotError: The file is missing or damaged.
+        """
+        if not self.manifest.groups:
+            return None
+        path = self.directory / _GROUPS
+        try:
+            groups = Groups.read(path.read_bytes())
+        except (OSError, EOFError, ValueError) as error:
+            raise SnapshotError(f"{path} is damaged ({error}); embed again") from error
+        if groups.checksum != self.manifest.groups:
+            raise SnapshotError(f"{path} is damaged; embed again")
+        return groups
+
     def rows(self) -> MappedRows:
         """The vectors by row number, out of the files: nothing is held in memory.
 
@@ -393,18 +421,22 @@ def generations(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def find_snapshot(directory: Path, key: SnapshotKey, *, verify: bool = False) -> Snapshot | None:
+def find_snapshot(
+    directory: Path, key: SnapshotKey, *, parts: Sequence[str] = PARTS, verify: bool = False
+) -> Snapshot | None:
     """The newest whole snapshot of an embedder, corpus and tokenizer; None where there is none.
 
     Args:
         directory: Folder of the snapshots.
         key: What it has to belong to.
+        parts: What of that must agree.
         verify: Compare the checksums of all shards, beyond their presence and shapes.
     """
     for generation in reversed(generations(directory)):
         try:
             snapshot = Snapshot.open(directory / f"{generation:06d}")
-            if snapshot.manifest.key == key:
+            have = snapshot.manifest.key
+            if all(getattr(have, part) == getattr(key, part) for part in parts):
                 if verify:
                     snapshot.verify()
                 for _ in snapshot.shards():
@@ -413,6 +445,24 @@ def find_snapshot(directory: Path, key: SnapshotKey, *, verify: bool = False) ->
         except SnapshotError as error:
             logger.warning("%s; doing so", error)
     return None
+
+
+def remove_superseded(directory: Path, by: Snapshot, *, keep: set[int]) -> None:
+    """Removes older snapshots by the same embedder, which are of other corpora.
+
+    Args:
+        directory: Folder of the snapshots.
+        by: The snapshot that has taken over what is still wanted of them.
+        keep: Generations to keep nevertheless.
+    """
+    new = by.manifest
+    for generation in generations(directory):
+        if generation >= new.generation or generation in keep:
+            continue
+        with suppress(SnapshotError):
+            old = Snapshot.open(directory / f"{generation:06d}").manifest
+            if old.key.embedder == new.key.embedder and old.key.corpus != new.key.corpus:
+                shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
 
 
 def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:

@@ -20,7 +20,7 @@ from openrealm.progress import Progress
 from openrealm.recipes.loading import load_model, matching_snapshot, open_corpus
 from openrealm.recipes.nodes import Node, TakenBack, standing
 from openrealm.recipes.storing import stored
-from openrealm.retrieval.embedding import shard_rows_for, write_shard
+from openrealm.retrieval.embedding import groups_of, shard_rows_for, write_shard
 from openrealm.settings import Settings, read_settings
 from openrealm.storage import Storage
 from openrealm.training.fleet import FLEET_WRITERS, connected, has_gpus, write_by_fleet
@@ -111,6 +111,7 @@ class ShardOrder:
             ),
             dtype=self.dtype,
             shard_rows=self.shard_rows,
+            groups=groups_of(corpus),
         )
 
 
@@ -242,7 +243,7 @@ def index_by_fleet(
     with connected(address, cpus=config.workers * config.worker_threads):
         publish_weights(weights, order, tower_copy(loaded.model.embedder))
         try:
-            write_ordered(
+            snapshot = write_ordered(
                 place,
                 loaded.run,
                 settings,
@@ -252,5 +253,6 @@ def index_by_fleet(
                 order=order,
                 progress=progress,
             )
+            loaded.remove_superseded(snapshot)
         finally:
             shutil.rmtree(weights, ignore_errors=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CorpusError, InputError
-from openrealm.index.snapshot import Snapshot, find_snapshot
+from openrealm.index.snapshot import Snapshot, find_snapshot, remove_superseded
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import build_model, tower_reader
 from openrealm.models.realm import Realm, device_of
@@ -88,7 +88,18 @@ class LoadedModel:
         with self.run.embedding_alone():  # another command may be making it
             self.run.require_not_in_training(self.checkpoint.position.stage)
             found = matching_snapshot(self.run, self.corpus, self.model)
-            return self._made(progress, processes) if found is None else found
+            if found is None:
+                found = self._made(progress, processes)
+                self.remove_superseded(found)
+            return found
+
+    def remove_superseded(self, by: Snapshot) -> None:
+        """Removes snapshots of these weights over what the corpus was, and keeps the checkpoints'.
+
+        Otherwise each change of a corpus would leave one more.
+        """
+        needed = {c.position.generation for c in checkpoints(self.run.checkpoints, verify=False)}
+        remove_superseded(self.run.snapshots, by, keep=needed)
 
     def _made(self, progress: Progress, processes: Processes) -> Snapshot:
         refresh = make_refresh(

@@ -2,6 +2,7 @@
 
 Chunks are embedded in order of length, in batches of a bounded number of tokens, so that little is
 spent on padding; a snapshot is written shard by shard and taken up where a dead process left it.
+Where a corpus has grown, the vectors of the chunks that it had before are taken over.
 Where only the projection above BERT moves, what is under it is kept (*pooled vectors*), and a
 snapshot is no more than the projection of that.
 """
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from openrealm.corpus.store import ChunkStore
+from openrealm.index.groups import Groups
 from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
@@ -27,6 +29,9 @@ from openrealm.progress import Progress, Silent
 
 BLOCK_ROWS = 2048
 _POLL_S = 0.1
+
+# Of chunks by their rows.
+Vectors = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 
 def embed_rows(
@@ -107,6 +112,7 @@ def write_snapshot(
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
     pooled: MappedRows | None = None,
+    earlier: Snapshot | None = None,
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
@@ -127,6 +133,9 @@ def write_snapshot(
         batch_tokens: Tokens per forward pass.
         autocast: Lower precision for matrix products.
         pooled: Pooled vectors of all chunks, where they are known: BERT is not run.
+        earlier: A snapshot by the same weights of another corpus, whose vectors of the chunks that
+            this one has too are taken over. They may differ from those of a new embedding in the
+            last bits, as they were computed in other batches.
         tick: Called after every forward pass and while waiting for others; may raise to give up.
         progress: Where to tell how far it is; silent by default.
     """
@@ -139,6 +148,7 @@ def write_snapshot(
         key=snapshot_key(store, embedder),
         dtype=dtype,
         shard_rows=shard_rows,
+        groups=groups_of(store),
     )
 
     if pooled is not None:
@@ -150,6 +160,8 @@ def write_snapshot(
     vectors = _embedding(
         store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
     )
+    if earlier is not None:
+        vectors = _taking_over(store, earlier, vectors, progress or Silent())
     return _written(writer, len(store), vectors, tick=tick, progress=progress)
 
 
@@ -227,6 +239,7 @@ def write_pooled(
     shard_rows: int = 65_536,
     batch_tokens: int = 16_384,
     autocast: torch.dtype | None = None,
+    earlier: Snapshot | None = None,
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
@@ -239,6 +252,7 @@ def write_pooled(
         dim=embedder.hidden,
         key=pooled_key(store, embedder),
         shard_rows=shard_rows,
+        groups=groups_of(store),
     )
     vectors = _embedding(
         store,
@@ -249,12 +263,31 @@ def write_pooled(
         autocast=autocast,
         tick=tick,
     )
+    if earlier is not None:
+        vectors = _taking_over(store, earlier, vectors, progress or Silent())
     return _written(writer, len(store), vectors, tick=tick, progress=progress)
+
+
+def _taking_over(store: ChunkStore, earlier: Snapshot, vectors: Vectors, to: Progress) -> Vectors:
+    """Vectors of chunks out of an earlier snapshot where that has them."""
+    groups = earlier.groups()
+    if groups is None:
+        return vectors
+    places, known = groups_of(store).rows_in(groups), earlier.rows()
+    to.say(f"{(places >= 0).sum():,} of {len(store):,} chunks have vectors from before")
+
+    def those_and(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        place = places[block]
+        out = known[np.maximum(place, 0)]
+        out[place < 0] = vectors(block[place < 0])
+        return out
+
+    return those_and
 
 
 def _embedding(
     store: ChunkStore, embedder: Embedder, templates: Templates, **options: Any
-) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+) -> Vectors:
     """`embed_rows` as a function of the rows alone."""
 
     def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -266,7 +299,7 @@ def _embedding(
 def _written(
     writer: SnapshotWriter,
     num_chunks: int,
-    vectors: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+    vectors: Vectors,
     *,
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
@@ -295,7 +328,7 @@ def _written(
 
 def _in_blocks(
     rows: range,
-    vectors: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]],
+    vectors: Vectors,
     done: Callable[[int], object] = int,
 ) -> npt.NDArray[np.float32]:
     """Vectors of successive rows; after each block it is told how many more there are."""
@@ -321,6 +354,12 @@ def shard_rows_for(num_chunks: int, *, most: int, writers: int) -> int:
         return most
     blocks = -(-num_chunks // (4 * writers * BLOCK_ROWS))
     return min(most, blocks * BLOCK_ROWS)
+
+
+def groups_of(store: ChunkStore) -> Groups:
+    """The chunks of a store by their documents."""
+    sizes = np.bincount(store.document_of, minlength=store.num_documents)
+    return Groups(store.cut_digests(), sizes.astype(np.int32))
 
 
 def snapshot_key(store: ChunkStore, embedder: Embedder) -> SnapshotKey:

@@ -92,7 +92,7 @@ class Retriever:
         self._store = store
         self.config = config
         self.index = index
-        self._lexical = lexical
+        self.lexical = lexical
 
     def search(
         self, query_emb: Float[Tensor, "batch dim"], k: int, *, texts: Sequence[str]
@@ -104,9 +104,9 @@ class Retriever:
             k: Chunks wanted.
             texts: The queries in words.
         """
-        if self._lexical is None:
+        if self.lexical is None:
             return self.index.search(query_emb, k)
-        return search_both(self.index, query_emb, k, self._lexical, texts)
+        return search_both(self.index, query_emb, k, self.lexical, texts)
 
     def words(
         self, texts: Sequence[str], rows: npt.NDArray[np.int64]
@@ -117,7 +117,7 @@ class Retriever:
             texts: The queries in words.
             rows: Chunks of each ``(queries, some)``, or the same ones for all ``(some,)``.
         """
-        return None if self._lexical is None else self._lexical.scores(texts, rows)
+        return None if self.lexical is None else self.lexical.scores(texts, rows)
 
     def candidates(
         self,

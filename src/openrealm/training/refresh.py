@@ -290,6 +290,8 @@ class PooledVectors(_Embeds):
         generation, found = processes.from_first(planned)
         if found:
             return Snapshot.open(folder / f"{generation:06d}")
+        elsewhere = self.directory.glob(f"pooled-*-{name.rpartition('-')[2]}")
+        earlier = (_of_another_corpus(other, key, "float32") for other in elsewhere)
         snapshot = write_pooled(
             self.corpus,
             self.embedder,
@@ -299,6 +301,7 @@ class PooledVectors(_Embeds):
             shard_rows=self.config.shard_rows,
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
+            earlier=next(filter(None, earlier), None),
             tick=tick,
             progress=self.progress,
         )
@@ -316,6 +319,12 @@ def _planned(directory: Path, key: SnapshotKey) -> list[int]:
     if found is not None:
         return [found.manifest.generation, 1]
     return [max(generations(directory), default=0) + 1, 0]
+
+
+def _of_another_corpus(directory: Path, key: SnapshotKey, dtype: str) -> Snapshot | None:
+    """The newest snapshot by the same embedder, whose vectors may be taken over."""
+    found = find_snapshot(directory, key, parts=("embedder", "tokenizer"), verify=True)
+    return found if found is not None and found.manifest.dtype == dtype else None
 
 
 @dataclass(eq=False)
@@ -402,6 +411,7 @@ class InlineRefresh(_Embeds):
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
             pooled=self.pooled.now(self.tick) if self.pooled is not None else None,
+            earlier=_of_another_corpus(self.directory, key, self.config.dtype),
             tick=self.tick,
             progress=self.progress,
         )
