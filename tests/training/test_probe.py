@@ -17,7 +17,7 @@ from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import Realm
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig, Retriever
-from openrealm.training.probe import CollapseWatch, holds, read_probe, run_probe
+from openrealm.training.probe import holds, read_probe, run_probe
 
 
 class Copier(Realm):
@@ -305,30 +305,3 @@ def test_the_report_agrees_with_the_forward_pass(world: World) -> None:
         "probe/queries",
     }
     assert report.metrics()["probe/queries"] == len(held_out)
-
-
-# Collapse -----------------------------------------------------------------------------------------
-
-
-def numbers(recall: float, queries: int = 100) -> dict[str, float]:
-    return {"probe/recall@5": recall, "probe/queries": float(queries)}
-
-
-def test_a_retriever_that_loses_the_answers_is_told_loudly_and_once() -> None:
-    watch = CollapseWatch()
-    reports = [watch(numbers(recall)) for recall in (0.6, 0.65, 0.31, 0.29, 0.1)]
-    assert [report is not None for report in reports] == [False, False, False, True, False]
-    assert "fell from 0.600 to 0.290" in str(reports[3])
-    assert "warmup.steps" in str(reports[3]) and "lr_retriever" in str(reports[3])
-
-
-def test_a_few_queries_lost_are_no_collapse() -> None:
-    watch = CollapseWatch()
-    assert [watch(numbers(recall, queries=12)) for recall in (0.5, 0.0)] == [None, None]
-    ten = CollapseWatch()
-    assert [ten(numbers(recall, queries=20)) is None for recall in (0.75, 0.25)] == [True, False]
-
-
-def test_without_a_recall_there_is_nothing_to_watch() -> None:
-    watch = CollapseWatch()
-    assert watch({}) is None and watch.first is None

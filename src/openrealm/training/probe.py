@@ -8,9 +8,8 @@ holds the masked words; and does reading help to predict them?
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -323,33 +322,3 @@ def _correct(logits: torch.Tensor, batch: MaskedBatch, log_p_z: torch.Tensor) ->
     right = torch.zeros_like(batch.targets, dtype=torch.float32)
     right[batch.mask_mask] = (marginal.argmax(dim=-1) == batch.targets[batch.mask_mask]).float()
     return right
-
-
-@dataclass
-class CollapseWatch:
-    """Notices when joint training drives the answer out of what is retrieved.
-
-    The first report of a stage is the measure: recall at 5 below half of it, with at least ten
-    queries lost, is taken for a collapse and told once.
-    """
-
-    first: float | None = None
-    told: bool = False
-
-    def __call__(self, numbers: Mapping[str, Any]) -> str | None:
-        """A sentence for the user where retrieval has collapsed, else None."""
-        recall = numbers.get("probe/recall@5")
-        if recall is None:
-            return None
-        if self.first is None:
-            self.first = recall
-        lost = (self.first - recall) * numbers["probe/queries"]
-        if self.told or recall >= self.first / 2 or lost < 10:
-            return None
-        self.told = True
-        return (
-            f"retrieval is collapsing: recall@5 of the probe fell from {self.first:.3f} to "
-            f"{recall:.3f}; the falling loss is the reader's alone. Stop, and start again with "
-            "a lower realm.lr_retriever, a smaller refresh.every, or more warmup.steps where the "
-            "preset has any"
-        )

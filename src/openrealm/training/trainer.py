@@ -41,10 +41,10 @@ from openrealm.training.optim import (
     parameter_groups,
     set_learning_rate,
 )
-from openrealm.training.probe import CollapseWatch
 from openrealm.training.refresh import EmbeddingStopped, LiveIndex, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
+from openrealm.training.watch import Watch, watch_over
 from openrealm.training.weights import Order
 from openrealm.training.written import Written
 
@@ -117,7 +117,7 @@ class Trainer:
     write_back: bool = False
     live: LiveIndex | None = None
     total_step: int = 0
-    collapse: CollapseWatch = field(default_factory=CollapseWatch)
+    _watch: Watch = field(init=False)
     _held_up_s: float = field(default=0.0, init=False)
     _written: Written | None = field(default=None, init=False)
 
@@ -139,11 +139,11 @@ class Trainer:
                 f"of the {self.parts.processes.size} processes; raise it, or start fewer"
             )
         optimizer = self._prepare(stage)
+        self._watch = watch_over(stage)
         first = 0
         if resume is not None:
             first = self._take_up(stage, optimizer, resume)
         else:
-            self.collapse = CollapseWatch()
             self._seed(stage, 0)
             if stage.uses_index:
                 self._begin_index(stage)
@@ -263,8 +263,8 @@ class Trainer:
         self.log.cut(position.metrics_bytes)
         self.parts.processes.wait()
         for record in self.log.records():
-            if record.get("event") == "probe" and record["stage"] == position.stage:
-                self.collapse(record)
+            if record.get("stage") == position.stage:
+                self._watch(record)
         return position.step
 
     def _log_start(self, stage: Stage) -> None:
@@ -354,7 +354,7 @@ class Trainer:
             record["index/staleness_seconds"] = round(time.time() - self.live.made_at, 3)
         if self._written is not None:
             record["index/written"] = self._written.share()
-        self.log.write(record)
+        self._tell(record)
 
     def _ask_probe(self, stage: Stage, step: int) -> None:
         live = self.live if stage.uses_index else None
@@ -362,12 +362,15 @@ class Trainer:
         if not numbers:
             return
         position = {"stage": stage.name, "step": step, "total_step": self.total_step}
-        self.log.write({"event": "probe", **position, **numbers})
-        if stage.uses_index and stage.moves_retriever:
-            warning = self.collapse(numbers)
-            if warning:
-                self.progress.say(f"WARNING: {warning}")
-                self.log.write({"event": "warning", **position, "text": warning})
+        self._tell({"event": "probe", **position, **numbers})
+
+    def _tell(self, record: Mapping[str, Any]) -> None:
+        """Writes a record of the metrics down, and warns where it has to be."""
+        self.log.write(record)
+        if warning := self._watch(record):
+            self.progress.say(f"WARNING: {warning}")
+            position = {name: record[name] for name in ("stage", "step", "total_step")}
+            self.log.write({"event": "warning", **position, "text": warning})
 
     def _save(
         self,
