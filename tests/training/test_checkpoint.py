@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import openrealm
+import openrealm.training.checkpoint as checkpoint_module
 from openrealm.errors import CheckpointError
 from openrealm.training.checkpoint import (
     Position,
@@ -177,6 +180,23 @@ def test_a_save_that_dies_leaves_the_older_checkpoint_and_nothing_with_a_final_n
         assert not (tmp_path / "realm-000004").exists()
     save_checkpoint(tmp_path, model, optimizer, at(4))
     assert [c.position.step for c in checkpoints(tmp_path)] == [4, 2]
+
+
+def test_a_save_that_has_no_room_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = model_and_optimizer(0)
+    save_checkpoint(tmp_path, model, optimizer, at(1))
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for function in ("save_tensors", "write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint_module, function, full)
+            with pytest.raises(OSError, match="No space"):
+                save_checkpoint(tmp_path, model, optimizer, at(2))
+        assert [path.name for path in tmp_path.iterdir()] == ["realm-000001"]
 
 
 def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
-from safetensors.torch import save_file
 from tokenizers import processors
 from torch import Tensor
 
 from openrealm.errors import ConfigError
 from openrealm.models.embedder import Embedder, EmbedderConfig, Tower
+from openrealm.tensor_files import save_tensors
 from openrealm.tokenizer import CLS, MASK, PAD, SEP, UNK, WordPiece
 
 # These names are understood by old versions of the library and by the present one.
@@ -54,7 +54,7 @@ class _Module:
 
     kind: str
     config: dict[str, Any]
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write_sentence_encoder(
@@ -116,7 +116,7 @@ def _write_tower(tower: Tower, tokenizer: WordPiece, directory: Path, *, max_tok
         (directory / folder).mkdir()
         _write_json(directory / folder / "config.json", module.config)
         if module.weights:
-            save_file(module.weights, directory / folder / "model.safetensors")
+            save_tensors(module.weights, directory / folder / "model.safetensors")
     _write_json(directory / "modules.json", listed)
     compared = {
         "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
@@ -140,7 +140,7 @@ def _modules(tower: Tower) -> list[_Module]:
         scale = math.sqrt(_THEIR_EPSILON / max(config.layer_norm_eps, _LEAST_EPSILON))
         norm = {"norm.weight": tower.layer_norm.weight, "norm.bias": tower.layer_norm.bias}
         found.append(_dense(tower.dense.weight * scale, tower.dense.bias * scale))
-        found.append(_Module("LayerNorm", {"dimension": config.dim}, _saved(norm)))
+        found.append(_Module("LayerNorm", {"dimension": config.dim}, norm))
     if config.normalize:
         found.append(_Module("Normalize", {}))
     return found
@@ -162,16 +162,12 @@ def _dense(weight: Tensor, bias: Tensor | None, *, activation: str | None = None
         "activation_function": f"torch.nn.modules.{kind}",
     }
     weights = {"linear.weight": weight} | ({"linear.bias": bias} if bias is not None else {})
-    return _Module("Dense", config, _saved(weights))
-
-
-def _saved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return _Module("Dense", config, weights)
 
 
 def _write_bert(tower: Tower, directory: Path, *, max_tokens: int) -> None:
-    weights = _saved(tower.bert.state_dict())
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    weights = tower.bert.state_dict()
+    save_tensors(weights, directory / "model.safetensors", metadata={"format": "pt"})
     config = tower.bert.config.to_dict()
     _write_json(directory / "config.json", config | {"architectures": ["BertModel"]})
     limits: dict[str, Any] = {"max_seq_length": max_tokens, "do_lower_case": False}

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
@@ -28,11 +28,12 @@ from transformers.utils import logging as transformers_logging
 
 from openrealm.config import option, section
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
-from openrealm.files import checksum, sync_file
+from openrealm.files import checksum
 from openrealm.models.embedder import Embedder, EmbedderConfig
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader, SpanHeadConfig
 from openrealm.models.realm import LexicalWeight, Realm
+from openrealm.tensor_files import save_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -243,11 +244,13 @@ def save_weights(module: nn.Module, path: Path) -> None:
     for name, tensor in module.state_dict().items():
         if tensor.data_ptr() not in seen or not tensor.numel():
             seen[tensor.data_ptr()] = name
-            weights[name] = tensor.detach().cpu().contiguous()
+            weights[name] = tensor
     temporary = path.with_suffix(".tmp")
-    save_file(weights, temporary)
-    sync_file(temporary)
-    os.replace(temporary, path)
+    try:
+        save_tensors(weights, temporary)
+        os.replace(temporary, path)
+    finally:  # a full disk has no room for half a file
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

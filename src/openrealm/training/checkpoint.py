@@ -27,12 +27,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from openrealm.errors import CheckpointError
-from openrealm.files import checksum, sync_directory, sync_file, write_atomic
+from openrealm.files import checksum, sync_directory, write_atomic
 from openrealm.models.pretrained import load_weights, save_weights
+from openrealm.tensor_files import save_tensors
 
 FORMAT, OLDEST = 2, 1
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
@@ -170,31 +171,33 @@ def save_checkpoint(
             done.
     """
     name = checkpoint_name(position)
-    staging = directory / f".staging-{name}"
+    staging, final = directory / f".staging-{name}", directory / name
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    save_weights(module, staging / _WEIGHTS)
-    steps: dict[str, int] = {}
-    shapes: list[list[int]] = []
-    if optimizer is not None:
-        steps = _save_moments(optimizer, staging / _OPTIMIZER)
-        shapes = [list(p.shape) for _, p in _numbered(optimizer)]
-    if written is not None:
-        _save_tensors(written, staging / _WRITTEN)
-    files = sorted(p.name for p in staging.iterdir())
-    state = {
-        "format": FORMAT,
-        "position": asdict(position),
-        "optimizer_steps": steps,
-        "optimizer_shapes": shapes,
-        "random": [_state_to_bytes(one) for one in random or [random_state()]],
-        "checksums": {name: checksum(staging / name) for name in files},
-    }
-    write_atomic(staging / _STATE, json.dumps(state, indent=1).encode())
-    final = directory / name
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(staging, final)
+    try:
+        save_weights(module, staging / _WEIGHTS)
+        steps: dict[str, int] = {}
+        shapes: list[list[int]] = []
+        if optimizer is not None:
+            steps = _save_moments(optimizer, staging / _OPTIMIZER)
+            shapes = [list(p.shape) for _, p in _numbered(optimizer)]
+        if written is not None:
+            save_tensors(written, staging / _WRITTEN)
+        files = sorted(p.name for p in staging.iterdir())
+        state = {
+            "format": FORMAT,
+            "position": asdict(position),
+            "optimizer_steps": steps,
+            "optimizer_shapes": shapes,
+            "random": [_state_to_bytes(one) for one in random or [random_state()]],
+            "checksums": {name: checksum(staging / name) for name in files},
+        }
+        write_atomic(staging / _STATE, json.dumps(state, indent=1).encode())
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(staging, final)
+    finally:  # a full disk has no room for half a checkpoint
+        shutil.rmtree(staging, ignore_errors=True)
     sync_directory(directory)
     return Checkpoint(directory=final, position=position)
 
@@ -305,13 +308,8 @@ def _save_moments(optimizer: torch.optim.Optimizer, path: Path) -> dict[str, int
             steps[str(number)] = int(state["step"])
             for name in ("exp_avg", "exp_avg_sq"):
                 tensors[f"{number}.{name}"] = state[name]
-    _save_tensors(tensors, path)
+    save_tensors(tensors, path)
     return steps
-
-
-def _save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, path)
-    sync_file(path)
 
 
 def _state_to_bytes(state: torch.Tensor) -> str:
