@@ -43,10 +43,11 @@ from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import Retriever
 from openrealm.terminal import make_progress
+from openrealm.training.live import LiveIndex
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import JointStage
 from openrealm.training.probe import index_recall
-from openrealm.training.refresh import LiveIndex, Swap
+from openrealm.training.refresh import Swap
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.trainer import Trainer
 from openrealm.training.weights import Order

@@ -23,6 +23,8 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.fine_tuning import QaConfig, QaStage
+from openrealm.training.live import LiveIndex, Loader
+from openrealm.training.making import SnapshotMaker
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import (
     JointConfig,
@@ -33,7 +35,8 @@ from openrealm.training.objectives import (
 from openrealm.training.optim import OptimConfig
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.probe import index_recall, run_probe
-from openrealm.training.refresh import InlineRefresh, LiveIndex, Loader, Refresh, RefreshConfig
+from openrealm.training.refresh import InlineRefresh, Refresh
+from openrealm.training.refresh_config import RefreshConfig
 from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import LoopConfig, Trainer
 
@@ -104,7 +107,14 @@ def make_refresh(
     world: World, model: Realm, directory: Path, processes: Processes = ALONE, **config: Any
 ) -> InlineRefresh:
     """What embeds the world every second step."""
-    return InlineRefresh(
+    return InlineRefresh(make_maker(world, model, directory, processes, **config))
+
+
+def make_maker(
+    world: World, model: Realm, directory: Path, processes: Processes = ALONE, **config: Any
+) -> SnapshotMaker:
+    """What makes snapshots of the world, to be refreshed every second step."""
+    return SnapshotMaker(
         world.store,
         model.embedder,
         world.templates,

@@ -30,7 +30,7 @@ from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import RetrievalConfig, Retriever
 from openrealm.tokenizer import WordPiece
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Ingredients
 
 CITIES = {

@@ -21,7 +21,7 @@ from openrealm.training.fine_tuning import QaConfig
 from openrealm.training.objectives import JointConfig, WarmupConfig
 from openrealm.training.optim import OptimConfig
 from openrealm.training.plain import IctConfig, MlmConfig
-from openrealm.training.refresh import RefreshConfig
+from openrealm.training.refresh_config import RefreshConfig
 from openrealm.training.trainer import LoopConfig
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from trained import train
 
-import openrealm.training.refresh as refresh_module
+import openrealm.training.making as making
 from openrealm import recipes
 from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Silent
@@ -34,7 +34,7 @@ def workspace(tmp_path: Path, trained: Path) -> Path:
 def test_a_second_run_above_the_same_bert_embeds_nothing(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    monkeypatch.setattr(making, "write_pooled", None)
     name = train(workspace, changes=[*PROJECTION, "realm.lr_retriever=0.01"])
     first, second = (
         load_model(Workspace(workspace), name=run, stages=("realm",)).model.state_dict()
@@ -67,7 +67,7 @@ def test_documents_that_come_later_are_embedded_alone(
 def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    monkeypatch.setattr(making, "write_pooled", None)
     run = Workspace(workspace).run()
     shutil.rmtree(run.snapshots)
     loaded = load_run(Workspace(workspace), name=None, stages=("realm",), progress=Silent())
@@ -83,7 +83,7 @@ def test_a_replay_runs_no_bert_either_and_gives_the_same(
 ) -> None:
     settings = [*PROJECTION, "refresh.every=1"]
     first = train(workspace, changes=settings)
-    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    monkeypatch.setattr(making, "write_pooled", None)
     replayed = [*settings, "refresh.mode=replay", f"refresh.replay={first}"]
     again = train(workspace, changes=replayed)
     one, other = (

@@ -23,6 +23,7 @@ from loops import (
     index_by_hand,
     kill_at_file_operation,
     lines,
+    make_maker,
     make_refresh,
     make_stage,
     make_trainer,
@@ -42,7 +43,8 @@ from openrealm.training.background import (
 )
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.crew import Report
-from openrealm.training.refresh import LiveIndex, Refresh, Swap
+from openrealm.training.live import LiveIndex
+from openrealm.training.refresh import Refresh, Swap
 from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.trainer import Trainer
 from openrealm.training.weights import Order, load_ordered, orders
@@ -98,8 +100,8 @@ def refresh_of(
     world: World, model: Realm, directory: Path, **config: Any
 ) -> tuple[BackgroundRefresh, Hand]:
     hand = Hand(world, directory)
-    inline = make_refresh(world, model, directory, **config)
-    return BackgroundRefresh(inline, directory / "weights", hand, threads=1), hand
+    maker = make_maker(world, model, directory, **config)
+    return BackgroundRefresh(maker, directory / "weights", hand, threads=1), hand
 
 
 def never() -> bool:
@@ -293,8 +295,8 @@ def background_trainer(
 def replay_trainer(
     world: World, model: Realm, directory: Path, metrics: Path, **options: Any
 ) -> Trainer:
-    inline = make_refresh(world, model, directory)
-    refresh = ReplayRefresh(inline, directory / "weights", recorded_swaps(metrics))
+    maker = make_maker(world, model, directory)
+    refresh = ReplayRefresh(maker, directory / "weights", recorded_swaps(metrics))
     return make_trainer(world, model, directory, refresh=refresh, **options)
 
 
@@ -537,8 +539,8 @@ def test_a_replay_that_writes_dies_and_resumes_is_still_the_recorded_run(
 def train_beside(processes: Processes, world: World, directory: Path) -> dict[str, np.ndarray]:
     model = world.model(dropout=DROPOUT)
     hand = Hand(world, directory)
-    inline = make_refresh(world, model, directory, processes)
-    refresh = BackgroundRefresh(inline, directory / "weights", hand, threads=1)
+    maker = make_maker(world, model, directory, processes)
+    refresh = BackgroundRefresh(maker, directory / "weights", hand, threads=1)
     trainer = make_trainer(world, model, directory, processes, refresh)
     stage = make_stage("realm", world, model, processes)
     stage.steps = 14

@@ -21,7 +21,7 @@ from openrealm.training.fine_tuning import (
     per_chunk_loss,
     regex_token_spans,
 )
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Stage
 
 

@@ -20,6 +20,7 @@ from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
 from openrealm.training import objectives
+from openrealm.training.making import PooledVectors
 from openrealm.training.objectives import (
     JointConfig,
     JointStage,
@@ -27,7 +28,7 @@ from openrealm.training.objectives import (
     WarmupStage,
 )
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
-from openrealm.training.refresh import PooledVectors, RefreshConfig
+from openrealm.training.refresh_config import RefreshConfig
 from openrealm.training.stage import Stage
 
 

@@ -18,15 +18,11 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows, write_snapshot
 from openrealm.retrieval.retriever import RetrievalConfig
-from openrealm.training import refresh as refresh_module
-from openrealm.training.refresh import (
-    InlineRefresh,
-    LiveIndex,
-    Loader,
-    PooledVectors,
-    Refresh,
-    RefreshConfig,
-)
+from openrealm.training import making
+from openrealm.training.live import LiveIndex, Loader
+from openrealm.training.making import PooledVectors, SnapshotMaker
+from openrealm.training.refresh import InlineRefresh, Refresh
+from openrealm.training.refresh_config import RefreshConfig
 
 CPU = torch.device("cpu")
 
@@ -34,7 +30,7 @@ CPU = torch.device("cpu")
 def refresh_of(
     world: World, model: Realm, directory: Path, store: ChunkStore | None = None
 ) -> InlineRefresh:
-    return InlineRefresh(
+    maker = SnapshotMaker(
         store or world.store,
         model.embedder,
         world.templates,
@@ -44,6 +40,7 @@ def refresh_of(
         load=Loader(store or world.store, RetrievalConfig(), CPU),
         progress=Silent(),
     )
+    return InlineRefresh(maker)
 
 
 def move(model: Realm) -> None:
@@ -77,20 +74,20 @@ def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_pat
 def test_a_snapshot_of_the_same_weights_is_used_again(world: World, tmp_path: Path) -> None:
     model = world.model()
     refresh = refresh_of(world, model, tmp_path)
-    first = refresh.now(3)
-    assert refresh.now(8).directory == first.directory
+    first = refresh.maker.now(3)
+    assert refresh.maker.now(8).directory == first.directory
     move(model)
-    assert refresh.now(8).directory != first.directory
+    assert refresh.maker.now(8).directory != first.directory
     assert generations(tmp_path) == [1, 2]
 
 
 def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) -> None:
     model = world.model()
-    refresh_of(world, model, tmp_path / "snapshots").now(0)
+    refresh_of(world, model, tmp_path / "snapshots").maker.now(0)
     document = Document(id="d", title="", text="Ships sail on the river.", source="test")
     store = make_store(tmp_path / "corpus", [document], world.tokenizer)
     other = refresh_of(world, model, tmp_path / "snapshots", store)
-    assert other.now(0).manifest.chunks == 1
+    assert other.maker.now(0).manifest.chunks == 1
     with pytest.raises(SnapshotError, match="another corpus"):
         other.reopened(1)
 
@@ -98,9 +95,9 @@ def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) 
 def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Path) -> None:
     model = world.model()
     refresh = refresh_of(world, model, tmp_path)
-    vectors = refresh.now(0).read()
+    vectors = refresh.maker.now(0).read()
     move(model)
-    refresh.now(5)
+    refresh.maker.now(5)
     np.testing.assert_array_equal(
         refresh.reopened(1).index.vectors(torch.arange(48)).numpy(), vectors
     )
@@ -108,7 +105,7 @@ def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Pa
 
 def test_a_damaged_snapshot_is_not_gone_on_with(world: World, tmp_path: Path) -> None:
     refresh = refresh_of(world, world.model(), tmp_path)
-    refresh.now(0)
+    refresh.maker.now(0)
     shard = tmp_path / "000001" / "shard-00002.npy"
     data = bytearray(shard.read_bytes())
     data[-3] ^= 16
@@ -123,17 +120,17 @@ def test_a_damaged_newest_snapshot_is_made_again_rather_than_stopping_the_traini
 ) -> None:
     model = world.model()
     refresh = refresh_of(world, model, tmp_path)
-    vectors = refresh.now(0).read()
+    vectors = refresh.maker.now(0).read()
     path = tmp_path / "000001" / spoil
     path.write_bytes(path.read_bytes()[:30])
-    np.testing.assert_array_equal(refresh.now(0).read(), vectors)
+    np.testing.assert_array_equal(refresh.maker.now(0).read(), vectors)
 
 
 def test_pruning_keeps_what_checkpoints_need(world: World, tmp_path: Path) -> None:
     model = world.model()
     refresh = refresh_of(world, model, tmp_path)
     for step in range(3):
-        refresh.now(step)
+        refresh.maker.now(step)
         move(model)
     refresh.prune({1, 3}, set())
     assert generations(tmp_path) == [1, 3]
@@ -143,7 +140,7 @@ def test_the_live_index_searches_the_vectors_of_its_snapshot(world: World, tmp_p
     model = world.model(lively=True)
     refresh = refresh_of(world, model, tmp_path)
     live = live_at(world, refresh, 4)
-    assert torch.equal(live.index.chunk_emb, torch.from_numpy(refresh.now(4).read()))
+    assert torch.equal(live.index.chunk_emb, torch.from_numpy(refresh.maker.now(4).read()))
     hits = live.index.search(live.index.chunk_emb[7:8] * 10, 1)
     own = (live.index.chunk_emb @ live.index.chunk_emb[7]).argmax()
     assert hits.rows.tolist() == [[int(own)]]
@@ -191,14 +188,14 @@ def test_pooled_vectors_are_made_once_for_one_state_of_bert(
     first = pooled_of(world, model, tmp_path).now()[ALL]
     move(model)  # the projection alone
     again = pooled_of(world, model, tmp_path)
-    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    monkeypatch.setattr(making, "write_pooled", None)
     np.testing.assert_array_equal(again.now()[ALL], first)  # from the disk
     monkeypatch.undo()
     with torch.no_grad():
         model.embedder.chunk_tower.bert.embeddings.word_embeddings.weight.mul_(2.0)
     assert not np.allclose(again.now()[ALL], first)
     # Those of the other state stay: another run may have begun with it.
-    monkeypatch.setattr(refresh_module, "write_pooled", None)
+    monkeypatch.setattr(making, "write_pooled", None)
     np.testing.assert_array_equal(pooled_of(world, world.model(), tmp_path).now()[ALL], first)
 
 
@@ -225,7 +222,7 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
     model = world.model()
     pooled = pooled_of(world, model, tmp_path / "pooled")
     pooled.now()
-    refresh = InlineRefresh(
+    maker = SnapshotMaker(
         world.store,
         model.embedder,
         world.templates,
@@ -239,4 +236,4 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
     move(model)
     wanted = embed_rows(world.store, range(48), model.embedder, world.templates)
     model.embedder.chunk_tower.bert.forward = None  # type: ignore[method-assign,assignment]
-    np.testing.assert_allclose(refresh.now(3).read(), wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(maker.now(3).read(), wanted, rtol=1e-4, atol=1e-4)

@@ -31,9 +31,9 @@ from openrealm.errors import MissingDependencyError, Stopped, TrainingError
 from openrealm.index.snapshot import SnapshotWriter, generations
 from openrealm.models.realm import Realm
 from openrealm.training.checkpoint import checkpoints
+from openrealm.training.live import LiveIndex
 from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
 from openrealm.training.optim import AdamWeightDecay, OptimConfig
-from openrealm.training.refresh import LiveIndex
 from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import NoProbe, Trainer
 

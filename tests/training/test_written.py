@@ -38,8 +38,10 @@ from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.retriever import Retriever
 from openrealm.training.checkpoint import checkpoints
+from openrealm.training.live import LiveIndex
+from openrealm.training.making import PooledVectors
 from openrealm.training.objectives import JointConfig, JointStage
-from openrealm.training.refresh import LiveIndex, PooledVectors, RefreshConfig
+from openrealm.training.refresh_config import RefreshConfig
 from openrealm.training.trainer import Trainer
 from openrealm.training.written import ChunkVectors, Written
 

@@ -19,8 +19,9 @@ from openrealm.recipes.wording import lexical_of
 from openrealm.retrieval.retriever import Retriever
 from openrealm.settings import CorpusConfig, Settings
 from openrealm.tokenizer import WordPiece
+from openrealm.training.live import Loader
+from openrealm.training.making import PooledVectors, SnapshotMaker
 from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
-from openrealm.training.refresh import InlineRefresh, Loader, PooledVectors
 from openrealm.workspace import Run, Workspace
 
 
@@ -65,7 +66,7 @@ def make_loader(
     return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
 
 
-def make_refresh(
+def make_maker(
     run: Run,
     settings: Settings,
     corpus: ChunkStore,
@@ -75,9 +76,9 @@ def make_refresh(
     load: Loader,
     pooled: PooledVectors | None = None,
     progress: Progress,
-) -> InlineRefresh:
-    """Refreshing in the training processes."""
-    return InlineRefresh(
+) -> SnapshotMaker:
+    """What makes snapshots of the present weights in these processes."""
+    return SnapshotMaker(
         corpus,
         model.embedder,
         templates,

@@ -15,7 +15,7 @@ from openrealm.files import write_atomic
 from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import draw, make_loader, make_pooled, make_refresh, metrics_log
+from openrealm.recipes.building import draw, make_loader, make_maker, make_pooled, metrics_log
 from openrealm.recipes.devices import pick_precision, uses_gpu
 from openrealm.recipes.loading import (
     PRETRAINED_STAGES,
@@ -30,6 +30,7 @@ from openrealm.recipes.pretraining import RunSummary, training_in
 from openrealm.settings import read_settings, resolve, settings_text
 from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.fine_tuning import QaStage
+from openrealm.training.refresh import InlineRefresh
 from openrealm.training.stage import Ingredients
 from openrealm.training.trainer import NoProbe, Trainer
 from openrealm.workspace import Run, Workspace
@@ -151,7 +152,7 @@ def _train(
     if processes.is_first:  # once nothing is left to refuse
         write_atomic(run.settings_file, settings_text(settings).encode())
     corpus, model, templates = loaded.corpus, loaded.model, loaded.templates
-    refresh = make_refresh(
+    maker = make_maker(
         run,
         settings,
         corpus,
@@ -165,7 +166,7 @@ def _train(
         parts=parts,
         optim=settings.optim,
         loop=settings.loop,
-        refresh=refresh,
+        refresh=InlineRefresh(maker),
         checkpoints=run.checkpoints,
         log=metrics_log(run, settings, processes),
         probe=NoProbe(),

@@ -20,8 +20,8 @@ from openrealm.progress import Progress
 from openrealm.recipes.building import (
     make_answerer,
     make_loader,
+    make_maker,
     make_pooled,
-    make_refresh,
     make_templates,
 )
 from openrealm.recipes.devices import pick_device
@@ -30,7 +30,7 @@ from openrealm.retrieval.embedding import snapshot_key
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints
-from openrealm.training.refresh import LiveIndex, Loader
+from openrealm.training.live import LiveIndex, Loader
 from openrealm.workspace import Run, Workspace
 
 START = "start"
@@ -102,7 +102,7 @@ class LoadedModel:
         remove_superseded(self.run.snapshots, by, keep=needed)
 
     def _made(self, progress: Progress, processes: Processes) -> Snapshot:
-        refresh = make_refresh(
+        maker = make_maker(
             self.run,
             self.settings,
             self.corpus,
@@ -121,7 +121,7 @@ class LoadedModel:
             ),
             progress=progress,
         )
-        return refresh.now(self.checkpoint.position.total_step)
+        return maker.now(self.checkpoint.position.total_step)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ from openrealm.recipes.wording import bm25_together
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.checkpoint import Checkpoint, Position, checkpoints, save_checkpoint
+from openrealm.training.live import LiveIndex
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, index_recall, run_probe
-from openrealm.training.refresh import LiveIndex
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 from openrealm.workspace import Run, Workspace

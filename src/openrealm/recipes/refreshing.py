@@ -27,7 +27,7 @@ from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import make_loader, make_refresh, make_templates
+from openrealm.recipes.building import make_loader, make_maker, make_templates
 from openrealm.recipes.devices import pick_precision
 from openrealm.recipes.distributing import write_ordered
 from openrealm.recipes.loading import empty_model, open_corpus
@@ -38,7 +38,8 @@ from openrealm.storage import Storage
 from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.crew import Crew, Report, pulse_file
 from openrealm.training.fleet import FLEET_WRITERS, connected, require_ray
-from openrealm.training.refresh import PooledVectors, Refresh
+from openrealm.training.making import PooledVectors
+from openrealm.training.refresh import InlineRefresh, Refresh
 from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.weights import Order, is_ordered, load_ordered, orders
 from openrealm.workspace import Run, Workspace
@@ -67,7 +68,7 @@ def refresh_by_settings(
         MissingDependencyError: The mode is fleet, and Ray or a driver for its storage is not
             installed.
     """
-    inline = make_refresh(
+    maker = make_maker(
         run,
         settings,
         corpus,
@@ -79,9 +80,9 @@ def refresh_by_settings(
     )
     mode = settings.refresh.mode
     if mode == "inline":
-        return inline
+        return InlineRefresh(maker)
     if mode == "replay":
-        return ReplayRefresh(inline, run.weights, recorded_swaps(_repeated(place, settings)))
+        return ReplayRefresh(maker, run.weights, recorded_swaps(_repeated(place, settings)))
     config = settings.refresh
     environment = {"OMP_NUM_THREADS": str(config.worker_threads)}
     if mode == "fleet":
@@ -102,7 +103,7 @@ def refresh_by_settings(
             report=report,
         )
 
-    return BackgroundRefresh(inline, run.weights, crew, threads=config.worker_threads)
+    return BackgroundRefresh(maker, run.weights, crew, threads=config.worker_threads)
 
 
 def _repeated(place: Workspace, settings: Settings) -> Path:

@@ -22,7 +22,8 @@ from typing import Any, Protocol, runtime_checkable
 from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
 from openrealm.index.snapshot import Snapshot, generations, prune
 from openrealm.training.crew import Report
-from openrealm.training.refresh import InlineRefresh, LiveIndex, Swap, swap_numbers
+from openrealm.training.live import LiveIndex
+from openrealm.training.refresh import FromMaker, Swap, swap_numbers
 from openrealm.training.weights import (
     Order,
     orders,
@@ -47,17 +48,15 @@ class Makers(Protocol):
 
 
 @dataclass(eq=False)
-class BackgroundRefresh:
-    """Has snapshots made beside the training.
+class BackgroundRefresh(FromMaker):
+    """Has snapshots made beside the training; these processes make them where they must.
 
     Attributes:
-        inline: What the training processes do themselves where they must.
         weights: Folder of the orders.
         makers: Opens who makes the snapshots, given where to report what happens to them.
         threads: Processor threads that they embed with, for the record.
     """
 
-    inline: InlineRefresh
     weights: Path
     makers: Callable[[Report], AbstractContextManager[Makers]]
     threads: int
@@ -74,7 +73,7 @@ class BackgroundRefresh:
     @contextmanager
     def at_work(self, stop: Callable[[], bool]) -> Iterator[None]:
         """The makers work inside."""
-        first = self.inline.load.processes.is_first
+        first = self.maker.processes.is_first
         opened = self.makers(self._report) if first else nullcontext()
         thread = ThreadPoolExecutor(1, thread_name_prefix="refresh")
         with self.embedding(stop), thread as self._thread, opened as makers:
@@ -85,18 +84,6 @@ class BackgroundRefresh:
                 self._makers = None
                 self._settle()
 
-    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
-        """An embedding in line ends with the stop request."""
-        return self.inline.embedding(stop)
-
-    def first(self, total_step: int) -> LiveIndex:
-        """An index of the present weights, made in line."""
-        return self.inline.first(total_step)
-
-    def reopened(self, generation: int) -> LiveIndex:
-        """The index that a resumed run had."""
-        return self.inline.reopened(generation)
-
     @property
     def ordered(self) -> Order | None:
         """The order that stands; its weights are on the disk when this returns."""
@@ -105,7 +92,7 @@ class BackgroundRefresh:
 
     def take_up(self, order: Order | None) -> None:
         """Lets one order stand, and takes all others back."""
-        processes = self.inline.load.processes
+        processes = self.maker.processes
         if processes.is_first:
             prune_weights(self.weights, keep={order.generation} if order is not None else set())
         if order is not None and order not in orders(self.weights):
@@ -122,12 +109,12 @@ class BackgroundRefresh:
     def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Removes what neither the checkpoints nor the live index nor an order needs."""
         below = self._order.generation if self._order is not None else None
-        prune(self.inline.directory, keep=keep | ordered, below=below)
+        prune(self.maker.directory, keep=keep | ordered, below=below)
         prune_weights(self.weights, keep=ordered | ({below} if below is not None else set()))
 
     def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
         """What has become ready, swapped in; and the next order where it is time for it."""
-        processes = self.inline.load.processes
+        processes = self.maker.processes
         decision = self._decide(total_step, live) if processes.is_first else [_NOTHING, 0, 0]
         what, generation, step = processes.from_first(decision)
         if what == _IN_LINE:
@@ -151,18 +138,18 @@ class BackgroundRefresh:
         order = self._order
         if order is not None and self._is_made(order):
             return [_LOAD, order.generation, order.step]
-        if total_step - live.step >= self.inline.config.patience:
+        if total_step - live.step >= self.maker.config.patience:
             return [_IN_LINE, 0, 0]
-        due = total_step - live.step >= self.inline.config.every
+        due = total_step - live.step >= self.maker.config.every
         if order is None and due and time.monotonic() >= self._not_before:
             self._place_order(total_step, live)
         return [_NOTHING, 0, 0]
 
     def _place_order(self, total_step: int, live: LiveIndex) -> None:
         assert self._thread is not None
-        taken = [live.generation, *generations(self.inline.directory)]
+        taken = [live.generation, *generations(self.maker.directory)]
         order = Order(generation=max(taken) + 1, step=total_step)
-        tower = tower_copy(self.inline.embedder)
+        tower = tower_copy(self.maker.embedder)
         self._order, self._ordered_at = order, time.time()
         self._publishing = self._thread.submit(publish_weights, self.weights, order, tower)
 
@@ -182,23 +169,23 @@ class BackgroundRefresh:
             self._watch_publishing()
 
     def _is_made(self, order: Order) -> bool:
-        return (self.inline.directory / f"{order.generation:06d}").is_dir()
+        return self.maker.folder(order.generation).is_dir()
 
     def _load(self, order: Order) -> LiveIndex:
         """The second buffer; runs in a thread beside the training."""
-        snapshot = Snapshot.open(self.inline.directory / f"{order.generation:06d}")
+        snapshot = Snapshot.open(self.maker.folder(order.generation))
         if snapshot.manifest.step != order.step:
             raise CheckpointError(f"{snapshot.directory} is not the snapshot that was ordered")
-        self.inline.check(snapshot)
-        return self.inline.load(snapshot)
+        self.maker.check(snapshot)
+        return self.maker.load(snapshot)
 
     def _swapped(self) -> Swap | None:
         """The second buffer goes live; or, where it is damaged, is made again."""
         assert self._loading is not None and self._order is not None
         loading, self._loading = self._loading, None
         error = loading.exception()
-        directory = self.inline.directory / f"{self._order.generation:06d}"
-        processes = self.inline.load.processes
+        directory = self.maker.folder(self._order.generation)
+        processes = self.maker.processes
         if processes.any(error is not None):
             if isinstance(error, BaseException) and not isinstance(error, OpenRealmError | OSError):
                 raise error
@@ -213,7 +200,7 @@ class BackgroundRefresh:
         seconds = {"index/refresh_seconds": round(time.time() - self._ordered_at, 3)}
         return Swap(replace(loading.result(), made_at=self._ordered_at), numbers | seconds)
 
-    def _in_line(self, total_step: int, live: LiveIndex) -> Swap | None:
+    def _in_line(self, total_step: int, live: LiveIndex) -> Swap:
         """The training processes do it, with their present weights; an order is taken back."""
         if not self._waited:
             self._report(
@@ -227,7 +214,7 @@ class BackgroundRefresh:
         if self._order is not None:
             take_back(self.weights, self._order)
         self._order = None
-        return self.inline.before_step(total_step, live)
+        return self.made(total_step)
 
     def _report(self, event: Mapping[str, Any]) -> None:
         logger.info("%s", event["text"])

@@ -31,7 +31,7 @@ from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.models import likelihood
 from openrealm.models.reader import CandidateSpans
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Ingredients, StepResult
 
 Ids = npt.NDArray[np.int32]

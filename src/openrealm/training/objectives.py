@@ -35,7 +35,8 @@ from openrealm.training.candidates import (
     rerank,
     where_from,
 )
-from openrealm.training.refresh import LiveIndex, PooledVectors
+from openrealm.training.live import LiveIndex
+from openrealm.training.making import PooledVectors
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.unread import unread_chunks
 from openrealm.training.written import ChunkVectors

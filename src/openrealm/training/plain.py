@@ -14,7 +14,7 @@ from openrealm.batching import cloze_inputs, masked_text_inputs
 from openrealm.config import option
 from openrealm.data.pretraining import ClozePairs, MaskedTexts
 from openrealm.models import likelihood
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Ingredients, StepResult
 
 

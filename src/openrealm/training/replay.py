@@ -15,7 +15,8 @@ import torch
 from openrealm.errors import InputError
 from openrealm.index.snapshot import prune
 from openrealm.retrieval.embedding import write_snapshot
-from openrealm.training.refresh import InlineRefresh, LiveIndex, Swap, swap_numbers
+from openrealm.training.live import LiveIndex
+from openrealm.training.refresh import FromMaker, Swap, swap_numbers
 from openrealm.training.weights import (
     Order,
     load_ordered,
@@ -72,18 +73,16 @@ def recorded_swaps(metrics: Path) -> list[RecordedSwap]:
 
 
 @dataclass(eq=False)
-class ReplayRefresh:
+class ReplayRefresh(FromMaker):
     """Repeats the swaps of an earlier run at the steps at which they happened.
 
     What that run's workers made beside it is made in line here, of weights of the same steps.
 
     Attributes:
-        inline: What the training processes do themselves.
         weights: Folder of the orders.
         swaps: What is repeated.
     """
 
-    inline: InlineRefresh
     weights: Path
     swaps: Sequence[RecordedSwap]
     _order: Order | None = field(default=None, init=False)
@@ -93,18 +92,6 @@ class ReplayRefresh:
         """Nothing runs beside the training."""
         return self.embedding(stop)
 
-    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
-        """An embedding in line ends with the stop request."""
-        return self.inline.embedding(stop)
-
-    def first(self, total_step: int) -> LiveIndex:
-        """An index of the present weights, made in line."""
-        return self.inline.first(total_step)
-
-    def reopened(self, generation: int) -> LiveIndex:
-        """The index that a resumed run had."""
-        return self.inline.reopened(generation)
-
     @property
     def ordered(self) -> Order | None:
         """The order whose swap lies ahead."""
@@ -112,9 +99,9 @@ class ReplayRefresh:
 
     def take_up(self, order: Order | None) -> None:
         """Goes on with an order whose swap lies ahead."""
-        if self.inline.load.processes.is_first:
+        if self.maker.processes.is_first:
             prune_weights(self.weights, keep={order.generation} if order is not None else set())
-        self.inline.load.processes.wait()
+        self.maker.processes.wait()
         self._order = order
 
     def news(self) -> Sequence[Mapping[str, Any]]:
@@ -125,7 +112,7 @@ class ReplayRefresh:
     def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Removes what neither the checkpoints nor the live index nor an order needs."""
         ahead = {self._order.generation} if self._order is not None else set()
-        prune(self.inline.directory, keep=keep | ordered)
+        prune(self.maker.directory, keep=keep | ordered)
         prune_weights(self.weights, keep=ordered | ahead)
 
     def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
@@ -138,30 +125,30 @@ class ReplayRefresh:
         return None
 
     def _place(self, order: Order) -> None:
-        if self.inline.load.processes.is_first:
-            publish_weights(self.weights, order, tower_copy(self.inline.embedder))
-        self.inline.load.processes.wait()
+        if self.maker.processes.is_first:
+            publish_weights(self.weights, order, tower_copy(self.maker.embedder))
+        self.maker.processes.wait()
         self._order = order
 
     def _repeated(self, swap: RecordedSwap) -> Swap:
-        inline = self.inline
-        embedder = copy.deepcopy(inline.embedder)
+        maker = self.maker
+        embedder = copy.deepcopy(maker.embedder)
         load_ordered(self.weights, swap.order, embedder)
         with _threads(swap.threads):
             snapshot = write_snapshot(
-                inline.corpus,
+                maker.corpus,
                 embedder,
-                inline.templates,
-                inline.directory,
+                maker.templates,
+                maker.directory,
                 generation=swap.order.generation,
                 step=swap.order.step,
-                dtype=inline.config.dtype,
+                dtype=maker.config.dtype,
                 shard_rows=swap.shard_rows,
-                batch_tokens=inline.config.batch_tokens,
-                autocast=inline.autocast,
-                pooled=inline.pooled.now(inline.tick) if inline.pooled is not None else None,
-                tick=inline.tick,
-                progress=inline.progress,
+                batch_tokens=maker.config.batch_tokens,
+                autocast=maker.autocast,
+                pooled=maker.pooled.now(maker.tick) if maker.pooled is not None else None,
+                tick=maker.tick,
+                progress=maker.progress,
             )
         self._order = None
         numbers = swap_numbers(snapshot, step=swap.order.step, threads=swap.threads)
@@ -172,7 +159,7 @@ class ReplayRefresh:
                     "repeated; the machine, its libraries or the run before it differ"
                 }
             )
-        live = inline.load(snapshot)
+        live = maker.load(snapshot)
         return Swap(live, numbers)
 
 

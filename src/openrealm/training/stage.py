@@ -17,7 +17,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 from openrealm.training.written import ChunkVectors
 
 Metrics = Mapping[str, float]

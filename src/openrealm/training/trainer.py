@@ -33,6 +33,8 @@ from openrealm.training.checkpoint import (
     random_state,
     save_checkpoint,
 )
+from openrealm.training.live import LiveIndex
+from openrealm.training.making import EmbeddingStopped
 from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.optim import (
     AdamWeightDecay,
@@ -41,7 +43,7 @@ from openrealm.training.optim import (
     parameter_groups,
     set_learning_rate,
 )
-from openrealm.training.refresh import EmbeddingStopped, LiveIndex, Refresh
+from openrealm.training.refresh import Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
 from openrealm.training.watch import Watch, watch_over

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from openrealm.index.mips import Index
 from openrealm.processes import ALONE, Processes
-from openrealm.training.refresh import LiveIndex
+from openrealm.training.live import LiveIndex
 
 _NEVER = -1
 

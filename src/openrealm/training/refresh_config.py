@@ -1,0 +1,66 @@
+"""When, where and how the corpus is embedded again: the settings, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openrealm.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshConfig:
+    """When, where and how the corpus is embedded again."""
+
+    mode: str = option(
+        "inline",
+        "Who embeds the corpus: the training processes between two steps (inline), workers beside "
+        "them on this machine (background), a Ray cluster (fleet); or swaps happen when those of "
+        "an earlier run did (replay).",
+        choices=("inline", "background", "fleet", "replay"),
+    )
+    every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.5")
+    dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
+    batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
+    shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
+    max_staleness_steps: int = option(
+        0,
+        "Beside the training: where the live index would become older than this, training waits "
+        "and refreshes in line. 0: ten times `every`.",
+        minimum=0,
+    )
+    workers: int = option(
+        1, "Background, and a fleet that is started here: worker processes.", minimum=1
+    )
+    worker_threads: int = option(
+        1, "Background and fleet: processor threads of each worker.", minimum=1
+    )
+    worker_device: str = option(
+        "auto",
+        "Background: where workers compute. auto: on the GPU with the next number after the "
+        "trainers' if there is one, else on theirs, else on the processor, at low priority. "
+        "Fleet: cuda, cpu, or auto for a GPU each where the cluster has any.",
+    )
+    hang_s: float = option(
+        600.0,
+        "Background and fleet: a worker here without progress for so many seconds is killed.",
+        minimum=1.0,
+    )
+    write_back: bool = option(
+        False,
+        "The vectors that a joint step makes of its candidates anyway go into the live index too, "
+        "in the place of older ones, until a refresh makes all anew: an index that ages more "
+        "slowly and costs no embedding. They have the dropout of the step, where there is any.",
+    )
+    replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
+    fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
+    storage: str = option(
+        "",
+        "Fleet: URL of a storage that this machine and the nodes reach, such as s3://bucket/folder "
+        "(any that fsspec knows), for nodes that do not have the workspace's folder. Empty: they "
+        "have it, under the same name.",
+    )
+
+    @property
+    def patience(self) -> int:
+        """Steps that a live index may be old before training waits for a newer one."""
+        return self.max_staleness_steps or 10 * self.every
