@@ -83,7 +83,7 @@ class Watched:
 
 @dataclass
 class Piecewise:
-    """A `Refresh` that embeds some chunks into the live index, as one of the ways says."""
+    """Embeds some chunks into the live index, as one of the ways says, and all for the first."""
 
     parts: Ingredients
     loaded: LoadedModel
@@ -244,6 +244,7 @@ def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) ->
         loop=replace(
             settings.loop, probe_every=arguments.every - 1, checkpoint_every=10**9, log_every=20
         ),
+        maker=refresh,
         refresh=refresh,
         checkpoints=out / "checkpoints",
         log=MetricsLog(out / "metrics.jsonl", listener=None),

@@ -22,6 +22,7 @@ from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
 from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.training.background import BackgroundRefresh
 from openrealm.training.fine_tuning import QaConfig, QaStage
 from openrealm.training.live import LiveIndex, Loader
 from openrealm.training.making import SnapshotMaker
@@ -35,8 +36,9 @@ from openrealm.training.objectives import (
 from openrealm.training.optim import OptimConfig
 from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
 from openrealm.training.probe import index_recall, run_probe
-from openrealm.training.refresh import InlineRefresh, Refresh
+from openrealm.training.refresh import InlineRefresh
 from openrealm.training.refresh_config import RefreshConfig
+from openrealm.training.replay import ReplayRefresh
 from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import LoopConfig, Trainer
 
@@ -131,7 +133,7 @@ def make_trainer(
     model: Realm,
     directory: Path,
     processes: Processes = ALONE,
-    refresh: Refresh | None = None,
+    refresh: InlineRefresh | BackgroundRefresh | ReplayRefresh | None = None,
     *,
     write_back: bool = False,
     **loop: int,
@@ -139,11 +141,13 @@ def make_trainer(
     """A trainer that probes, saves and refreshes every second step."""
     settings = {"log_every": 1, "probe_every": 2, "checkpoint_every": 2} | loop
     (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+    refresh = refresh or make_refresh(world, model, directory, processes)
     return Trainer(
         parts=replace(world.parts(model), processes=processes),
         optim=OptimConfig(),
         loop=LoopConfig(**settings),
-        refresh=refresh or make_refresh(world, model, directory, processes),
+        maker=refresh.maker,
+        refresh=refresh,
         checkpoints=directory / "checkpoints",
         log=MetricsLog(
             directory / "metrics.jsonl", listener=None, reads_only=not processes.is_first

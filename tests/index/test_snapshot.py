@@ -443,17 +443,18 @@ def test_a_snapshot_from_before_there_were_groups_is_searched_and_lends_nothing(
     assert found is not None and found.groups() is None
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut short", "changed"])
+@pytest.mark.parametrize("damage", ["missing", "cut short", "changed", "another header"])
 def test_damaged_groups_are_found_with_the_rest(tmp_path: Path, damage: str) -> None:
     snapshot = write_all(tmp_path, groups=GROUPS)
     path = snapshot.directory / "groups.npy"
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    # (Of a header with this bit turned, numpy says that it is no Python.)
+    data[30 if damage == "another header" else -1] ^= 1
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes(data if damage == "changed" else data[:-7])
-    with pytest.raises(SnapshotError, match=r"groups\.npy is damaged"):
+        path.write_bytes(data[:-7] if damage == "cut short" else data)
+    with pytest.raises(SnapshotError, match=r"groups\.npy is missing or damaged"):
         snapshot.verify()
     assert find_snapshot(tmp_path, KEY, verify=True) is None
 
@@ -467,15 +468,27 @@ def test_a_snapshot_of_the_same_embedder_is_found_whatever_its_corpus(tmp_path: 
     assert found is not None and found.manifest.generation == 1
 
 
-def test_what_was_superseded_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_what_was_superseded_is_removed_but_for_the_newest_of_it(tmp_path: Path) -> None:
     """Of the same embedder and an earlier corpus, unless a checkpoint needs it."""
     other_corpus = replace(KEY, corpus="d" * 64)
-    write_all(tmp_path, generation=1, key=other_corpus)
-    write_all(tmp_path, generation=2, key=other_corpus)
-    write_all(tmp_path, generation=3, key=replace(other_corpus, embedder="f" * 64))
-    write_all(tmp_path, generation=4)
-    (tmp_path / "000005").mkdir()  # damaged
-    newest = write_all(tmp_path, generation=6)
-    write_all(tmp_path, generation=7, key=other_corpus)
-    remove_superseded(tmp_path, newest, keep={2})
-    assert generations(tmp_path) == [2, 3, 4, 5, 6, 7]
+    for generation in (1, 2, 3):
+        write_all(tmp_path, generation=generation, key=other_corpus)
+    write_all(tmp_path, generation=4, key=replace(other_corpus, embedder="f" * 64))
+    write_all(tmp_path, generation=5)
+    (tmp_path / "000006").mkdir()  # damaged
+    newest = write_all(tmp_path, generation=7)
+    write_all(tmp_path, generation=8, key=other_corpus)
+    remove_superseded(tmp_path, newest, keep={1})
+    assert generations(tmp_path) == [1, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_snapshot_that_is_removed_while_it_is_looked_at_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_all(tmp_path)
+
+    def gone(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("openrealm.index.snapshot.checksum", gone)
+    assert find_snapshot(tmp_path, KEY, verify=True) is None

@@ -14,7 +14,8 @@ from trained import SHAPE, STEPS, train
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.index.snapshot import generations
-from openrealm.recipes.loading import load_model, newest_checkpoint
+from openrealm.progress import Silent
+from openrealm.recipes.loading import load_model, load_run, newest_checkpoint
 from openrealm.retrieval import embedding
 from openrealm.workspace import Workspace
 
@@ -78,7 +79,24 @@ def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behi
         found = recipes.search(untrained, "Zanthor glass blowers", k=5)
         assert f"new{number}" in [hit.chunk.document_id for hit in found.hits]
     assert numbers == [1, 1, 1]
-    assert len(generations(snapshots)) == before
+    assert len(generations(snapshots)) == before + 1  # the last one, which may still be read
+
+
+def test_who_opened_the_corpus_before_it_grew_leaves_the_newer_snapshot_alone(
+    untrained: Path, tmp_path: Path
+) -> None:
+    run = Workspace(untrained).run()
+    stale = load_model(Workspace(untrained), name=None)
+    for number in range(2):
+        more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
+        (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
+        recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
+        recipes.search(untrained, "Zanthor glass blowers", k=5)
+    newest = generations(run.snapshots)[-1]
+    stale.snapshot(Silent())
+    assert newest in generations(run.snapshots)
+    found = load_run(Workspace(untrained), name=None, progress=Silent())
+    assert found.live.generation == newest
 
 
 def test_it_is_fine_tuned_and_exported(untrained: Path, trained: Path, tmp_path: Path) -> None:

@@ -279,6 +279,22 @@ def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
     assert {int(world.store.document_of[row]) for row in embedded} == {2, 5}
 
 
+@pytest.mark.parametrize("lacking", ["groups", "folder"])
+def test_all_is_embedded_where_an_earlier_snapshot_lends_nothing(
+    world: World, model: Realm, grown: ChunkStore, tmp_path: Path, lacking: str
+) -> None:
+    earlier = snapshot(world, model, tmp_path / "a")
+    if lacking == "groups":  # as it was written by an earlier version
+        earlier = Snapshot(earlier.directory, replace(earlier.manifest, groups=""))
+    else:  # removed by another process
+        shutil.rmtree(earlier.directory)
+    parts = model.embedder, world.templates
+    options: dict[str, Any] = {"generation": 1, "step": 3}
+    found = write_snapshot(grown, *parts, tmp_path / "b", earlier=earlier, **options)
+    wanted = write_snapshot(grown, *parts, tmp_path / "c", **options)
+    np.testing.assert_array_equal(found.read(), wanted.read())
+
+
 def test_nothing_is_taken_over_where_the_store_was_cut_otherwise(
     world: World, model: Realm, tmp_path: Path
 ) -> None:

@@ -135,7 +135,7 @@ def test_an_order_has_the_weights_of_its_step_and_training_goes_on_meanwhile(
     assert isinstance(refresh, Refresh) and isinstance(hand, Makers)
     hand.delay = 3
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         assert refresh.before_step(1, live) is None and refresh.ordered is None
         assert refresh.before_step(2, live) is None
         assert refresh.ordered == Order(generation=2, step=2)
@@ -143,7 +143,7 @@ def test_an_order_has_the_weights_of_its_step_and_training_goes_on_meanwhile(
         move(model)
         step, swap = asked(refresh, range(3, 20), live)
         assert step > 4 and (swap.live.generation, swap.live.step) == (2, 2)
-        fresh = make_refresh(world, wanted, tmp_path / "other").first(0)
+        fresh = make_refresh(world, wanted, tmp_path / "other").maker.first(0)
         rows = torch.arange(48)
         np.testing.assert_array_equal(
             swap.live.index.vectors(rows).numpy(), fresh.index.vectors(rows).numpy()
@@ -158,7 +158,7 @@ def test_the_next_order_is_placed_only_when_the_last_is_live(world: World, tmp_p
     refresh, hand = refresh_of(world, model, tmp_path)
     hand.idle = True
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         for step in range(2, 15):
             assert refresh.before_step(step, live) is None
             assert refresh.ordered is not None
@@ -197,7 +197,7 @@ def test_a_snapshot_that_does_not_verify_never_goes_live_and_is_made_again(
     refresh, hand = refresh_of(world, model, tmp_path)
     hand.spoil = spoil
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         _, swap = asked(refresh, range(2, 30), live)
     swap.live.index.vectors(torch.arange(48))
     told = refresh.news()
@@ -212,7 +212,7 @@ def test_where_the_index_becomes_too_old_training_says_so_once_and_refreshes_in_
     refresh, hand = refresh_of(world, model, tmp_path, max_staleness_steps=6)
     hand.idle = True
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         move(model)
         steps = []
         for step in range(1, 14):
@@ -244,7 +244,7 @@ def test_weights_that_cannot_be_written_are_told_and_ordered_again(
     monkeypatch.setattr(background_module, "publish_weights", publish_where_there_is_room)
     monkeypatch.setattr(background_module, "_PAUSE_S", 0.0)
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         refresh.before_step(2, live)
         assert refresh.ordered is None  # after the attempt
         assert "No space left on device" in refresh.news()[0]["text"]
@@ -258,7 +258,7 @@ def test_pruning_leaves_alone_what_is_being_made(world: World, tmp_path: Path) -
     refresh, hand = refresh_of(world, model, tmp_path)
     hand.idle = True
     with refresh.at_work(never):
-        live = refresh.first(0)
+        live = refresh.maker.first(0)
         refresh.before_step(2, live)
         order = refresh.ordered
         assert order is not None

@@ -279,6 +279,7 @@ def test_a_questions_own_context_is_read_in_the_last_place(
     )
     result = stage_of(world, model, [marked], read=2, no_answer=False).step(0, live)
     assert result.metrics["qa/read_holds_answer"] == 1.0
+    assert result.metrics["qa/retrieved_holds_answer"] == 0.0
     assert result.metrics["qa/reader_loss"] > 0.0
 
 

@@ -41,7 +41,7 @@ def warned(shares: list[float], *, batch_size: int = 16, every: int = 10) -> lis
     watch = AnswersWatch(batch_size)
     steps = [every * (number + 1) for number in range(len(shares))]
     pairs = zip(steps, shares, strict=True)
-    return [s for s, share in pairs if watch({"step": s, "qa/read_holds_answer": share})]
+    return [s for s, share in pairs if watch({"step": s, "qa/retrieved_holds_answer": share})]
 
 
 def test_answers_that_are_lost_in_fine_tuning_are_told_once() -> None:
@@ -64,7 +64,7 @@ def test_windows_of_any_length_are_put_together() -> None:
     assert 53 <= step <= 62
 
 
-def test_without_the_answers_of_what_is_read_there_is_nothing_to_watch() -> None:
+def test_without_the_answers_of_what_is_retrieved_there_is_nothing_to_watch() -> None:
     watch = AnswersWatch(16)
     assert watch({"step": 10, "train/loss": 1.0}) is None
     assert watch({"stage": "qa", "event": "index"}) is None

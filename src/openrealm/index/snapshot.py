@@ -370,13 +370,9 @@ class Snapshot:
         if not self.manifest.groups:
             return None
         path = self.directory / _GROUPS
-        try:
-            groups = Groups.read(path.read_bytes())
-        except (OSError, EOFError, ValueError) as error:
-            raise SnapshotError(f"{path} is damaged ({error}); embed again") from error
-        if groups.checksum != self.manifest.groups:
-            raise SnapshotError(f"{path} is damaged; embed again")
-        return groups
+        if not path.is_file() or checksum(path) != self.manifest.groups:
+            raise SnapshotError(f"{path} is missing or damaged; embed the corpus again")
+        return Groups.read(path.read_bytes())
 
     def rows(self) -> MappedRows:
         """The vectors by row number, out of the files: nothing is held in memory.
@@ -442,27 +438,33 @@ def find_snapshot(
                 for _ in snapshot.shards():
                     pass
                 return snapshot
-        except SnapshotError as error:
+        except (SnapshotError, OSError) as error:  # or removed since
             logger.warning("%s; doing so", error)
     return None
 
 
 def remove_superseded(directory: Path, by: Snapshot, *, keep: set[int]) -> None:
-    """Removes older snapshots by the same embedder, which are of other corpora.
+    """Removes older snapshots by the same embedder, which are of other corpora, but for the newest
+    of them: somebody may be reading it.
 
     Args:
         directory: Folder of the snapshots.
         by: The snapshot that has taken over what is still wanted of them.
         keep: Generations to keep nevertheless.
     """
-    new = by.manifest
+    new, superseded = by.manifest, []
     for generation in generations(directory):
-        if generation >= new.generation or generation in keep:
-            continue
         with suppress(SnapshotError):
             old = Snapshot.open(directory / f"{generation:06d}").manifest
-            if old.key.embedder == new.key.embedder and old.key.corpus != new.key.corpus:
-                shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
+            if (
+                generation < new.generation
+                and old.key.embedder == new.key.embedder
+                and old.key.corpus != new.key.corpus
+            ):
+                superseded.append(generation)
+    for generation in superseded[:-1]:
+        if generation not in keep:
+            shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
 
 
 def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:

@@ -166,6 +166,7 @@ def _train(
         parts=parts,
         optim=settings.optim,
         loop=settings.loop,
+        maker=maker,
         refresh=InlineRefresh(maker),
         checkpoints=run.checkpoints,
         log=metrics_log(run, settings, processes),

@@ -30,7 +30,7 @@ from openrealm.recipes.sourcing import (
     tokenizer_of,
 )
 from openrealm.recipes.starting import first_record
-from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.settings import CorpusConfig, Settings, resolve, settings_text
 from openrealm.tokenizer import WordPiece, agree
 from openrealm.workspace import Run, Workspace
@@ -294,6 +294,7 @@ def _make_run(
             chunks=source.num_blocks,
             dim=dim,
             key=snapshot_key(store, model.embedder),
+            groups=groups_of(store),
         )
         _copy_vectors(source, writer, progress)
         vectors = source.num_blocks

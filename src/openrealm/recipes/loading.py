@@ -96,8 +96,11 @@ class LoadedModel:
     def remove_superseded(self, by: Snapshot) -> None:
         """Removes snapshots of these weights over what the corpus was, and keeps the checkpoints'.
 
-        Otherwise each change of a corpus would leave one more.
+        Otherwise each change of a corpus would leave one more. Where this process has opened the
+        corpus before others changed it, it is theirs that counts.
         """
+        if ChunkStore.open(self.corpus.directory).fingerprint != self.corpus.fingerprint:
+            return
         needed = {c.position.generation for c in checkpoints(self.run.checkpoints, verify=False)}
         remove_superseded(self.run.snapshots, by, keep=needed)
 

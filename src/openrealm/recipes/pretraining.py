@@ -20,7 +20,14 @@ from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import draw, make_pooled, make_templates, metrics_log
+from openrealm.recipes.building import (
+    draw,
+    make_loader,
+    make_maker,
+    make_pooled,
+    make_templates,
+    metrics_log,
+)
 from openrealm.recipes.devices import pick_device, pick_precision, uses_gpu
 from openrealm.recipes.loading import START, open_corpus, require_files
 from openrealm.recipes.masking import masked_queries
@@ -225,17 +232,17 @@ class _Session:
         self._pooled = make_pooled(
             place, settings, corpus, self._model, self._templates, processes, progress=progress
         )
-        self._refresh = refresh_by_settings(
-            place,
+        self._maker = make_maker(
             run,
             settings,
             corpus,
             self._model,
             self._templates,
+            load=make_loader(place, settings, corpus, self._model, processes, progress),
             pooled=self._pooled,
-            processes=processes,
             progress=progress,
         )
+        self._refresh = refresh_by_settings(place, run, settings, self._maker)
 
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
@@ -304,7 +311,7 @@ class _Session:
             return
         position = next(checkpoints(self._run.checkpoints), None)
         total_step = position.position.total_step if position is not None else 0
-        live = self._refresh.first(total_step)
+        live = self._maker.first(total_step)
         report = self.ask(live)
         numbers = report.metrics() if report is not None else {}
         table = summarise(report.values) if report is not None else {}
@@ -369,6 +376,7 @@ class _Session:
             parts=self._parts,
             optim=self._settings.optim,
             loop=self._settings.loop,
+            maker=self._maker,
             refresh=self._refresh,
             checkpoints=self._run.checkpoints,
             log=metrics_log(self._run, self._settings, self._processes),

@@ -23,11 +23,8 @@ from openrealm.errors import (
     SnapshotError,
     StorageError,
 )
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import Realm
-from openrealm.processes import Processes
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import make_loader, make_maker, make_templates
+from openrealm.recipes.building import make_templates
 from openrealm.recipes.devices import pick_precision
 from openrealm.recipes.distributing import write_ordered
 from openrealm.recipes.loading import empty_model, open_corpus
@@ -38,7 +35,7 @@ from openrealm.storage import Storage
 from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.crew import Crew, Report, pulse_file
 from openrealm.training.fleet import FLEET_WRITERS, connected, require_ray
-from openrealm.training.making import PooledVectors
+from openrealm.training.making import SnapshotMaker
 from openrealm.training.refresh import InlineRefresh, Refresh
 from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.weights import Order, is_ordered, load_ordered, orders
@@ -49,16 +46,7 @@ NICENESS = 10
 
 
 def refresh_by_settings(
-    place: Workspace,
-    run: Run,
-    settings: Settings,
-    corpus: ChunkStore,
-    model: Realm,
-    templates: Templates,
-    *,
-    pooled: PooledVectors | None,
-    processes: Processes,
-    progress: Progress,
+    place: Workspace, run: Run, settings: Settings, maker: SnapshotMaker
 ) -> Refresh:
     """What keeps the index of a run fresh while it is trained.
 
@@ -68,16 +56,6 @@ def refresh_by_settings(
         MissingDependencyError: The mode is fleet, and Ray or a driver for its storage is not
             installed.
     """
-    maker = make_maker(
-        run,
-        settings,
-        corpus,
-        model,
-        templates,
-        load=make_loader(place, settings, corpus, model, processes, progress),
-        pooled=pooled,
-        progress=progress,
-    )
     mode = settings.refresh.mode
     if mode == "inline":
         return InlineRefresh(maker)

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from openrealm.corpus.store import ChunkStore
+from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
 from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
@@ -29,6 +31,9 @@ from openrealm.progress import Progress, Silent
 
 BLOCK_ROWS = 2048
 _POLL_S = 0.1
+
+# Whoever writes shard after shard asks for them each time.
+_GROUPS: WeakKeyDictionary[ChunkStore, Groups] = WeakKeyDictionary()
 
 # Of chunks by their rows.
 Vectors = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
@@ -134,8 +139,8 @@ def write_snapshot(
         autocast: Lower precision for matrix products.
         pooled: Pooled vectors of all chunks, where they are known: BERT is not run.
         earlier: A snapshot by the same weights of another corpus, whose vectors of the chunks that
-            this one has too are taken over. They may differ from those of a new embedding in the
-            last bits, as they were computed in other batches.
+            this one has too are taken over. They may differ from those of a new embedding as far
+            as other batches, or another precision of the hardware that made them, go.
         tick: Called after every forward pass and while waiting for others; may raise to give up.
         progress: Where to tell how far it is; silent by default.
     """
@@ -270,16 +275,20 @@ def write_pooled(
 
 def _taking_over(store: ChunkStore, earlier: Snapshot, vectors: Vectors, to: Progress) -> Vectors:
     """Vectors of chunks out of an earlier snapshot where that has them."""
-    groups = earlier.groups()
+    try:
+        groups, known = earlier.groups(), earlier.rows()
+    except SnapshotError:  # removed by another process, as it happens
+        return vectors
     if groups is None:
         return vectors
-    places, known = groups_of(store).rows_in(groups), earlier.rows()
+    places = groups_of(store).rows_in(groups)
     to.say(f"{(places >= 0).sum():,} of {len(store):,} chunks have vectors from before")
 
     def those_and(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         place = places[block]
-        out = known[np.maximum(place, 0)]
-        out[place < 0] = vectors(block[place < 0])
+        new, out = place < 0, known[np.maximum(place, 0)]
+        if new.any():
+            out[new] = vectors(block[new])
         return out
 
     return those_and
@@ -358,8 +367,11 @@ def shard_rows_for(num_chunks: int, *, most: int, writers: int) -> int:
 
 def groups_of(store: ChunkStore) -> Groups:
     """The chunks of a store by their documents."""
-    sizes = np.bincount(store.document_of, minlength=store.num_documents)
-    return Groups(store.cut_digests(), sizes.astype(np.int32))
+    found = _GROUPS.get(store)
+    if found is None:
+        sizes = np.bincount(store.document_of, minlength=store.num_documents)
+        found = _GROUPS[store] = Groups(store.cut_digests(), sizes.astype(np.int32))
+    return found
 
 
 def snapshot_key(store: ChunkStore, embedder: Embedder) -> SnapshotKey:

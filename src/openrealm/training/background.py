@@ -23,7 +23,8 @@ from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
 from openrealm.index.snapshot import Snapshot, generations, prune
 from openrealm.training.crew import Report
 from openrealm.training.live import LiveIndex
-from openrealm.training.refresh import FromMaker, Swap, swap_numbers
+from openrealm.training.making import SnapshotMaker
+from openrealm.training.refresh import Swap, made_in_line, swap_numbers
 from openrealm.training.weights import (
     Order,
     orders,
@@ -48,15 +49,17 @@ class Makers(Protocol):
 
 
 @dataclass(eq=False)
-class BackgroundRefresh(FromMaker):
-    """Has snapshots made beside the training; these processes make them where they must.
+class BackgroundRefresh:
+    """Has snapshots made beside the training.
 
     Attributes:
+        maker: Makes them in the training processes, where it must be.
         weights: Folder of the orders.
         makers: Opens who makes the snapshots, given where to report what happens to them.
         threads: Processor threads that they embed with, for the record.
     """
 
+    maker: SnapshotMaker
     weights: Path
     makers: Callable[[Report], AbstractContextManager[Makers]]
     threads: int
@@ -76,7 +79,7 @@ class BackgroundRefresh(FromMaker):
         first = self.maker.processes.is_first
         opened = self.makers(self._report) if first else nullcontext()
         thread = ThreadPoolExecutor(1, thread_name_prefix="refresh")
-        with self.embedding(stop), thread as self._thread, opened as makers:
+        with self.maker.embedding(stop), thread as self._thread, opened as makers:
             self._makers = makers
             try:
                 yield
@@ -214,7 +217,7 @@ class BackgroundRefresh(FromMaker):
         if self._order is not None:
             take_back(self.weights, self._order)
         self._order = None
-        return self.made(total_step)
+        return made_in_line(self.maker, total_step)
 
     def _report(self, event: Mapping[str, Any]) -> None:
         logger.info("%s", event["text"])

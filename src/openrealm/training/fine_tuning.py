@@ -149,6 +149,7 @@ class QaStage:
             "qa/reader_loss": float(reader_loss.detach().mean()),
             "qa/beam_holds_answer": float(held.any(axis=1).mean()),
             "qa/read_holds_answer": found,
+            "qa/retrieved_holds_answer": float(held[:, : config.read].any(axis=1).mean()),
         }
         return StepResult(
             loss=loss,

@@ -90,15 +90,15 @@ class PooledVectors(_Embeds):
     def _snapshot(self, key: SnapshotKey, tick: Callable[[], None] | None) -> Snapshot:
         processes = self.processes
         made_how = f"{key.embedder} {self.autocast} {self.config.shard_rows}"
-        of_corpus = f"pooled-{key.corpus[:16]}-"
-        name = of_corpus + hashlib.sha256(made_how.encode()).hexdigest()[:16]
+        made_how = hashlib.sha256(made_how.encode()).hexdigest()[:16]
+        name = f"pooled-{key.corpus[:16]}-{made_how}"
         folder = self.directory / name
         planned = _planned(folder, key) if processes.is_first else [0, 0]
         generation, found = processes.from_first(planned)
         if found:
             return Snapshot.open(folder / f"{generation:06d}")
-        elsewhere = self.directory.glob(f"pooled-*-{name.rpartition('-')[2]}")
-        earlier = (_of_another_corpus(other, key, "float32") for other in elsewhere)
+        others = sorted(self.directory.glob(f"pooled-*-{made_how}"), key=_made_at, reverse=True)
+        found_there = (_of_another_corpus(other, key, "float32") for other in others)
         snapshot = write_pooled(
             self.corpus,
             self.embedder,
@@ -108,15 +108,14 @@ class PooledVectors(_Embeds):
             shard_rows=self.config.shard_rows,
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
-            earlier=next(filter(None, earlier), None),
+            earlier=next(filter(None, found_there), None),
             tick=tick,
             progress=self.progress,
         )
         if processes.is_first:
             prune(folder, keep={generation})
-            for other in self.directory.glob("pooled-*"):
-                if not other.name.startswith(of_corpus):  # of an earlier corpus
-                    shutil.rmtree(other, ignore_errors=True)
+            for other in [other for other in others if other != folder][1:]:
+                shutil.rmtree(other, ignore_errors=True)  # the newest may be read by somebody
         return snapshot
 
 
@@ -171,6 +170,11 @@ class SnapshotMaker(_Embeds):
         generation, found = processes.from_first(planned)
         if found:
             return Snapshot.open(self.folder(generation))
+        pooled = earlier = None
+        if self.pooled is not None:
+            pooled = self.pooled.now(self.tick)
+        else:
+            earlier = _of_another_corpus(self.directory, key, self.config.dtype)
         return write_snapshot(
             self.corpus,
             self.embedder,
@@ -184,11 +188,15 @@ class SnapshotMaker(_Embeds):
             ),
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
-            pooled=self.pooled.now(self.tick) if self.pooled is not None else None,
-            earlier=_of_another_corpus(self.directory, key, self.config.dtype),
+            pooled=pooled,
+            earlier=earlier,
             tick=self.tick,
             progress=self.progress,
         )
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights."""
+        return self.load(self.now(total_step))
 
     def reopened(self, generation: int) -> LiveIndex:
         """A published snapshot, checked against the corpus; its weights may be older ones."""
@@ -214,6 +222,13 @@ def _planned(directory: Path, key: SnapshotKey) -> list[int]:
     if found is not None:
         return [found.manifest.generation, 1]
     return [max(generations(directory), default=0) + 1, 0]
+
+
+def _made_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _of_another_corpus(directory: Path, key: SnapshotKey, dtype: str) -> Snapshot | None:

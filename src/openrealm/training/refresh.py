@@ -54,15 +54,8 @@ def swap_numbers(snapshot: Snapshot, *, step: int, threads: int | None = None) -
 
 
 @runtime_checkable
-class Refresh(Protocol):
-    """Where newer indexes come from. Each method is called by all training processes together."""
-
-    def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
-        """Whatever runs beside the training does so inside this context.
-
-        Args:
-            stop: Says whether training is to end; an embedding in line is then given up.
-        """
+class IndexMaker(Protocol):
+    """Makes the index that a stage begins with. All training processes call it together."""
 
     def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
         """Inside this context `first` is given up, with `EmbeddingStopped`, where stop says so."""
@@ -72,6 +65,18 @@ class Refresh(Protocol):
 
     def reopened(self, generation: int) -> LiveIndex:
         """The index that a resumed run had; its weights may be older ones."""
+
+
+@runtime_checkable
+class Refresh(Protocol):
+    """Where newer indexes come from. Each method is called by all training processes together."""
+
+    def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """Whatever runs beside the training does so inside this context.
+
+        Args:
+            stop: Says whether training is to end; an embedding in line is then given up.
+        """
 
     def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
         """What to swap in before this step, or None to go on with the live index."""
@@ -95,39 +100,22 @@ class Refresh(Protocol):
         """
 
 
+def made_in_line(maker: SnapshotMaker, total_step: int) -> Swap:
+    """A new index of the present weights, by the training processes."""
+    snapshot = maker.now(total_step)
+    live = replace(maker.load(snapshot), step=total_step)
+    return Swap(live, swap_numbers(snapshot, step=total_step))
+
+
 @dataclass(eq=False)
-class FromMaker:
-    """What is the same wherever newer indexes come from: the training processes make the first one,
-    and can make any other.
+class InlineRefresh:
+    """Embeds the corpus in the training processes every so many steps.
 
     Attributes:
-        maker: Makes snapshots in these processes.
+        maker: Does it.
     """
 
     maker: SnapshotMaker
-
-    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
-        """An embedding in line ends with the stop request."""
-        return self.maker.embedding(stop)
-
-    def first(self, total_step: int) -> LiveIndex:
-        """An index of the present weights."""
-        return self.maker.load(self.maker.now(total_step))
-
-    def reopened(self, generation: int) -> LiveIndex:
-        """The index that a resumed run had."""
-        return self.maker.reopened(generation)
-
-    def made(self, total_step: int) -> Swap:
-        """A new index of the present weights, made in line."""
-        snapshot = self.maker.now(total_step)
-        live = replace(self.maker.load(snapshot), step=total_step)
-        return Swap(live, swap_numbers(snapshot, step=total_step))
-
-
-@dataclass(eq=False)
-class InlineRefresh(FromMaker):
-    """Embeds the corpus in the training processes every so many steps."""
 
     @property
     def ordered(self) -> Order | None:
@@ -136,7 +124,7 @@ class InlineRefresh(FromMaker):
 
     def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
         """Nothing runs beside the training."""
-        return self.embedding(stop)
+        return self.maker.embedding(stop)
 
     def take_up(self, order: Order | None) -> None:
         """An order that a run had in another mode is not waited for."""
@@ -149,7 +137,7 @@ class InlineRefresh(FromMaker):
         """A new index where the live one is ``every`` steps old."""
         if total_step - live.step < self.maker.config.every:
             return None
-        return self.made(total_step)
+        return made_in_line(self.maker, total_step)
 
     def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Removes snapshots that neither a checkpoint nor the live index needs."""

@@ -16,7 +16,8 @@ from openrealm.errors import InputError
 from openrealm.index.snapshot import prune
 from openrealm.retrieval.embedding import write_snapshot
 from openrealm.training.live import LiveIndex
-from openrealm.training.refresh import FromMaker, Swap, swap_numbers
+from openrealm.training.making import SnapshotMaker
+from openrealm.training.refresh import Swap, swap_numbers
 from openrealm.training.weights import (
     Order,
     load_ordered,
@@ -73,16 +74,18 @@ def recorded_swaps(metrics: Path) -> list[RecordedSwap]:
 
 
 @dataclass(eq=False)
-class ReplayRefresh(FromMaker):
+class ReplayRefresh:
     """Repeats the swaps of an earlier run at the steps at which they happened.
 
     What that run's workers made beside it is made in line here, of weights of the same steps.
 
     Attributes:
+        maker: Makes snapshots in the training processes.
         weights: Folder of the orders.
         swaps: What is repeated.
     """
 
+    maker: SnapshotMaker
     weights: Path
     swaps: Sequence[RecordedSwap]
     _order: Order | None = field(default=None, init=False)
@@ -90,7 +93,7 @@ class ReplayRefresh(FromMaker):
 
     def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
         """Nothing runs beside the training."""
-        return self.embedding(stop)
+        return self.maker.embedding(stop)
 
     @property
     def ordered(self) -> Order | None:

@@ -43,7 +43,7 @@ from openrealm.training.optim import (
     parameter_groups,
     set_learning_rate,
 )
-from openrealm.training.refresh import Refresh
+from openrealm.training.refresh import IndexMaker, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
 from openrealm.training.watch import Watch, watch_over
@@ -100,6 +100,7 @@ class Trainer:
         parts: Model, corpus and templates.
         optim: Optimiser settings of all stages.
         loop: When things happen.
+        maker: Makes the index that a stage begins with.
         refresh: Where newer indexes come from.
         checkpoints: Folder of the run's checkpoints.
         log: The run's metrics.
@@ -111,6 +112,7 @@ class Trainer:
     parts: Ingredients
     optim: OptimConfig
     loop: LoopConfig
+    maker: IndexMaker
     refresh: Refresh
     checkpoints: Path
     log: MetricsLog
@@ -190,8 +192,8 @@ class Trainer:
         self.refresh.take_up(None)
         with stop_requests() as stop:
             try:
-                with self.refresh.embedding(stop.is_set):
-                    live = self.refresh.first(self.total_step)
+                with self.maker.embedding(stop.is_set):
+                    live = self.maker.first(self.total_step)
             except EmbeddingStopped:
                 raise stop.stopped(f"before stage '{stage.name}'") from None
             if self.parts.processes.any(stop.is_set()):
@@ -258,7 +260,7 @@ class Trainer:
             self._seed(stage, position.step)
         self.total_step = position.total_step
         if position.generation:
-            live = self.refresh.reopened(position.generation)
+            live = self.maker.reopened(position.generation)
             self.live = replace(live, step=position.index_step)
             order = Order(generation=position.ordered_generation, step=position.ordered_step)
             self.refresh.take_up(order if order.generation else None)

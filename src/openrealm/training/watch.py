@@ -60,10 +60,10 @@ class CollapseWatch:
 
 @dataclass
 class AnswersWatch:
-    """Notices when fine-tuning drives the answers out of the chunks that are read.
+    """Notices when fine-tuning drives the answers out of the chunks that are retrieved to be read.
 
     The first two hundred questions are the measure: where of the last two hundred or more less than
-    half as many have an answer in the chunks read, with at least twenty lost, it is told once.
+    half as many have an answer in these chunks, with at least twenty lost, it is told once.
 
     Attributes:
         batch_size: Questions per step.
@@ -76,7 +76,7 @@ class AnswersWatch:
 
     def __call__(self, numbers: Mapping[str, Any]) -> str | None:
         """A sentence where the answers are being lost."""
-        share = numbers.get("qa/read_holds_answer")
+        share = numbers.get("qa/retrieved_holds_answer")
         if share is None:
             return None
         questions = (numbers["step"] - self._step) * self.batch_size
@@ -90,10 +90,10 @@ class AnswersWatch:
             return None
         self.told = True
         return (
-            "fine-tuning drives the answers out of what is read: at first the chunks read held one "
-            f"for {before:.1%} of the questions, now for {after:.1%}; the loss falls because fewer "
-            "questions have anything to learn from. Stop, and fine-tune a copy of the run with a "
-            "lower qa.lr_retriever"
+            "fine-tuning drives the answers out of what is retrieved: at first the chunks to be "
+            f"read held one for {before:.1%} of the questions, now for {after:.1%}; the loss falls "
+            "because fewer questions have anything to learn from. Stop, remove the run's "
+            "checkpoints/qa-*, and fine-tune again with a lower qa.lr_retriever"
         )
 
 
