@@ -240,6 +240,26 @@ def test_where_no_chunk_read_holds_an_answer_the_null_item_is_right(
     assert all(float(g.abs().max()) == 0.0 for g in grads)
 
 
+def test_a_question_without_an_answer_to_read_teaches_the_reader_and_not_the_query_tower(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    """Else it would drive all queries away from whatever they find, to the null chunk."""
+    nowhere = ask("what is the capital of norland?", "Timbuktu")
+    stage_of(world, model, [nowhere]).step(0, live).loss.backward()
+    query, reader = model.embedder.query_tower, model.reader.span_head
+    assert all(p.grad is None or not p.grad.abs().sum() for p in query.parameters())
+    assert reader.dense_output.weight.grad is not None
+    assert float(reader.dense_output.weight.grad.abs().sum()) > 0.0
+    # Beside one that has an answer, that one's gradient is what the tower gets.
+    gradients = []
+    for questions in (CAPITALS[:1], [CAPITALS[0], nowhere]):
+        model.zero_grad(set_to_none=True)
+        stage = stage_of(world, model, questions, read=48, beam=48)
+        (stage.step(0, live).loss * len(questions)).backward()
+        gradients.append(model.embedder.query_tower.dense.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_the_chunk_tower_gets_no_gradient(world: World, model: Realm, live: LiveIndex) -> None:
     stage = stage_of(world, model, CAPITALS)
     assert isinstance(stage, Stage) and not stage.moves_retriever

@@ -209,13 +209,14 @@ class QaStage:
         relevance = self._with_contexts(
             chosen, bodies, correct, relevance, query_emb, in_words[:, :read].max(dim=1).values
         )
+        unanswered = torch.tensor([not any(map(len, line)) for line in correct])[:, None]
         batch = read_batch(
             parts.model.embedder,
             parts.templates,
             [self._ids[n] for n in chosen],
             bodies,
-            relevance,
-            query_emb,
+            _without_gradient(relevance, where=unanswered),
+            _without_gradient(query_emb, where=unanswered),
         )
         spans = CandidateSpans.of(
             seq=batch.joint.token_ids.shape[1],
@@ -301,6 +302,18 @@ class QaStage:
         inside = [(a - begin, b - begin) for a, b in spans if a >= begin and b <= begin + room]
         kept = np.asarray(inside, dtype=np.int32).reshape(-1, 2)
         return tokens.ids[begin : begin + room], kept
+
+
+def _without_gradient(
+    values: Float[Tensor, "batch any"], *, where: Bool[Tensor, "batch 1"]
+) -> Float[Tensor, "batch any"]:
+    """The same values, of which some questions' teach the query tower nothing.
+
+    A question without an answer in what is read teaches the reader to say so. Through the relevance
+    it would teach the query tower to move away from these chunks, whatever they are, and towards
+    the null chunk: all queries to the same place, where none finds anything.
+    """
+    return torch.where(where.to(values.device), values.detach(), values)
 
 
 def per_chunk_loss(
