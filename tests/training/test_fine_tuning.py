@@ -240,6 +240,16 @@ def test_where_no_chunk_read_holds_an_answer_the_null_item_is_right(
     assert all(float(g.abs().max()) == 0.0 for g in grads)
 
 
+def test_an_answer_that_is_too_long_for_a_span_is_not_taken_for_none(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    long = " ".join(world.store.chunk(0).text.split()[:8])
+    stage = stage_of(world, model, [ask("what is said?", long)], read=48, beam=48)
+    result = stage.step(0, live)
+    assert result.metrics["qa/retrieved_holds_answer"] == 1.0
+    assert result.metrics["qa/reader_loss"] == 0.0
+
+
 def test_a_question_without_an_answer_to_read_teaches_the_reader_and_not_the_query_tower(
     world: World, model: Realm, live: LiveIndex
 ) -> None:

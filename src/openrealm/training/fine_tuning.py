@@ -209,14 +209,14 @@ class QaStage:
         relevance = self._with_contexts(
             chosen, bodies, correct, relevance, query_emb, in_words[:, :read].max(dim=1).values
         )
-        unanswered = torch.tensor([not any(map(len, line)) for line in correct])[:, None]
+        unanswered = torch.tensor([not any(map(len, line)) for line in correct]).to(parts.device)
         batch = read_batch(
             parts.model.embedder,
             parts.templates,
             [self._ids[n] for n in chosen],
             bodies,
-            _without_gradient(relevance, where=unanswered),
-            _without_gradient(query_emb, where=unanswered),
+            _without_gradient(relevance, where=unanswered[:, None]),
+            _without_gradient(query_emb, where=unanswered[:, None]),
         )
         spans = CandidateSpans.of(
             seq=batch.joint.token_ids.shape[1],
@@ -235,7 +235,7 @@ class QaStage:
         )
         found = float(right.any(dim=1).float().mean())
         if config.no_answer:
-            right[:, 0] |= ~right.any(dim=1)
+            right[:, 0] |= unanswered  # an answer that is too long to be a span is one
         else:
             valid[:, 0] = False
         if config.marginal == "chunks":
@@ -313,7 +313,7 @@ def _without_gradient(
     it would teach the query tower to move away from these chunks, whatever they are, and towards
     the null chunk: all queries to the same place, where none finds anything.
     """
-    return torch.where(where.to(values.device), values.detach(), values)
+    return torch.where(where, values.detach(), values)
 
 
 def per_chunk_loss(
