@@ -235,7 +235,7 @@ class QaStage:
         )
         found = float(right.any(dim=1).float().mean())
         if config.no_answer:
-            right[:, 0] |= unanswered  # an answer that is too long to be a span is one
+            right[:, 0] |= unanswered  # not where one is too long for a span
         else:
             valid[:, 0] = False
         if config.marginal == "chunks":
