@@ -94,3 +94,9 @@ def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
     resolve(assignments=["realm.lexical=1", "realm.lexical_query=unmasked"])
     resolve(assignments=["realm.towers=both"])
     resolve(assignments=["start=scratch", "stages=['ict','realm']", "ict.steps=5"])
+
+
+def test_the_marginal_of_chunks_goes_without_no_answer() -> None:
+    with pytest.raises(ConfigError, match=r"qa\.no_answer = false"):
+        resolve(assignments=["qa.marginal=chunks"])
+    assert not resolve(assignments=["qa.marginal=chunks", "qa.no_answer=false"]).qa.no_answer

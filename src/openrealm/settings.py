@@ -308,6 +308,11 @@ def _check_lengths(settings: Settings) -> None:
         name="model.bert",
         what="the longer of query and chunk has",
     )
+    if settings.qa.marginal == "chunks" and settings.qa.no_answer:
+        raise ConfigError(
+            "qa.marginal = chunks cannot learn that no chunk read holds an answer: the null chunk "
+            "has one span, whose own softmax is 1; set qa.no_answer = false with it"
+        )
     if settings.qa.reader == "tower":
         _require_positions(
             model.bert.max_positions,

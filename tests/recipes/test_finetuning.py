@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trained import train
 
 from openrealm import recipes
 from openrealm.errors import ConfigError, InputError
+from openrealm.progress import Silent
+from openrealm.recipes.loading import load_model
+from openrealm.training.trainer import Trainer
 from openrealm.workspace import Workspace
 
 
@@ -44,3 +49,48 @@ def test_a_fine_tuning_that_is_refused_changes_no_setting(
     with pytest.raises(refused, match=said):
         recipes.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.json"], assignments=[assignment])
     assert settings.read_bytes() == before
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_fine_tuning_goes_on_with_the_questions_that_it_began_with(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With others, those that were to be measured on might be learned from."""
+    shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
+    train(tmp_path / "rivers")
+    (tmp_path / "qa.json").write_text(squad(["Aldera"]))
+    (tmp_path / "none.json").write_text(squad([]))
+    options = {"qa": [tmp_path / "qa.json", tmp_path / "none.json"]}
+    heard = Heard()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_between_steps", stop_after_saving(Trainer._between_steps))
+        with pytest.raises(KeyboardInterrupt):
+            recipes.finetune(
+                tmp_path / "rivers",
+                **options,
+                assignments=["qa.steps=3", "loop.checkpoint_every=1"],
+                progress=heard,
+            )
+    assert any("1 of 2 questions have no answer" in text for text in heard.said)
+    (tmp_path / "qa.jsonl").write_text(json.dumps({"question": "Who?", "answer": ["Orin"]}) + "\n")
+    with pytest.raises(InputError, match="began with other questions"):
+        recipes.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.jsonl"], resume=True)
+    recipes.finetune(tmp_path / "rivers", **options, resume=True)
+    assert load_model(Workspace(tmp_path / "rivers"), name=None).checkpoint.position.finished
+
+
+def stop_after_saving(original: Callable[..., None]) -> Callable[..., None]:
+    def between(*arguments: Any) -> None:
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    return between

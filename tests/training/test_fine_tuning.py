@@ -326,6 +326,27 @@ def test_only_the_marked_place_of_a_context_is_right(
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 
 
+def test_a_context_is_embedded_as_it_is_read_whatever_its_title(
+    world: World, model: Realm, live: LiveIndex
+) -> None:
+    """The window leaves room for the title, which is no longer than a chunk's may be."""
+    words = " ".join(["the old town by the river"] * 20)
+    context = f"{words} Aldera {words}"
+    for title in ("", "Norland " * 3, "Norland " * 40):
+        marked = ask(
+            "where?",
+            "Aldera",
+            context=context,
+            title=title,
+            answer_starts=(context.index("Aldera"),),
+        )
+        stage = stage_of(world, model, [marked])
+        (ids, spans), title_ids = stage._context_window(0), stage._title_ids(0)
+        inputs = world.templates.chunk([title_ids], [ids])
+        assert int(inputs.lengths[0]) == len(title_ids) + len(ids) + 3
+        assert len(spans) == 1 and spans[0][1] <= len(ids)
+
+
 def test_a_long_context_is_cut_to_a_window_around_its_answer(
     world: World, model: Realm, live: LiveIndex
 ) -> None:

@@ -128,12 +128,14 @@ def evaluate(
             _recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match)
         )
     for path in (*qa, *squad):
-        rows.extend(_recall_of_questions(loaded, path, rankers, raw_match, limit))
+        questions = _answerable(path, limit, progress)
+        asked = from_questions(questions)
+        rows.extend(_recall(loaded.corpus, path.name, asked, rankers, raw_match))
         if loaded.checkpoint.position.stage == "qa":
             rows[-len(rankers)] = _with_answers(
                 rows[-len(rankers)],
                 loaded,
-                _answerable(path, limit),
+                questions,
                 read=read or loaded.settings.qa.read,
                 anchored=not regex_anywhere,
                 progress=progress,
@@ -224,18 +226,21 @@ def _recall(
     ]
 
 
-def _answerable(path: Path, limit: int | None) -> list[Question]:
-    questions = [q for q in read_questions(path) if q.answers][:limit]
+def read_answerable(paths: Sequence[Path], progress: Progress) -> list[Question]:
+    """The questions of some files that have an answer; how many have none is told."""
+    found = [question for path in paths for question in read_questions(path)]
+    kept = [question for question in found if question.answers]
+    if len(kept) < len(found):
+        left_out = len(found) - len(kept)
+        progress.say(f"{left_out:,} of {len(found):,} questions have no answer and are left out")
+    return kept
+
+
+def _answerable(path: Path, limit: int | None, progress: Progress) -> list[Question]:
+    questions = read_answerable([path], progress)[:limit]
     if not questions:
         raise InputError(f"{path} holds no question with an answer")
     return questions
-
-
-def _recall_of_questions(
-    loaded: LoadedRun, path: Path, rankers: dict[str, Ranker], raw: bool, limit: int | None
-) -> list[EvaluationRow]:
-    asked = from_questions(_answerable(path, limit))
-    return _recall(loaded.corpus, path.name, asked, rankers, raw)
 
 
 def _with_answers(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from openrealm.data.qa import Question, read_questions
+from openrealm.data.qa import Question
 from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import Table, qa_values, summarise
@@ -17,6 +19,7 @@ from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.building import draw, make_loader, make_maker, make_pooled, metrics_log
 from openrealm.recipes.devices import pick_precision, uses_gpu
+from openrealm.recipes.evaluating import read_answerable
 from openrealm.recipes.loading import (
     PRETRAINED_STAGES,
     LoadedModel,
@@ -73,17 +76,18 @@ def finetune(
     if resume and (config or assignments):
         raise ConfigError("--resume goes on with the settings that fine-tuning began with")
     require_files([*qa, *dev])
-    questions = [q for path in qa for q in read_questions(path) if q.answers]
-    asked = [q for path in dev for q in read_questions(path) if q.answers]
-    if dev_split:
-        questions, kept = split_development(questions)
-        asked += kept
     folder = place.run(run)
     with joined(gpu=uses_gpu(read_settings(folder.settings_file))) as processes:
         if not processes.is_first:
             progress = Silent()
+        questions, asked = (read_answerable(paths, progress) for paths in (qa, dev))
+        if dev_split:
+            questions, kept = split_development(questions)
+            asked += kept
         with training_in(folder, processes):
             loaded, middle = _begun(place, folder, config, assignments, resume)
+            if middle is not None:
+                _require_the_same(folder, questions)
             if middle is None or not middle.position.finished:
                 _train(place, loaded, questions, middle, processes, progress)
             if processes.is_first:
@@ -97,6 +101,24 @@ def finetune(
         seconds=time.perf_counter() - began,
         plot=plot,
     )
+
+
+def _digest(questions: Sequence[Question]) -> str:
+    text = json.dumps([[q.id, q.text, *q.answers] for q in questions])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_the_same(run: Run, questions: Sequence[Question]) -> None:
+    """Compares the questions with those that fine-tuning began with.
+
+    Raises:
+        InputError: They are others, or in another order: development questions may be among them.
+    """
+    if run.read_record().get("questions") not in (None, _digest(questions)):
+        raise InputError(
+            f"the fine-tuning of run '{run.name}' began with other questions; go on with the same "
+            "files in the same order, and --dev-split if it had that"
+        )
 
 
 def _begun(
@@ -151,6 +173,8 @@ def _train(
     stage = QaStage(parts, settings.qa, questions)
     if processes.is_first:  # once nothing is left to refuse
         write_atomic(run.settings_file, settings_text(settings).encode())
+        if middle is None:
+            run.write_record({**run.read_record(), "questions": _digest(questions)})
     corpus, model, templates = loaded.corpus, loaded.model, loaded.templates
     maker = make_maker(
         run,

@@ -271,12 +271,7 @@ class QaStage:
             return relevance
         parts = self._parts
         windows = [self._context_window(chosen[n]) for n in given]
-        titles = [
-            np.asarray(ids, dtype=np.int32)
-            for ids in parts.corpus.tokenizer.encode_ids(
-                [self._questions[chosen[n]].title or "" for n in given]
-            )
-        ]
+        titles = [self._title_ids(chosen[n]) for n in given]
         with torch.no_grad(), parts.precision():
             inputs = parts.templates.chunk(titles, [ids for ids, _ in windows]).to(parts.device)
             vectors = parts.model.embedder.embed_chunks(inputs).float()
@@ -287,6 +282,12 @@ class QaStage:
             relevance[n, -1] = query_emb[n] @ vectors[place] + in_words[n]
         return relevance
 
+    def _title_ids(self, number: int) -> Ids:
+        """The title of a context, no longer than a chunk's may be."""
+        chunking, tokenizer = self._parts.corpus.chunking, self._parts.corpus.tokenizer
+        ids = tokenizer.encode(self._questions[number].title or "").ids
+        return ids[: int(chunking.chunk_tokens * chunking.title_share)]
+
     def _context_window(self, number: int) -> tuple[Ids, npt.NDArray[np.int32]]:
         """The part of a context around its marked answer that fits, and the answer's spans."""
         parts, question = self._parts, self._questions[number]
@@ -296,7 +297,7 @@ class QaStage:
             covering_tokens(tokens.offsets, start, start + len(answer))
             for start, answer in zip(question.answer_starts or (), question.answers, strict=False)
         ]
-        room = parts.templates.chunk_tokens - 3
+        room = parts.templates.chunk_tokens - 3 - len(self._title_ids(number))
         first = min((start for start, _ in spans), default=0)
         begin = max(0, min(first - room // 4, len(tokens.ids) - room))
         inside = [(a - begin, b - begin) for a, b in spans if a >= begin and b <= begin + room]
