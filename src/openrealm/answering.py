@@ -93,6 +93,7 @@ class Answerer:
         *,
         by_chunk: bool = False,
         no_answer: bool = True,
+        groups: int = 1,
     ) -> None:
         """Takes a model, whose dropout is switched off, and an index of its own embeddings.
 
@@ -104,9 +105,10 @@ class Answerer:
             by_chunk: Spans compete within their chunk, and chunks with each other, instead of all
                 spans with all; as the reader was fine-tuned.
             no_answer: Whether the reader has learned to say that no chunk holds an answer.
+            groups: In how many groups of similar length chunks are read for answers.
         """
         model.eval()
-        self._by_chunk, self._no_answer = by_chunk, no_answer
+        self._by_chunk, self._no_answer, self._groups = by_chunk, no_answer, groups
         self._model, self._corpus, self._retriever = model, corpus, retriever
         self._templates = templates
 
@@ -161,7 +163,7 @@ class Answerer:
             device=batch.joint.token_ids.device,
         )
         scores, valid = self._model.reader.span_table(
-            batch.joint, batch.relevance, batch.filled, spans
+            batch.joint, batch.relevance, batch.filled, spans, groups=self._groups
         )
         valid[:, 0] &= self._no_answer
         relevance = batch.relevance.float()

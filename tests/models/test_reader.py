@@ -103,3 +103,16 @@ def test_a_question_without_a_null_chunk_has_no_null_item(reader: Reader) -> Non
     spans = CandidateSpans.of(seq=joint.token_ids.shape[1], max_width=1)
     _, valid = reader.span_table(joint, torch.zeros(1, 2), torch.tensor([[False, True]]), spans)
     assert valid.sum().item() == 1
+
+
+@pytest.mark.parametrize("groups", [2, 3, 9])
+def test_spans_are_scored_alike_in_groups_of_similar_length(world: World, groups: int) -> None:
+    reader = world.model(lively=True).reader
+    bodies = [ids(), world.store.body_ids(0), world.store.body_ids(1)[:4], ids(11, 12)]
+    joint = world.templates.joint([ids(7, 8, 9)] * 2 + [ids(7)] * 2, bodies)
+    spans = CandidateSpans.of(seq=joint.token_ids.shape[1], max_width=4)
+    relevance, filled = torch.zeros(2, 2), torch.ones(2, 2, dtype=torch.bool)
+    wanted, valid = reader.span_table(joint, relevance, filled, spans)
+    found, also_valid = reader.span_table(joint, relevance, filled, spans, groups=groups)
+    assert torch.equal(valid, also_valid)
+    torch.testing.assert_close(found[valid], wanted[valid], rtol=1e-4, atol=1e-4)

@@ -103,8 +103,17 @@ class Reader(nn.Module):
         if self.copy_head is not None:
             self.copy_head.log_frequency.copy_(log_p)
 
-    def states(self, inputs: Inputs) -> Float[Tensor, "rows seq hidden"]:
-        """Last hidden states of padded inputs."""
+    def states(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows seq hidden"]:
+        """Last hidden states of padded inputs, computed in groups of similar length.
+
+        In several groups those of padding may be 0.
+        """
+        parts = length_groups(inputs.lengths, groups=groups) if groups > 1 else []
+        if len(parts) > 1:
+            found = [self.states(inputs.rows(part)) for part in parts]
+            width = inputs.token_ids.shape[1]
+            padded = [nn.functional.pad(one, (0, 0, 0, width - one.shape[1])) for one in found]
+            return torch.cat(padded)[torch.argsort(torch.cat(parts))]
         output = self.masked_lm.bert(
             input_ids=inputs.token_ids,
             token_type_ids=inputs.segment_ids,
@@ -205,6 +214,8 @@ class Reader(nn.Module):
         relevance: Float[Tensor, "batch slots"],
         filled: Bool[Tensor, "batch slots"],
         spans: CandidateSpans,
+        *,
+        groups: int = 1,
     ) -> tuple[Float[Tensor, "batch items"], Bool[Tensor, "batch items"]]:
         """Scores of all spans of all chunks read, and which of them are spans of a body.
 
@@ -212,7 +223,7 @@ class Reader(nn.Module):
         span. A span's score is the reader's plus the relevance of its chunk (orqa_model.py). The
         null chunk's only valid item is its first, the span of ``[CLS]`` alone: "no answer here".
         """
-        scores = self.span_head(self.states(joint), spans)
+        scores = self.span_head(self.states(joint, groups=groups), spans)
         body = body_mask(joint)
         valid = body[:, spans.starts] & body[:, spans.ends]
         scores = scores.view(*relevance.shape, -1) + relevance[:, :, None]

@@ -40,6 +40,7 @@ def make_answerer(
         templates,
         by_chunk=settings.qa.marginal == "chunks",
         no_answer=settings.qa.no_answer,
+        groups=settings.length_groups,
     )
 
 

@@ -225,7 +225,7 @@ class QaStage:
         )
         with parts.precision():
             scores, valid = parts.model.reader.span_table(
-                batch.joint, batch.relevance, batch.filled, spans
+                batch.joint, batch.relevance, batch.filled, spans, groups=parts.groups
             )
         scores = scores.float()
         lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
