@@ -191,8 +191,9 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
         until(lambda: len(writer.missing_shards()) <= 6)
         driver.kill()
         driver.wait()
-    whole = {path: path.stat().st_mtime_ns for path in staging.glob("*.npy")}
-    assert 6 <= len(whole) <= 11
+        # A node may still be waiting for the last one, and makes it once it can.
+        whole = {path: path.stat().st_mtime_ns for path in staging.glob("*.npy")}
+        assert 6 <= len(whole) <= 11
     report = recipes.build_index(workspace, fleet=cluster.address, check=True)
     assert report.verified
     final = loaded.run.snapshots / "000001"
