@@ -16,6 +16,7 @@ import torch
 from tiny import World
 from torch import nn
 
+from openrealm.corpus.store import ChunkStore
 from openrealm.data.qa import Question
 from openrealm.index.snapshot import Snapshot
 from openrealm.models.realm import Realm
@@ -25,7 +26,7 @@ from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training.background import BackgroundRefresh
 from openrealm.training.fine_tuning import QaConfig, QaStage
 from openrealm.training.live import LiveIndex, Loader
-from openrealm.training.making import SnapshotMaker
+from openrealm.training.making import PooledVectors, SnapshotMaker
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import (
     JointConfig,
@@ -113,17 +114,26 @@ def make_refresh(
 
 
 def make_maker(
-    world: World, model: Realm, directory: Path, processes: Processes = ALONE, **config: Any
+    world: World,
+    model: Realm,
+    directory: Path,
+    processes: Processes = ALONE,
+    *,
+    store: ChunkStore | None = None,
+    pooled: PooledVectors | None = None,
+    **config: Any,
 ) -> SnapshotMaker:
-    """What makes snapshots of the world, to be refreshed every second step."""
+    """What makes snapshots of the world, or another store, to be refreshed every second step."""
+    store = store or world.store
     return SnapshotMaker(
-        world.store,
+        store,
         model.embedder,
         world.templates,
         directory / "snapshots",
         RefreshConfig(**{"every": 2, "shard_rows": 20} | config),
         autocast=None,
-        load=Loader(world.store, RETRIEVAL, torch.device("cpu"), processes),
+        load=Loader(store, RETRIEVAL, torch.device("cpu"), processes),
+        pooled=pooled,
         progress=Silent(),
     )
 

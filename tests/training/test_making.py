@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loops import make_maker
 from tiny import World, make_store
 
 from openrealm.corpus.documents import Document
@@ -19,28 +20,11 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.retriever import RetrievalConfig
 from openrealm.training import making
-from openrealm.training.live import Loader
-from openrealm.training.making import PooledVectors, SnapshotMaker
+from openrealm.training.making import PooledVectors
 from openrealm.training.refresh_config import RefreshConfig
 
 CPU = torch.device("cpu")
-
-
-def maker_of(
-    world: World, model: Realm, directory: Path, store: ChunkStore | None = None
-) -> SnapshotMaker:
-    return SnapshotMaker(
-        store or world.store,
-        model.embedder,
-        world.templates,
-        directory,
-        RefreshConfig(every=5, shard_rows=10),
-        autocast=None,
-        load=Loader(store or world.store, RetrievalConfig(), CPU),
-        progress=Silent(),
-    )
 
 
 def move(model: Realm) -> None:
@@ -50,20 +34,20 @@ def move(model: Realm) -> None:
 
 def test_a_snapshot_of_the_same_weights_is_used_again(world: World, tmp_path: Path) -> None:
     model = world.model()
-    maker = maker_of(world, model, tmp_path)
+    maker = make_maker(world, model, tmp_path)
     first = maker.now(3)
     assert maker.now(8).directory == first.directory
     move(model)
     assert maker.now(8).directory != first.directory
-    assert generations(tmp_path) == [1, 2]
+    assert generations(tmp_path / "snapshots") == [1, 2]
 
 
 def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) -> None:
     model = world.model()
-    maker_of(world, model, tmp_path / "snapshots").now(0)
+    make_maker(world, model, tmp_path).now(0)
     document = Document(id="d", title="", text="Ships sail on the river.", source="test")
     store = make_store(tmp_path / "corpus", [document], world.tokenizer)
-    other = maker_of(world, model, tmp_path / "snapshots", store)
+    other = make_maker(world, model, tmp_path, store=store)
     assert other.now(0).manifest.chunks == 1
     with pytest.raises(SnapshotError, match="another corpus"):
         other.reopened(1)
@@ -71,7 +55,7 @@ def test_a_snapshot_of_another_corpus_is_not_used(world: World, tmp_path: Path) 
 
 def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Path) -> None:
     model = world.model()
-    maker = maker_of(world, model, tmp_path)
+    maker = make_maker(world, model, tmp_path)
     vectors = maker.now(0).read()
     move(model)
     maker.now(5)
@@ -81,9 +65,9 @@ def test_a_resumed_run_opens_the_very_snapshot_it_had(world: World, tmp_path: Pa
 
 
 def test_a_damaged_snapshot_is_not_gone_on_with(world: World, tmp_path: Path) -> None:
-    maker = maker_of(world, world.model(), tmp_path)
+    maker = make_maker(world, world.model(), tmp_path)
     maker.now(0)
-    shard = tmp_path / "000001" / "shard-00002.npy"
+    shard = tmp_path / "snapshots" / "000001" / "shard-00002.npy"
     data = bytearray(shard.read_bytes())
     data[-3] ^= 16
     shard.write_bytes(data)
@@ -96,9 +80,9 @@ def test_a_damaged_newest_snapshot_is_made_again_rather_than_stopping_the_traini
     world: World, tmp_path: Path, spoil: str
 ) -> None:
     model = world.model()
-    maker = maker_of(world, model, tmp_path)
+    maker = make_maker(world, model, tmp_path)
     vectors = maker.now(0).read()
-    path = tmp_path / "000001" / spoil
+    path = tmp_path / "snapshots" / "000001" / spoil
     path.write_bytes(path.read_bytes()[:30])
     np.testing.assert_array_equal(maker.now(0).read(), vectors)
 
@@ -148,17 +132,7 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
     model = world.model()
     pooled = pooled_of(world, model, tmp_path / "pooled")
     pooled.now()
-    maker = SnapshotMaker(
-        world.store,
-        model.embedder,
-        world.templates,
-        tmp_path / "snapshots",
-        RefreshConfig(),
-        autocast=None,
-        load=Loader(world.store, RetrievalConfig(), CPU),
-        progress=Silent(),
-        pooled=pooled,
-    )
+    maker = make_maker(world, model, tmp_path, pooled=pooled)
     move(model)
     wanted = embed_rows(world.store, range(48), model.embedder, world.templates)
     model.embedder.chunk_tower.bert.forward = None  # type: ignore[method-assign,assignment]

@@ -6,36 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from loops import make_maker
 from tiny import World
 
-from openrealm.corpus.store import ChunkStore
 from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
-from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.retriever import RetrievalConfig
-from openrealm.training.live import Loader
-from openrealm.training.making import SnapshotMaker
 from openrealm.training.refresh import InlineRefresh, Refresh
-from openrealm.training.refresh_config import RefreshConfig
 
 CPU = torch.device("cpu")
-
-
-def refresh_of(
-    world: World, model: Realm, directory: Path, store: ChunkStore | None = None
-) -> InlineRefresh:
-    maker = SnapshotMaker(
-        store or world.store,
-        model.embedder,
-        world.templates,
-        directory,
-        RefreshConfig(every=5, shard_rows=10),
-        autocast=None,
-        load=Loader(store or world.store, RetrievalConfig(), CPU),
-        progress=Silent(),
-    )
-    return InlineRefresh(maker)
 
 
 def move(model: Realm) -> None:
@@ -45,7 +24,7 @@ def move(model: Realm) -> None:
 
 def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_path: Path) -> None:
     model = world.model()
-    refresh = refresh_of(world, model, tmp_path)
+    refresh = InlineRefresh(make_maker(world, model, tmp_path, every=5))
     assert isinstance(refresh, Refresh)
     live = refresh.maker.first(10)
     assert (live.generation, live.step) == (1, 10)
@@ -64,9 +43,9 @@ def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_pat
 
 def test_pruning_keeps_what_checkpoints_need(world: World, tmp_path: Path) -> None:
     model = world.model()
-    refresh = refresh_of(world, model, tmp_path)
+    refresh = InlineRefresh(make_maker(world, model, tmp_path, every=5))
     for step in range(3):
         refresh.maker.now(step)
         move(model)
     refresh.prune({1, 3}, set())
-    assert generations(tmp_path) == [1, 3]
+    assert generations(tmp_path / "snapshots") == [1, 3]

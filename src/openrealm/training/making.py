@@ -33,6 +33,7 @@ from openrealm.retrieval.embedding import (
 )
 from openrealm.training.live import LiveIndex, Loader
 from openrealm.training.refresh_config import RefreshConfig
+from openrealm.training.weights import Order
 
 
 class EmbeddingStopped(Exception):
@@ -170,25 +171,49 @@ class SnapshotMaker(_Embeds):
         generation, found = processes.from_first(planned)
         if found:
             return Snapshot.open(self.folder(generation))
-        pooled = earlier = None
-        if self.pooled is not None:
-            pooled = self.pooled.now(self.tick)
-        else:
+        earlier = None
+        if self.pooled is None:
             earlier = _of_another_corpus(self.directory, key, self.config.dtype)
-        return write_snapshot(
-            self.corpus,
+        return self.write(
             self.embedder,
-            self.templates,
-            self.directory,
-            generation=generation,
-            step=total_step,
-            dtype=self.config.dtype,
+            Order(generation=generation, step=total_step),
             shard_rows=shard_rows_for(
                 len(self.corpus), most=self.config.shard_rows, writers=processes.size
             ),
+            earlier=earlier,
+        )
+
+    def write(
+        self,
+        embedder: Embedder,
+        order: Order,
+        *,
+        shard_rows: int,
+        earlier: Snapshot | None = None,
+    ) -> Snapshot:
+        """A snapshot by the weights of an embedder, whatever is there already.
+
+        Args:
+            embedder: Of the shape of the maker's own.
+            order: Its number, and the training step of the weights.
+            shard_rows: Chunks per file.
+            earlier: A snapshot by the same weights of another corpus, to take over from.
+
+        Raises:
+            EmbeddingStopped: Training is to end.
+        """
+        return write_snapshot(
+            self.corpus,
+            embedder,
+            self.templates,
+            self.directory,
+            generation=order.generation,
+            step=order.step,
+            dtype=self.config.dtype,
+            shard_rows=shard_rows,
             batch_tokens=self.config.batch_tokens,
             autocast=self.autocast,
-            pooled=pooled,
+            pooled=self.pooled.now(self.tick) if self.pooled is not None else None,
             earlier=earlier,
             tick=self.tick,
             progress=self.progress,

@@ -14,7 +14,6 @@ import torch
 
 from openrealm.errors import InputError
 from openrealm.index.snapshot import prune
-from openrealm.retrieval.embedding import write_snapshot
 from openrealm.training.live import LiveIndex
 from openrealm.training.making import SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
@@ -138,21 +137,7 @@ class ReplayRefresh:
         embedder = copy.deepcopy(maker.embedder)
         load_ordered(self.weights, swap.order, embedder)
         with _threads(swap.threads):
-            snapshot = write_snapshot(
-                maker.corpus,
-                embedder,
-                maker.templates,
-                maker.directory,
-                generation=swap.order.generation,
-                step=swap.order.step,
-                dtype=maker.config.dtype,
-                shard_rows=swap.shard_rows,
-                batch_tokens=maker.config.batch_tokens,
-                autocast=maker.autocast,
-                pooled=maker.pooled.now(maker.tick) if maker.pooled is not None else None,
-                tick=maker.tick,
-                progress=maker.progress,
-            )
+            snapshot = maker.write(embedder, swap.order, shard_rows=swap.shard_rows)
         self._order = None
         numbers = swap_numbers(snapshot, step=swap.order.step, threads=swap.threads)
         if numbers["index/digest"] != swap.digest:
