@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from openrealm.models.pretrained import BertShape, ModelConfig, build_model
 from openrealm.models.reader import SpanHeadConfig
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
+from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25
@@ -236,3 +238,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     table = SpanTable.build(store, NameTagger(), max_masks=4, progress=Silent())
     templates = Templates.of(tokenizer, query_tokens=QUERY_TOKENS, chunk_tokens=CHUNK_TOKENS)
     return World(store=store, templates=templates, table=table)
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of all chunks that are embedded from here on for snapshots, in their order."""
+    rows_of_all: list[int] = []
+    original = embedding.embed_rows
+
+    def noting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
+        rows_of_all.extend(int(row) for row in rows)
+        return original(store, rows, *rest, **options)
+
+    monkeypatch.setattr(embedding, "embed_rows", noting)
+    return rows_of_all

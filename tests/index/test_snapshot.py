@@ -12,15 +12,8 @@ import pytest
 
 from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
-from openrealm.index.snapshot import (
-    Snapshot,
-    SnapshotKey,
-    SnapshotWriter,
-    find_snapshot,
-    generations,
-    prune,
-    remove_superseded,
-)
+from openrealm.index.shelf import find_snapshot, generations, prune, remove_superseded
+from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 
 KEY = SnapshotKey(embedder="e" * 64, corpus="c" * 64, tokenizer="t" * 64)
 CHUNKS, DIM, ROWS = 10, 4, 4

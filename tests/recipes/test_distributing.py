@@ -21,7 +21,8 @@ from trained import SHAPE, STEPS, by_one_process
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, SnapshotError
 from openrealm.files import held
-from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.progress import Silent, SilentTask
 from openrealm.recipes.distributing import ShardOrder
 from openrealm.recipes.loading import LoadedModel, load_model

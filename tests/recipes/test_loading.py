@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,10 +12,9 @@ from trained import SHAPE, STEPS, train
 
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
-from openrealm.index.snapshot import generations
+from openrealm.index.shelf import generations
 from openrealm.progress import Silent
 from openrealm.recipes.loading import load_model, load_run, newest_checkpoint
-from openrealm.retrieval import embedding
 from openrealm.workspace import Workspace
 
 UNTRAINED = ["ict.steps=0", "realm.steps=0"]
@@ -59,26 +57,19 @@ def test_it_stays_usable_with_more_documents_and_is_taken_up(
 
 
 def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behind(
-    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    untrained: Path, tmp_path: Path, embedded: list[int]
 ) -> None:
     recipes.search(untrained, "river")
+    embedded.clear()
     snapshots = Workspace(untrained).run().snapshots
     before = len(generations(snapshots))
-    numbers: list[int] = []
-    original = embedding.embed_rows
-
-    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
-        numbers.append(len(rows))
-        return original(store, rows, *rest, **options)
-
-    monkeypatch.setattr(embedding, "embed_rows", counting)
     for number in range(3):
         more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
         (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
         recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
         found = recipes.search(untrained, "Zanthor glass blowers", k=5)
         assert f"new{number}" in [hit.chunk.document_id for hit in found.hits]
-    assert numbers == [1, 1, 1]
+        assert len(embedded) == number + 1
     assert len(generations(snapshots)) == before + 1  # the last one, which may still be read
 
 

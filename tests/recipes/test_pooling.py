@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from trained import train
 
 import openrealm.training.making as making
 from openrealm import recipes
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Silent
 from openrealm.recipes.loading import load_model, load_run
-from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.workspace import Workspace
 
@@ -46,22 +45,14 @@ def test_a_second_run_above_the_same_bert_embeds_nothing(
 
 
 def test_documents_that_come_later_are_embedded_alone(
-    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, tmp_path: Path, embedded: list[int]
 ) -> None:
     more = {"id": "new", "title": "Zanthor", "text": "A town of glass blowers."}
     (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
     recipes.ingest(workspace, sources=[tmp_path / "more.jsonl"])
-    numbers: list[int] = []
-    original = embedding.embed_rows
-
-    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
-        numbers.append(len(rows))
-        return original(store, rows, *rest, **options)
-
-    monkeypatch.setattr(embedding, "embed_rows", counting)
     found = recipes.search(workspace, "glass blowers", k=5)
     assert "new" in [hit.chunk.document_id for hit in found.hits]
-    assert numbers == [1]
+    assert len(embedded) == 1
 
 
 def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(

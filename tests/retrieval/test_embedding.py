@@ -17,7 +17,8 @@ from tiny import World
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
 from openrealm.errors import SnapshotError
-from openrealm.index.snapshot import Snapshot, SnapshotWriter, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.models.realm import Realm
 from openrealm.progress import SilentTask
 from openrealm.retrieval import embedding
@@ -245,7 +246,7 @@ def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
     model: Realm,
     grown: ChunkStore,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    embedded: list[int],
     pooled: bool,
 ) -> None:
     write = write_pooled if pooled else partial(write_snapshot, step=0)
@@ -253,14 +254,7 @@ def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
     parts = model.embedder, world.templates
     before = write(world.store, *parts, tmp_path / "a", **options)
     fresh = write(grown, *parts, tmp_path / "b", **options).read()
-    embedded: list[int] = []
-    original = embedding.embed_rows
-
-    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
-        embedded.extend(int(row) for row in rows)
-        return original(store, rows, *rest, **options)
-
-    monkeypatch.setattr(embedding, "embed_rows", counting)
+    embedded.clear()
     after = write(grown, *parts, tmp_path / "c", earlier=before, **options)
     old = set(world.store.documents())
     new = {n for n in range(grown.num_documents) if grown.document(n) not in old}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +14,9 @@ from tiny import World, make_store
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.errors import SnapshotError
-from openrealm.index.snapshot import generations
+from openrealm.index.shelf import generations
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
-from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.training import making
 from openrealm.training.making import PooledVectors
@@ -140,19 +138,12 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
 
 
 def test_a_corpus_that_grows_lends_to_each_way_of_making_them(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, embedded: list[int]
 ) -> None:
     """Two runs that share a folder and not their precision, or here the rows of a shard."""
     folder = tmp_path / "corpus"
     shutil.copytree(world.store.directory, folder)
-    model, numbers = world.model(), list[int]()
-    original = embedding.embed_rows
-
-    def counting(store: Any, rows: Any, *rest: Any, **options: Any) -> Any:
-        numbers.append(len(rows))
-        return original(store, rows, *rest, **options)
-
-    monkeypatch.setattr(embedding, "embed_rows", counting)
+    model = world.model()
     for number in range(3):
         document = Document(id=f"n{number}", title="", text="Ships sail.", source="test")
         update_store(folder, add=[document])
@@ -167,6 +158,6 @@ def test_a_corpus_that_grows_lends_to_each_way_of_making_them(
                 autocast=None,
                 progress=Silent(),
             ).now()
-    assert sum(numbers) == 49 + 49 + 4
+    assert len(embedded) == 49 + 49 + 4
     # Of each way the present one, and the last, which may still be read.
     assert len(list((tmp_path / "cache").iterdir())) == 4

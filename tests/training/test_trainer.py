@@ -28,7 +28,8 @@ from tiny import World
 from torch import nn
 
 from openrealm.errors import MissingDependencyError, Stopped, TrainingError
-from openrealm.index.snapshot import SnapshotWriter, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import SnapshotWriter
 from openrealm.models.realm import Realm
 from openrealm.training.checkpoint import checkpoints
 from openrealm.training.live import LiveIndex

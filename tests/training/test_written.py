@@ -31,7 +31,8 @@ from tiny import World, model_config
 
 from openrealm.batching import origins, query_inputs, query_texts
 from openrealm.index.mips import ExactIndex
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent

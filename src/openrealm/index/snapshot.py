@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -36,11 +35,9 @@ from openrealm.index.groups import Groups
 
 FORMAT = 1
 PARTS = ("tokenizer", "corpus", "embedder")
-_STAGING = ".staging-"
+STAGING = ".staging-"
 _LOCK = ".lock"
 _GROUPS = "groups.npy"
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +71,11 @@ class Manifest:
     groups: str = ""  # checksum; empty in snapshots from before there were any
 
 
+def snapshot_folder(directory: Path, generation: int) -> Path:
+    """Where a snapshot is, once it is published, in the folder of them."""
+    return directory / f"{generation:06d}"
+
+
 class SnapshotWriter:
     """Writes one snapshot shard by shard; nothing is visible before `publish`."""
 
@@ -104,7 +106,7 @@ class SnapshotWriter:
             groups: Of the rows, so that a later corpus can take over what it shares with this one.
         """
         self._groups = groups
-        self._final = directory / f"{generation:06d}"
+        self._final = snapshot_folder(directory, generation)
         self._plan = Manifest(
             format=FORMAT,
             generation=generation,
@@ -120,7 +122,7 @@ class SnapshotWriter:
         # Others may plan another snapshot under the same number: each has a folder of its own.
         self._text = json.dumps(asdict(self._plan), sort_keys=True)
         plan_hash = hashlib.sha256(self._text.encode()).hexdigest()[:8]
-        self.staging = directory / f"{_STAGING}{generation:06d}-{plan_hash}"
+        self.staging = directory / f"{STAGING}{generation:06d}-{plan_hash}"
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = directory / _LOCK
         self._take_up()
@@ -408,77 +410,3 @@ class MappedRows:
             here = shards == shard
             out[here] = self.shards[shard][rows[here] - shard * self.shard_rows]
         return out
-
-
-def generations(directory: Path) -> list[int]:
-    """Numbers of the published snapshots in a folder, ascending."""
-    if not directory.is_dir():
-        return []
-    return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
-
-
-def find_snapshot(
-    directory: Path, key: SnapshotKey, *, parts: Sequence[str] = PARTS, verify: bool = False
-) -> Snapshot | None:
-    """The newest whole snapshot of an embedder, corpus and tokenizer; None where there is none.
-
-    Args:
-        directory: Folder of the snapshots.
-        key: What it has to belong to.
-        parts: What of that must agree.
-        verify: Compare the checksums of all shards, beyond their presence and shapes.
-    """
-    for generation in reversed(generations(directory)):
-        try:
-            snapshot = Snapshot.open(directory / f"{generation:06d}")
-            have = snapshot.manifest.key
-            if all(getattr(have, part) == getattr(key, part) for part in parts):
-                if verify:
-                    snapshot.verify()
-                for _ in snapshot.shards():
-                    pass
-                return snapshot
-        except (SnapshotError, OSError) as error:  # or removed since
-            logger.warning("%s; doing so", error)
-    return None
-
-
-def remove_superseded(directory: Path, by: Snapshot, *, keep: set[int]) -> None:
-    """Removes older snapshots by the same embedder, which are of other corpora, but for the newest
-    of them: somebody may be reading it.
-
-    Args:
-        directory: Folder of the snapshots.
-        by: The snapshot that has taken over what is still wanted of them.
-        keep: Generations to keep nevertheless.
-    """
-    new, superseded = by.manifest, []
-    for generation in generations(directory):
-        with suppress(SnapshotError):
-            old = Snapshot.open(directory / f"{generation:06d}").manifest
-            if (
-                generation < new.generation
-                and old.key.embedder == new.key.embedder
-                and old.key.corpus != new.key.corpus
-            ):
-                superseded.append(generation)
-    for generation in superseded[:-1]:
-        if generation not in keep:
-            shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
-
-
-def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:
-    """Removes published snapshots other than those to keep, and what dead writers left.
-
-    Args:
-        directory: Folder of the snapshots.
-        keep: Generations to keep.
-        below: Generations from here on are left alone: somebody may be at them.
-    """
-    for generation in generations(directory):
-        if generation not in keep and (below is None or generation < below):
-            shutil.rmtree(directory / f"{generation:06d}", ignore_errors=True)
-    dead = max(keep, default=0) if below is None else min(max(keep, default=0), below - 1)
-    for leftover in directory.glob(f"{_STAGING}*"):
-        if int(leftover.name.removeprefix(_STAGING).partition("-")[0]) <= dead:
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -11,7 +11,8 @@ from typing import Any
 from openrealm.answering import Answers, ChunkHit, Fillings
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError, OpenRealmError, SnapshotError
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot, snapshot_folder
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.distributing import index_by_fleet
 from openrealm.recipes.loading import FILLING_STAGES, load_run, open_corpus
@@ -215,7 +216,7 @@ def build_index(
             f"storage '{storage}' is for the nodes of a cluster; name that too (--fleet)"
         )
     loaded = load_run(place, name=run, progress=progress)
-    snapshot = Snapshot.open(loaded.run.snapshots / f"{loaded.live.generation:06d}")
+    snapshot = Snapshot.open(snapshot_folder(loaded.run.snapshots, loaded.live.generation))
     if check:
         snapshot.verify()
     manifest = snapshot.manifest
@@ -309,7 +310,7 @@ def _refresh_events(run: Run) -> list[dict[str, Any]]:
 
 def _check_snapshot(problems: list[str], run: Run, generation: int) -> None:
     def check() -> None:
-        directory = run.snapshots / f"{generation:06d}"
+        directory = snapshot_folder(run.snapshots, generation)
         try:
             Snapshot.open(directory).verify()
         except SnapshotError:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, SnapshotError
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.progress import Progress
 from openrealm.recipes.loading import load_model, matching_snapshot, open_corpus
 from openrealm.recipes.nodes import Node, TakenBack, standing

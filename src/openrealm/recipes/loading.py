@@ -11,7 +11,8 @@ from pathlib import Path
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CorpusError, InputError
-from openrealm.index.snapshot import Snapshot, find_snapshot, remove_superseded
+from openrealm.index.shelf import find_snapshot, remove_superseded
+from openrealm.index.snapshot import Snapshot
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import build_model, tower_reader
 from openrealm.models.realm import Realm, device_of

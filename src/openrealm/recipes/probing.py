@@ -12,7 +12,8 @@ from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
-from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.shelf import generations
+from openrealm.index.snapshot import Snapshot, snapshot_folder
 from openrealm.progress import Progress
 from openrealm.recipes.building import make_loader
 from openrealm.recipes.loading import LoadedRun, load_model, load_run, matching_snapshot
@@ -73,7 +74,7 @@ def _loaded(place: Workspace, run: Run, progress: Progress) -> tuple[LoadedRun, 
         published = generations(run.snapshots)
         if not published:
             raise InputError(f"run '{run.name}' is in training and has no snapshot yet")
-        snapshot = Snapshot.open(run.snapshots / f"{published[-1]:06d}")
+        snapshot = Snapshot.open(snapshot_folder(run.snapshots, published[-1]))
         note = (
             f"The run is in training: candidates were proposed by a snapshot of step "
             f"{snapshot.manifest.step}; p(z|x) is that of the weights."

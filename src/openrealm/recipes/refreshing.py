@@ -23,6 +23,7 @@ from openrealm.errors import (
     SnapshotError,
     StorageError,
 )
+from openrealm.index.snapshot import snapshot_folder
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.building import make_templates
 from openrealm.recipes.devices import pick_precision
@@ -186,7 +187,7 @@ def _serve(run: Run, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoRe
     while True:
         pulse()
         newest = orders(run.weights)[-1:]
-        if not newest or (run.snapshots / f"{newest[0].generation:06d}").is_dir():
+        if not newest or snapshot_folder(run.snapshots, newest[0].generation).is_dir():
             time.sleep(_POLL_S)
             continue
         order = newest[0]

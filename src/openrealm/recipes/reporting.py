@@ -13,7 +13,7 @@ from openrealm.config import to_dict
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError, MissingDependencyError, OpenRealmError
 from openrealm.files import write_atomic
-from openrealm.index.snapshot import generations
+from openrealm.index.shelf import generations
 from openrealm.plots import read_history, require_matplotlib, title_of
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.loading import open_corpus

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
-from openrealm.index.snapshot import Snapshot, generations, prune
+from openrealm.index.shelf import generations, prune
+from openrealm.index.snapshot import Snapshot
 from openrealm.training.crew import Report
 from openrealm.training.live import LiveIndex
 from openrealm.training.making import SnapshotMaker

@@ -12,14 +12,8 @@ from pathlib import Path
 import torch
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.index.snapshot import (
-    MappedRows,
-    Snapshot,
-    SnapshotKey,
-    find_snapshot,
-    generations,
-    prune,
-)
+from openrealm.index.shelf import find_snapshot, generations, prune
+from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, snapshot_folder
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.processes import ALONE, Processes
@@ -97,7 +91,7 @@ class PooledVectors(_Embeds):
         planned = _planned(folder, key) if processes.is_first else [0, 0]
         generation, found = processes.from_first(planned)
         if found:
-            return Snapshot.open(folder / f"{generation:06d}")
+            return Snapshot.open(snapshot_folder(folder, generation))
         others = sorted(self.directory.glob(f"pooled-*-{made_how}"), key=_made_at, reverse=True)
         found_there = (_of_another_corpus(other, key, "float32") for other in others)
         snapshot = write_pooled(
@@ -140,7 +134,7 @@ class SnapshotMaker(_Embeds):
 
     def folder(self, generation: int) -> Path:
         """Where a published snapshot is."""
-        return self.directory / f"{generation:06d}"
+        return snapshot_folder(self.directory, generation)
 
     @contextmanager
     def embedding(self, stop: Callable[[], bool]) -> Iterator[None]:

@@ -16,7 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from openrealm.index.snapshot import Snapshot, prune
+from openrealm.index.shelf import prune
+from openrealm.index.snapshot import Snapshot
 from openrealm.training.live import LiveIndex
 from openrealm.training.making import SnapshotMaker
 from openrealm.training.weights import Order

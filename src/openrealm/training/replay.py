@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from openrealm.errors import InputError
-from openrealm.index.snapshot import prune
+from openrealm.index.shelf import prune
 from openrealm.training.live import LiveIndex
 from openrealm.training.making import SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
