@@ -193,12 +193,12 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
         driver.kill()
         driver.wait()
         # A node may still be waiting for the last one, and makes it once it can.
-        whole = {path: path.stat().st_mtime_ns for path in staging.glob("*.npy")}
+        whole = {path: path.stat().st_mtime_ns for path in staging.glob("shard-*.npy")}
         assert 6 <= len(whole) <= 11
     report = recipes.build_index(workspace, fleet=cluster.address, check=True)
     assert report.verified
     final = loaded.run.snapshots / "000001"
-    assert {staging / p.name: p.stat().st_mtime_ns for p in final.glob("*.npy")}.items() >= (
+    assert {staging / p.name: p.stat().st_mtime_ns for p in final.glob("shard-*.npy")}.items() >= (
         whole.items()
     )
     order = Order(generation=1, step=report.step)
