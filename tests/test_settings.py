@@ -90,6 +90,12 @@ def test_larger_chunks_fit_the_default_preset() -> None:
     assert settings.corpus.chunking.chunk_tokens == 288
 
 
+@pytest.mark.parametrize("without", [["realm.steps=0"], ["stages=['warmup']"]])
+def test_where_there_is_no_joint_stage_its_rates_may_be_0(without: list[str]) -> None:
+    rates = ["realm.lr=0", "realm.lr_retriever=0", "realm.lr_lexical=0"]
+    assert resolve(assignments=[*rates, *without]).realm.lr == 0.0
+
+
 def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
     resolve(assignments=["realm.lexical=1", "realm.lexical_query=unmasked"])
     resolve(assignments=["realm.towers=both"])

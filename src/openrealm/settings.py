@@ -200,7 +200,8 @@ def _check_stages(settings: Settings) -> None:
     if twice:
         raise ConfigError(f"stages lists {' and '.join(twice)} more than once; list each once")
     realm, model = settings.realm, settings.model
-    if not (realm.lr or realm.lr_retriever or realm.lr_lexical):
+    has_joint = "realm" in settings.stages and realm.steps
+    if has_joint and not (realm.lr or realm.lr_retriever or realm.lr_lexical):
         raise ConfigError(
             "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
             "trained; raise one, or set realm.steps=0"
