@@ -179,10 +179,10 @@ def test_every_token_that_goes_through_an_encoder_is_counted(world: World, model
     assert result.num_tokens == tokens and result.num_examples == 3
 
 
-@pytest.mark.parametrize("own_chunk", [0.0, 1.0])
-def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
-    world: World, model: Realm, own_chunk: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def spied_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[tuple[list[int], np.ndarray]]:
+    """A list that gets each step's own chunks and the candidates that are read."""
     seen = []
     original = objectives.masked_batch
 
@@ -191,6 +191,14 @@ def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
+    return seen
+
+
+@pytest.mark.parametrize("own_chunk", [0.0, 1.0])
+def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
+    world: World, model: Realm, own_chunk: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spied_candidates(monkeypatch)
     config = WarmupConfig(batch_size=20, k=4, own_chunk=own_chunk)
     WarmupStage(world.parts(model), config, world.queries()).step(0, world.live(model))
     [(rows, found)] = seen
@@ -199,6 +207,22 @@ def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
     shown = [row in line for row, line in zip(rows, found.tolist(), strict=True)]
     assert shown == [own_chunk == 1.0] * 20
     assert all(len(set(line)) == 3 for line in found.tolist())
+
+
+def test_an_own_chunk_that_is_found_by_itself_is_a_candidate_once(
+    world: World, model: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spied_candidates(monkeypatch)
+    live = world.live(model, RetrievalConfig(exclude="nothing"))
+    for own_chunk in (0.0, 1.0):
+        config = WarmupConfig(batch_size=20, k=12, own_chunk=own_chunk)
+        WarmupStage(world.parts(model), config, world.queries()).step(0, live)
+    [(rows, found), (_, shown)] = seen
+    by_itself = [row in line for row, line in zip(rows, found.tolist(), strict=True)]
+    assert any(by_itself) and not all(by_itself)
+    for row, was_found, line, before in zip(rows, by_itself, shown.tolist(), found, strict=True):
+        assert line.count(row) == 1 and len(set(line)) == 11
+        assert not was_found or line == before.tolist()
 
 
 def test_in_the_warm_up_only_the_reader_learns_and_known_vectors_are_as_good(

@@ -207,13 +207,18 @@ class WarmupStage:
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
     ) -> npt.NDArray[np.int64]:
-        """The last candidate replaced by the query's own chunk, with the set probability."""
+        """The last candidate replaced by the query's own chunk, with the set probability.
+
+        Where nothing is excluded, the own chunk may have been found: no chunk stands twice.
+        """
         if self._parts.texts is not self._parts.corpus:
             return found
         size = self._config.batch_size
         draw = np.random.default_rng((self._parts.seed, 5, step)).random(size)
         own = draw[self._parts.processes.share(size)] < self._config.own_chunk
-        found[own, -1] = [query.row for query, yes in zip(queries, own, strict=True) if yes]
+        rows = np.array([query.row for query in queries])
+        own &= ~(found == rows[:, None]).any(axis=1)
+        found[own, -1] = rows[own]
         return found
 
 
