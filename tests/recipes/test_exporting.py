@@ -78,9 +78,10 @@ def test_what_cannot_be_exported_leaves_nothing_behind(workspace: Path) -> None:
         ({"to": "onnx"}, "openrealm, sentence-transformers, hf-realm, parquet, faiss"),
         ({"to": "openrealm", "run": "other"}, "has no run 'other'"),
         ({"to": "openrealm", "stage": "mlm"}, "no checkpoint of mlm"),
+        ({"to": "openrealm", "public": True}, "--public .* that --push REPO makes"),
     ],
 )
-def test_what_does_not_exist_is_refused(
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
     workspace: Path, arguments: dict[str, Any], said: str
 ) -> None:
     with pytest.raises((ConfigError, InputError), match=said):

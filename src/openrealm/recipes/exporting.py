@@ -70,14 +70,19 @@ def export(
         stage: Take the weights at the end of this stage, or those that training began with
             (``start``); the last ones by default.
         push: Name of a repository on the Hugging Face hub to upload the folder to as well.
-        public: A repository that is made for it is public.
+        public: A repository that is made for it is public; only with ``push``.
         progress: Where to tell how far it is.
 
     Raises:
         InputError: There is no such run, or the folder has something in it.
-        ConfigError: The format cannot say what the model is, or there is no such format.
+        ConfigError: The format cannot say what the model is, there is no such format, or nothing is
+            pushed that could be public.
         HubError: The upload failed; the folder is there.
     """
+    if public and push is None:
+        raise ConfigError(
+            "--public is of the repository that --push REPO makes; name it, or leave --public out"
+        )
     report = write_export(
         workspace, to=to, output=output, run=run, stage=stage, place=push, progress=progress
     )
