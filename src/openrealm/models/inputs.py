@@ -60,6 +60,55 @@ class Inputs:
             attention_mask=self.attention_mask.to(device),
         )
 
+    def packed(self, *, only: Bool[Tensor, "rows seq"] | None = None) -> Packed:
+        """The same rows without padding.
+
+        Args:
+            only: Tokens to keep; the others are as if they were not there, but for the positions
+                that they leave empty.
+        """
+        mask = self.attention_mask if only is None else self.attention_mask & only
+        lengths = mask.sum(dim=1)
+        order = torch.argsort(lengths, stable=True)
+        ordered, mask = lengths[order], mask[order]
+        starts = torch.empty_like(lengths)
+        starts[order] = ordered.cumsum(dim=0) - ordered
+        distinct, counts = torch.unique_consecutive(ordered, return_counts=True)
+        blocks = zip(counts.tolist(), distinct.tolist(), strict=True)
+        place = torch.arange(mask.shape[1], device=mask.device)
+        return Packed(
+            token_ids=self.token_ids[order][mask],
+            segment_ids=self.segment_ids[order][mask],
+            positions=place.expand_as(mask)[mask],
+            starts=starts,
+            lengths=lengths,
+            blocks=[(rows, length) for rows, length in blocks if length],
+            width=mask.shape[1],
+        )
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows laid end to end, the shortest first: what a BERT computes, and no padding.
+
+    Attributes:
+        token_ids: The tokens.
+        segment_ids: Which part of its row each belongs to.
+        positions: Its place in its row.
+        starts: Where each row begins, rows in the order in which they were given.
+        lengths: Tokens of each, in that order.
+        blocks: How many rows of which length follow each other.
+        width: No position is beyond it.
+    """
+
+    token_ids: Int[Tensor, " tokens"]
+    segment_ids: Int[Tensor, " tokens"]
+    positions: Int[Tensor, " tokens"]
+    starts: Int[Tensor, " rows"]
+    lengths: Int[Tensor, " rows"]
+    blocks: Sequence[tuple[int, int]]
+    width: int
+
 
 @dataclass(frozen=True)
 class Templates:
