@@ -17,6 +17,13 @@ Every message is one sentence for the user: what is wrong, the value, and what w
 
 from __future__ import annotations
 
+import shlex
+
+
+def shell_command(*words: object) -> str:
+    """A command to type: what a shell would take apart, such as a path with spaces, is quoted."""
+    return shlex.join(map(str, words))
+
 
 def in_one_line(error: BaseException) -> str:
     """What an exception says, on one line; its type's name where it says nothing."""

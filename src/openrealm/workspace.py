@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openrealm.errors import CheckpointError, CorpusError, InputError
+from openrealm.errors import CheckpointError, CorpusError, InputError, shell_command
 from openrealm.files import held, is_held, write_atomic
 
 # Whoever only looks whether a lock is held has it for a moment.
@@ -201,7 +201,7 @@ class Workspace:
         if not self.corpus.is_dir():
             raise CorpusError(
                 f"'{self.directory}' holds no corpus; make one: "
-                f"openrealm ingest YOUR_DOCUMENTS --to {self.directory}"
+                + shell_command("openrealm", "ingest", "YOUR_DOCUMENTS", "--to", self.directory)
             )
 
     def runs(self) -> list[Run]:
@@ -220,9 +220,10 @@ class Workspace:
         """
         runs = self.runs()
         if not runs:
+            train = shell_command("openrealm", "pretrain", self.directory)
             raise InputError(
-                f"'{self.directory}' has no run yet; train one: openrealm pretrain "
-                f"{self.directory} (or take the start as it is: --set realm.steps=0)"
+                f"'{self.directory}' has no run yet; train one: {train} (or take the start as it "
+                "is: --set realm.steps=0)"
             )
         if name is None:
             return runs[-1]

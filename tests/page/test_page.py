@@ -414,11 +414,11 @@ def test_curves_grow_while_the_training_goes_on(visit: Open, changing: tuple[Pat
 def test_a_workspace_without_a_run_says_what_to_type(
     visit: Open, trained: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(trained / "corpus", tmp_path / "fresh" / "corpus")
-    with serving(backend_of(tmp_path / "fresh"), ready=False, watch_s=0.2) as server:
+    shutil.copytree(trained / "corpus", tmp_path / "fresh notes" / "corpus")
+    with serving(backend_of(tmp_path / "fresh notes"), ready=False, watch_s=0.2) as server:
         for view in ("#/runs", f"#/ask?q={quote(QUESTION)}", "#/inside?text=Aldera&mask=0"):
             page = visit(server, view)
-            page.get_by_text(re.compile("openrealm pretrain")).first.wait_for()
+            page.get_by_text("openrealm pretrain 'fresh notes'").first.wait_for()
         page = visit(server, "#/corpus")
         by(page, "document-entry").first.wait_for()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from openrealm.cli.options import (
     WorkspaceFolder,
 )
 from openrealm.cli.output import show
+from openrealm.errors import shell_command
 from openrealm.terminal import make_progress
 
 
@@ -237,9 +237,9 @@ def demo(
     """Runs the whole method on the bundled almanac: ingest, pretrain, finetune, ask."""
     from openrealm import recipes
 
-    given = ["openrealm", "demo", "--to", str(to), "--seed", str(seed)]
+    given = ["openrealm", "demo", "--to", to, "--seed", seed]
     given += [part for change in assignments or () for part in ("--set", change)]
-    with going_on(shlex.join(given)):
+    with going_on(shell_command(*given)):
         report = recipes.demo(
             to, seed=seed, assignments=assignments or (), progress=make_progress()
         )
@@ -249,4 +249,4 @@ def demo(
 def _command(name: str, workspace: Path, run: str | None, *more: str) -> str:
     """The shell command that goes on with a training."""
     chosen = [] if run is None else ["--run", run]
-    return shlex.join(["openrealm", name, str(workspace), *chosen, *more, "--resume"])
+    return shell_command("openrealm", name, workspace, *chosen, *more, "--resume")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 import shutil
 import sys
 import textwrap
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrealm.errors import shell_command
 from openrealm.report.words import MEASURES, start_in_words
 from openrealm.terminal import duration
 
@@ -174,7 +174,7 @@ def demonstrated(report: DemoReport) -> str:
     parts.append(
         f"plot of the run: {report.plot}\n"
         f"took {duration(report.seconds)}; ask more: "
-        f'openrealm ask {report.workspace} "What is the capital of Peru?"'
+        + shell_command("openrealm", "ask", report.workspace, "What is the capital of Peru?")
     )
     return "\n\n".join(parts)
 
@@ -250,7 +250,7 @@ def asked(result: AskResult, workspace: Path) -> str:
     """Answers with evidence, or search results where the run cannot answer yet."""
     if result.answers is not None:
         return _answers(result.answers)
-    command = f"openrealm finetune {shlex.quote(str(workspace))} --qa FILE"
+    command = shell_command("openrealm", "finetune", workspace, "--qa", "FILE")
     return (
         f"run '{result.run}' has no QA reader yet, so these are search results, not answers; "
         f"teach it with: {command}\n\n{_hits(result.hits)}"

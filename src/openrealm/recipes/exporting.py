@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import openrealm
-from openrealm.errors import ConfigError, HubError, InputError
+from openrealm.errors import ConfigError, HubError, InputError, shell_command
 from openrealm.files import staged_directory
 from openrealm.interchange.card import CardFacts, model_card, repo_type
 from openrealm.interchange.hub import push_folder
@@ -140,7 +140,7 @@ def _pushed(folder: Path, to: str, repo_id: str, *, public: bool) -> str:
     try:
         return push_folder(folder, repo_id, private=not public, repo_type=kind)
     except HubError as error:
-        again = f"hf upload {repo_id} {folder} --repo-type {kind}"
+        again = shell_command("hf", "upload", repo_id, folder, "--repo-type", kind)
         raise HubError(f"{error}; the folder is whole, to try again: {again}") from error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from openrealm.corpus.records import Document, Problem
 from openrealm.corpus.store import ChunkStore, update_store
-from openrealm.errors import ConfigError, CorpusError, InputError
+from openrealm.errors import ConfigError, CorpusError, InputError, shell_command
 from openrealm.index.snapshot import SnapshotWriter
 from openrealm.interchange.block_records import count_block_records
 from openrealm.interchange.blocks import BlockFile, block_id
@@ -36,6 +36,7 @@ from openrealm.tokenizer import WordPiece, agree
 from openrealm.workspace import Run, Workspace
 
 _COMPARED_BLOCKS = 1000
+_VOCABULARY = "corpus.tokenizer=FOLDER_OF_THE_WEIGHTS"
 
 
 @dataclass(frozen=True)
@@ -179,11 +180,11 @@ def _corpus(
         return _new_corpus(place, blocks, tokenizer, settings, progress)
     store = ChunkStore.open(place.corpus)
     if tokenizer is not None and not agree(tokenizer, store.tokenizer):
+        anew = ("openrealm", "ingest", "--to", place.directory, "--rechunk", "--set", _VOCABULARY)
         raise CorpusError(
             f"the corpus of '{place.directory}' was cut with another vocabulary than these "
             "weights have; import them into a workspace of their own, or cut the corpus anew: "
-            f"openrealm ingest --to {place.directory} --rechunk --set "
-            "corpus.tokenizer=FOLDER_OF_THE_WEIGHTS"
+            + shell_command(*anew)
         )
     if blocks is None:
         return store, 0, []
@@ -203,11 +204,11 @@ def _new_corpus(
     progress: Progress,
 ) -> tuple[ChunkStore, int, list[str]]:
     if blocks is None:
+        documents = ("openrealm", "ingest", "YOUR_DOCUMENTS", "--to", place.directory)
         raise CorpusError(
             f"'{place.directory}' holds no corpus for these weights; give a block file as a "
             "further source, or ingest documents first, with the vocabulary of the weights: "
-            f"openrealm ingest YOUR_DOCUMENTS --to {place.directory} --set "
-            "corpus.tokenizer=FOLDER_OF_THE_WEIGHTS"
+            + shell_command(*documents, "--set", _VOCABULARY)
         )
     notes = []
     if tokenizer is None:

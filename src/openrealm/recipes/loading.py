@@ -10,7 +10,7 @@ from pathlib import Path
 
 from openrealm.answering import Answerer
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CorpusError, InputError
+from openrealm.errors import CorpusError, InputError, shell_command
 from openrealm.index.shelf import find_snapshot, remove_superseded
 from openrealm.index.snapshot import Snapshot
 from openrealm.models.inputs import Templates
@@ -268,9 +268,10 @@ def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -
         for checkpoint in found:
             if checkpoint.position.stage == stage:
                 return checkpoint
+    workspace = run.directory.parent.parent
     raise InputError(
         f"run '{run.name}' has no checkpoint of {' or '.join(stages)}; go on with: "
-        f"openrealm pretrain {run.directory.parent.parent} --run {run.name} --resume"
+        + shell_command("openrealm", "pretrain", workspace, "--run", run.name, "--resume")
     )
 
 

@@ -18,7 +18,7 @@ import torch
 import openrealm
 from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CheckpointError, ConfigError
+from openrealm.errors import CheckpointError, ConfigError, shell_command
 from openrealm.interchange.model_folder import ModelFolder, is_model_folder, open_model_folder
 from openrealm.models.pretrained import (
     MINILM,
@@ -75,7 +75,7 @@ class SavedModel:
             raise ConfigError(
                 f"start '{self.weights.directory}' has another vocabulary than the corpus; ingest "
                 "with its own (an existing corpus with --rechunk): "
-                f"--set corpus.tokenizer={self.vocabulary}"
+                + shell_command("--set", f"corpus.tokenizer={self.vocabulary}")
             )
         model = build_model(
             settings.model,
@@ -236,7 +236,8 @@ def _require_vocabulary(start: str, tokenizer: WordPiece) -> None:
     if not agree(WordPiece.load(folder), tokenizer):
         raise ConfigError(
             f"start '{start}' has another vocabulary than the corpus; ingest with its own (an "
-            f"existing corpus with --rechunk): --set corpus.tokenizer={start}"
+            "existing corpus with --rechunk): "
+            + shell_command("--set", f"corpus.tokenizer={start}")
         )
 
 

@@ -19,7 +19,12 @@ export function knownState() {
 
 /** The workspace's name, for commands to type. */
 export function workspace() {
-  return state?.workspace ?? "WORKSPACE";
+  return shellWord(state?.workspace ?? "WORKSPACE");
+}
+
+/** What a shell reads as this one word. @param {string} text */
+export function shellWord(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 }
 
 /** Asks the server what it is. @param {boolean} quiet Without asking for a token. @returns {Promise<State>} */

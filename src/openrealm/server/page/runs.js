@@ -4,7 +4,7 @@
 
 import { onlyLatest } from "./api.js";
 import { chartFigure } from "./charts.js";
-import { runList, workspace } from "./context.js";
+import { runList, shellWord, workspace } from "./context.js";
 import { curvesOf, stagesOf, warningsOf } from "./curves.js";
 import { announce, focusOn, h, put } from "./dom.js";
 import { readMetrics } from "./live.js";
@@ -125,7 +125,7 @@ function runPage(run, standard, signal) {
     run.saw_labels &&
       h("p", { class: "notice", "data-testid": "saw-labels" }, h("strong", {}, "The start saw labels. "), sentence(run.saw_labels)),
     !run.fits_corpus &&
-      h("p", { class: "notice" }, "The corpus has changed since this run was trained. ", prose(`It can be used all the same: its weights embed the new corpus when they are first asked, or ahead with \`openrealm index ${workspace()} --run ${run.name}\`.`)),
+      h("p", { class: "notice" }, "The corpus has changed since this run was trained. ", prose(`It can be used all the same: its weights embed the new corpus when they are first asked, or ahead with \`openrealm index ${workspace()} --run ${shellWord(run.name)}\`.`)),
     ...(run.in_training ? [drawn, measured] : [measured, drawn]),
     happened,
   ];
@@ -260,7 +260,7 @@ function curves(run, signal, again) {
 
 /** @param {Run} run */
 function nothingYet(run) {
-  const resume = run.fits_corpus ? ` \`openrealm pretrain ${workspace()} --run ${run.name} --resume\` goes on.` : "";
+  const resume = run.fits_corpus ? ` \`openrealm pretrain ${workspace()} --run ${shellWord(run.name)} --resume\` goes on.` : "";
   const text = run.in_training
     ? "The first figures come when the first steps are done."
     : `No training step has been logged.${resume}`;
