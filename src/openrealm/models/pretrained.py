@@ -38,7 +38,6 @@ from openrealm.tensor_files import save_tensors
 logger = logging.getLogger(__name__)
 
 SCRATCH, MINILM = "scratch", "minilm"
-# What is said beside every figure of a run that began so.
 # Names of the same functions in configurations of BERTs, and ours.
 ACTIVATIONS = {
     "gelu_new": "gelu_new",
