@@ -31,18 +31,18 @@ from typing import Any
 import torch
 
 from openrealm import recipes
+from openrealm.cli.terminal import make_progress
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress
-from openrealm.recipes.loading import START, load_model, load_run, newest_checkpoint
-from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.retriever import Retriever
+from openrealm.runs.checkpoints import Position, checkpoints, save_checkpoint
+from openrealm.runs.loaded import START, load_model, load_run, newest_checkpoint
+from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, read_settings, resolve, settings_text
-from openrealm.terminal import make_progress
-from openrealm.training.checkpoint import Position, checkpoints, save_checkpoint
 from openrealm.training.probe import run_probe
-from openrealm.workspace import Run, Workspace
 
 SMALL = Path(__file__).with_suffix(".toml")
 BASE = ("mlm", "ict")

@@ -33,25 +33,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from openrealm.answering import Answerer
+from openrealm.answering.answerer import Answerer
+from openrealm.cli.terminal import make_progress
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
-from openrealm.recipes.devices import pick_precision
-from openrealm.recipes.loading import LoadedModel, load_model
-from openrealm.recipes.masking import masked_queries
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
-from openrealm.terminal import make_progress
-from openrealm.training.live import LiveIndex
+from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.devices import pick_precision
+from openrealm.runs.loaded import LoadedModel, load_model
+from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.workspace import Workspace
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import JointStage
 from openrealm.training.probe import index_recall
 from openrealm.training.refresh import Swap
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.trainer import Trainer
-from openrealm.training.weights import Order
-from openrealm.workspace import Workspace
 
 WAYS = ("full", "rare", "written", "retrieved", "moved", "reranked")
 

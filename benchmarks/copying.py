@@ -19,15 +19,16 @@ import numpy as np
 import torch
 
 from openrealm import almanac
-from openrealm.batching import masked_batch
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable
 from openrealm.models import likelihood
 from openrealm.models.pretrained import start_model
 from openrealm.models.realm import evaluating, freeze
 from openrealm.progress import Silent
 from openrealm.recipes import ingest
-from openrealm.recipes.building import make_templates, span_tagger
-from openrealm.recipes.loading import open_corpus
+from openrealm.retrieval.batches import masked_batch
+from openrealm.runs.loaded import open_corpus
+from openrealm.runs.parts import make_templates, span_tagger
+from openrealm.runs.workspace import Workspace
 from openrealm.settings import preset_settings
 from openrealm.training.optim import (
     AdamWeightDecay,
@@ -36,7 +37,6 @@ from openrealm.training.optim import (
     set_learning_rate,
 )
 from openrealm.training.stage import Ingredients
-from openrealm.workspace import Workspace
 
 
 def own_chunk_log_p(parts: Ingredients, queries: Sequence[MaskedQuery]) -> torch.Tensor:

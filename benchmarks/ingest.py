@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.documents import Document, read_documents
 from openrealm.corpus.store import ChunkStore, ProblemLog, update_store
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 _BATCH_CHARS = 1 << 20

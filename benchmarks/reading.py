@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from openrealm.batching import masked_batch, origins, to_device
 from openrealm.corpus.store import ChunkStore
+from openrealm.data.matching import holds
 from openrealm.models.realm import device_of
 from openrealm.progress import Silent
-from openrealm.recipes.building import make_templates
-from openrealm.recipes.loading import load_run, open_corpus
-from openrealm.recipes.masking import masked_queries
-from openrealm.recipes.starting import first_model
+from openrealm.retrieval.batches import masked_batch, origins, to_device
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.runs.first_weights import first_model
+from openrealm.runs.loaded import load_run, open_corpus
+from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.parts import make_templates
+from openrealm.runs.workspace import Workspace
 from openrealm.settings import resolve
-from openrealm.training.probe import holds
-from openrealm.workspace import Workspace
 
 
 def main() -> None:

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from openrealm.recipes.devices import pick_precision
-from openrealm.recipes.loading import load_model
+from openrealm.cli.terminal import make_progress
 from openrealm.retrieval.embedding import batches_by_length, embed_rows
-from openrealm.terminal import make_progress
-from openrealm.workspace import Run, Workspace
+from openrealm.runs.devices import pick_precision
+from openrealm.runs.loaded import load_model
+from openrealm.runs.workspace import Run, Workspace
 
 NEVER = 10**9
 WAYS = {

@@ -50,13 +50,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, ProblemLog, update_store
 from openrealm.index.mips import ExactIndex, Hits, merge
 from openrealm.index.sharded import ShardedIndex
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.processes import joined
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 Record = dict[str, Any]

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from openrealm.answering.answerer import make_answerer
+from openrealm.cli.terminal import make_progress
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
-from openrealm.recipes.building import make_answerer
-from openrealm.recipes.loading import load_run
-from openrealm.recipes.wording import bm25_of
 from openrealm.retrieval.hybrid import best_rows
 from openrealm.retrieval.retriever import Retriever
-from openrealm.terminal import make_progress
-from openrealm.workspace import Workspace
+from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.loaded import load_run
+from openrealm.runs.workspace import Workspace
 
 WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0]
 

@@ -17,7 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Annotated shapes are checked at every call of these packages' functions.
 SHAPE_CHECKED = [
-    "openrealm.batching",
+    "openrealm.retrieval.batches",
     "openrealm.index",
     "openrealm.models",
     "openrealm.retrieval",

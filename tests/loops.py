@@ -22,26 +22,29 @@ from openrealm.index.snapshot import Snapshot
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
-from openrealm.retrieval.retriever import RetrievalConfig
-from openrealm.training.background import BackgroundRefresh
-from openrealm.training.fine_tuning import QaConfig, QaStage
-from openrealm.training.live import LiveIndex, Loader
-from openrealm.training.making import PooledVectors, SnapshotMaker
-from openrealm.training.metrics_log import MetricsLog
-from openrealm.training.objectives import (
+from openrealm.retrieval.live_index import LiveIndex, Loader
+from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
+from openrealm.settings import (
+    IctConfig,
     JointConfig,
-    JointStage,
+    LoopConfig,
+    MlmConfig,
+    OptimConfig,
+    QaConfig,
+    RefreshConfig,
+    RetrievalConfig,
     WarmupConfig,
-    WarmupStage,
 )
-from openrealm.training.optim import OptimConfig
-from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
+from openrealm.training.background import BackgroundRefresh
+from openrealm.training.fine_tuning import QaStage
+from openrealm.training.metrics_log import MetricsLog
+from openrealm.training.objectives import JointStage, WarmupStage
+from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import index_recall, run_probe
 from openrealm.training.refresh import InlineRefresh
-from openrealm.training.refresh_config import RefreshConfig
 from openrealm.training.replay import ReplayRefresh
 from openrealm.training.stage import Stage, StepResult
-from openrealm.training.trainer import LoopConfig, Trainer
+from openrealm.training.trainer import Trainer
 
 STEPS = 6
 DROPOUT = 0.2

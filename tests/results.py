@@ -7,24 +7,24 @@ from importlib import import_module
 from typing import Any
 
 from openrealm import recipes
-from openrealm.answering import Answers, ChunkHit, Filling, Fillings, WeighedChunk
+from openrealm.answering.answer_spans import Answer, Evidence
+from openrealm.answering.answerer import Answers, ChunkHit, Filling, Fillings, WeighedChunk
 from openrealm.corpus.records import Problem
 from openrealm.corpus.store import Chunk, IngestReport
 from openrealm.metrics import Interval
-from openrealm.recipes.asking import (
+from openrealm.recipes.evaluation import EvaluationReport, EvaluationRow
+from openrealm.recipes.exports import ExportReport
+from openrealm.recipes.imports import ImportedPart, ImportReport
+from openrealm.recipes.pretraining import RunSummary
+from openrealm.recipes.queries import (
     AskResult,
     FillResult,
     IndexReport,
-    RunInfo,
     SearchResult,
     WorkspaceInfo,
 )
-from openrealm.recipes.evaluating import EvaluationReport, EvaluationRow
-from openrealm.recipes.exporting import ExportReport
-from openrealm.recipes.importing import ImportedPart, ImportReport
-from openrealm.recipes.pretraining import RunSummary
 from openrealm.recipes.reporting import ReportFiles
-from openrealm.uniting import Answer, Evidence
+from openrealm.runs.run_info import RunInfo
 
 
 def recipe(name: str) -> Callable[..., Any]:

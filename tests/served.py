@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from openrealm import recipes
-from openrealm.answering import ChunkHit
+from openrealm.answering.answerer import ChunkHit
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError
 from openrealm.progress import Silent
-from openrealm.workspace import Workspace
+from openrealm.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     import httpx
@@ -109,9 +109,9 @@ def serving(
     import uvicorn
 
     from openrealm.server.app import create_app, guarded
-    from openrealm.server.config import ServeConfig
     from openrealm.server.counters import Counters
-    from openrealm.server.residents import ANSWER, FILL
+    from openrealm.server.model_cache import ANSWER, FILL
+    from openrealm.settings import ServeConfig
 
     config, counters = ServeConfig(**limits), Counters()  # type: ignore[arg-type]
     app = create_app(backend, config, counters)
@@ -146,7 +146,7 @@ def serving(
 
 def backend_of(workspace: Path, run: str | None = None) -> Backend:
     """A workspace as `openrealm serve` hands it to its server."""
-    from openrealm.recipes.backing import WorkspaceBackend
+    from openrealm.server.workspace_backend import WorkspaceBackend
 
     return WorkspaceBackend(Workspace(workspace), run, Silent())
 
@@ -215,7 +215,7 @@ class WaitingBackend:
 
     def load(self, want: Any) -> Any:
         """The answerer that waits."""
-        from openrealm.server.residents import Resident
+        from openrealm.server.model_cache import Resident
         from openrealm.server.schemas import Source
 
         source = Source(

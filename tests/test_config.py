@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrealm import config as configs
-from openrealm.config import option, section
 from openrealm.errors import ConfigError
+from openrealm.settings import config as configs
+from openrealm.settings.config import option, section
 
 
 @dataclass(frozen=True, kw_only=True)

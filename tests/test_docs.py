@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from openrealm.config import merge, override, parse_toml
 from openrealm.errors import ConfigError
-from openrealm.server.config import ServeConfig
-from openrealm.settings import Settings, checked, preset_settings, resolve
+from openrealm.settings import ServeConfig, Settings, checked, preset_settings, resolve
+from openrealm.settings.config import merge, override, parse_toml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

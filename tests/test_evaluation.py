@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from tiny import World
 
-from openrealm.answering import Answers
+from openrealm.answering.answer_spans import Answer
+from openrealm.answering.answerer import Answers
 from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.evaluation import (
@@ -27,7 +28,6 @@ from openrealm.evaluation import (
 )
 from openrealm.metrics import Judgments
 from openrealm.progress import Silent
-from openrealm.uniting import Answer
 
 
 class FixedRanker:

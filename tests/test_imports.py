@@ -58,7 +58,7 @@ def test_a_heavy_import_would_be_noticed() -> None:
     assert _heavy_after("import numpy") == {"numpy"}
 
 
-@pytest.mark.parametrize("module", ["openrealm", "openrealm.errors", "openrealm.config"])
+@pytest.mark.parametrize("module", ["openrealm", "openrealm.errors", "openrealm.settings.config"])
 def test_importing_the_ground_modules_loads_nothing_heavy(module: str) -> None:
     assert _heavy_after(f"import {module}") == set()
 

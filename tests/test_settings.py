@@ -7,8 +7,8 @@ import re
 import pytest
 
 from openrealm.errors import ConfigError
-from openrealm.presets import PRESETS
 from openrealm.settings import Settings, resolve
+from openrealm.settings.presets import PRESETS
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -14,25 +14,30 @@ import numpy as np
 import pytest
 import torch
 
-from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.data.spans import Span
 from openrealm.index.mips import ExactIndex
-from openrealm.models.embedder import EmbedderConfig
 from openrealm.models.inputs import Inputs, Templates
-from openrealm.models.pretrained import BertShape, ModelConfig, build_model
-from openrealm.models.reader import SpanHeadConfig
+from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25
-from openrealm.retrieval.retriever import RetrievalConfig, Retriever
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.retriever import Retriever
+from openrealm.settings import (
+    BertShape,
+    ChunkingConfig,
+    EmbedderConfig,
+    ModelConfig,
+    RetrievalConfig,
+    SpanHeadConfig,
+)
 from openrealm.tokenizer import WordPiece
-from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Ingredients
 
 CITIES = {

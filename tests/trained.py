@@ -11,9 +11,9 @@ from tiny import CITIES, documents
 
 from openrealm import recipes
 from openrealm.index.snapshot import Snapshot
-from openrealm.recipes.loading import LoadedModel
 from openrealm.retrieval.embedding import write_snapshot
-from openrealm.training.weights import Order
+from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.loaded import LoadedModel
 
 SHAPE = [
     "corpus.vocab_size=400",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from openrealm.answering import Answerer
+from openrealm.answering.answerer import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import answer_words, has_answer
 from openrealm.data.qa import Question

@@ -25,8 +25,8 @@ import openrealm
 from openrealm import recipes
 from openrealm.cli import app, main
 from openrealm.errors import InputError, Stopped
-from openrealm.presets import PRESETS
 from openrealm.progress import Progress
+from openrealm.settings.presets import PRESETS
 
 RETURNED = {
     "ingest": results.INGESTED,

@@ -21,10 +21,10 @@ from typing import Any
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 from openrealm.corpus import chunking, merging, segment_writer
-from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
 from openrealm.errors import CorpusError
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 SENTENCE = "The lake lies in the hills and a river leaves it to the south. "

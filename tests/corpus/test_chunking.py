@@ -12,11 +12,12 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrealm.config import from_dict
 from openrealm.corpus import chunking
-from openrealm.corpus.chunking import ChunkedDocument, ChunkingConfig, chunk_documents
+from openrealm.corpus.chunking import ChunkedDocument, chunk_documents
 from openrealm.corpus.documents import Document
 from openrealm.errors import ConfigError, InputError
+from openrealm.settings import ChunkingConfig
+from openrealm.settings.config import from_dict
 from openrealm.tokenizer import WordPiece
 
 

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 
 from openrealm.corpus import reading, segment_writer, segments
-from openrealm.corpus.chunking import ChunkingConfig, chunk_documents
+from openrealm.corpus.chunking import chunk_documents
 from openrealm.corpus.documents import Document
 from openrealm.corpus.segment_writer import SegmentWriter
 from openrealm.corpus.segments import Segment, content_digest, id_hash
 from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 CONFIG = ChunkingConfig(chunk_tokens=20)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrealm.corpus import chunking, manifest, merging, reading, segment_writer, segments
-from openrealm.corpus.chunking import ChunkingConfig, chunk_documents
+from openrealm.corpus.chunking import chunk_documents
 from openrealm.corpus.documents import Document, Problem
 from openrealm.corpus.locking import sole_writer
 from openrealm.corpus.store import (
@@ -26,6 +26,7 @@ from openrealm.corpus.store import (
     update_store,
 )
 from openrealm.errors import CorpusError, InputError
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 SMALL = ChunkingConfig(chunk_tokens=20, min_chunk_tokens=0)

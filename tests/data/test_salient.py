@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from openrealm.config import override
-from openrealm.data.salient import RuleTagger, SalientConfig, SpanTagger, make_tagger
+from openrealm.data.salient import RuleTagger, SpanTagger, make_tagger
 from openrealm.errors import ConfigError
+from openrealm.settings import SalientConfig
+from openrealm.settings.config import override
 
 SAMPLE = Path(__file__).parent / "salient_sample.jsonl"
 

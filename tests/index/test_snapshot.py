@@ -12,8 +12,8 @@ import pytest
 
 from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
-from openrealm.index.shelf import find_snapshot, generations, prune, remove_superseded
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot_catalog import find_snapshot, generations, prune, remove_superseded
 
 KEY = SnapshotKey(embedder="e" * 64, corpus="c" * 64, tokenizer="t" * 64)
 CHUNKS, DIM, ROWS = 10, 4, 4

@@ -7,7 +7,6 @@ from typing import Any
 import published
 import pytest
 
-from openrealm.config import merge, to_dict
 from openrealm.errors import ConfigError
 from openrealm.interchange.config_fields import (
     BERT_FIELDS,
@@ -19,6 +18,7 @@ from openrealm.interchange.config_fields import (
     to_settings,
 )
 from openrealm.settings import Settings
+from openrealm.settings.config import merge, to_dict
 
 
 def test_each_field_has_one_place_in_the_table() -> None:

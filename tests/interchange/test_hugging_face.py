@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from openrealm.config import merge
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.interchange.hugging_face import HfModel, open_model, write_hf_realm
@@ -21,6 +20,7 @@ from openrealm.models.inputs import Inputs
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.settings import Settings
+from openrealm.settings.config import merge
 from openrealm.tokenizer import WordPiece
 
 KINDS = ["embedder", "scorer", "scorer_unshared", "encoder", "reader", "openqa"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import published
 import pytest
 
-from openrealm.config import merge
 from openrealm.interchange.config_fields import to_settings
 from openrealm.interchange.tensor_names import Names, names_of
 from openrealm.models.pretrained import build_model
 from openrealm.settings import Settings
+from openrealm.settings.config import merge
 
 KINDS = ["embedder", "scorer", "scorer_unshared", "encoder", "reader", "openqa"]
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from tiny import World, model_config
 
-from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs
-from openrealm.models.pretrained import ModelConfig, build_model
+from openrealm.models.pretrained import build_model
+from openrealm.settings import EmbedderConfig, ModelConfig
 
 
 def embedder_of(config: ModelConfig, world: World) -> Embedder:

@@ -17,7 +17,8 @@ from openrealm.models.initialization import (
     shift,
     waves,
 )
-from openrealm.models.pretrained import BertShape, ModelConfig, Started, fingerprint, start_model
+from openrealm.models.pretrained import Started, fingerprint, start_model
+from openrealm.settings import BertShape, ModelConfig
 
 VOCAB, MASK, SEP = 500, 4, 3
 SHAPE = BertShape(

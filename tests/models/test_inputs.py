@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny import CHUNK_TOKENS, World
 
-from openrealm.batching import masked_batch
 from openrealm.models.inputs import Inputs, Templates, length_groups
+from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.embedding import embed_rows
 
 CLS, SEP, PAD = 2, 3, 0

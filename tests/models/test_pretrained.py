@@ -17,7 +17,6 @@ from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
 from openrealm.models import pretrained
 from openrealm.models.pretrained import (
-    ModelConfig,
     build_model,
     copy_encoder,
     fingerprint,
@@ -27,6 +26,7 @@ from openrealm.models.pretrained import (
     start_model,
     tower_reader,
 )
+from openrealm.settings import ModelConfig
 
 VOCAB = 90
 BERT = BertConfig(

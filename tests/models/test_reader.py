@@ -8,7 +8,8 @@ import torch
 from tiny import World
 
 from openrealm.models.inputs import Templates
-from openrealm.models.reader import CandidateSpans, Reader, SpanHead, SpanHeadConfig, body_mask
+from openrealm.models.reader import CandidateSpans, Reader, SpanHead, body_mask
+from openrealm.settings import SpanHeadConfig
 
 
 def ids(*numbers: int) -> np.ndarray:

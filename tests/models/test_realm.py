@@ -11,7 +11,6 @@ import torch
 from tiny import World
 from torch import nn
 
-from openrealm.batching import masked_batch
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.models.realm import (
     MaskedBatch,
@@ -21,6 +20,7 @@ from openrealm.models.realm import (
     evaluating,
     freeze,
 )
+from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.retriever import NO_CHUNK
 
 

@@ -10,9 +10,9 @@ import pytest
 from served import Server, WaitingBackend, backend_of, serving
 from tiny import tokenizer_of
 
-from openrealm.corpus.chunking import ChunkingConfig
 from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.settings import ChunkingConfig
 
 
 @pytest.fixture(scope="module")

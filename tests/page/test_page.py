@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from served import SCRIPT, Server, backend_of, serving
 
-from openrealm.workspace import Workspace
+from openrealm.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

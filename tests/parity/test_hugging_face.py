@@ -20,11 +20,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from openrealm.models import likelihood
-from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs
-from openrealm.models.pretrained import BertShape, ModelConfig, build_model
-from openrealm.models.reader import CandidateSpans, Reader, SpanHeadConfig, body_mask
+from openrealm.models.pretrained import build_model
+from openrealm.models.reader import CandidateSpans, Reader, body_mask
 from openrealm.models.realm import MaskedBatch, Realm
+from openrealm.settings import BertShape, EmbedderConfig, ModelConfig, SpanHeadConfig
 
 DATA = Path(__file__).parent / "data"
 RTOL = 1e-5

@@ -14,9 +14,9 @@ from trained import train
 from openrealm import recipes
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Silent
-from openrealm.recipes.loading import load_model
+from openrealm.runs.loaded import load_model
+from openrealm.runs.workspace import Workspace
 from openrealm.training.trainer import Trainer
-from openrealm.workspace import Workspace
 
 
 def squad(answers: list[str]) -> str:

@@ -14,9 +14,9 @@ from trained import write_documents
 
 from openrealm import recipes
 from openrealm.progress import Silent
-from openrealm.recipes.loading import load_run
+from openrealm.runs.loaded import load_run
+from openrealm.runs.workspace import Workspace
 from openrealm.settings import resolve
-from openrealm.workspace import Workspace
 
 # Guu et al. (2020), sections 4.3 and 4.5, and the released code: realm/local_launcher.sh,
 # orqa/README.md, orqa_model.py, bert/optimization.py.

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from trained import train
 
-import openrealm.training.making as making
+import openrealm.retrieval.snapshot_maker as making
 from openrealm import recipes
-from openrealm.index.shelf import generations
 from openrealm.index.snapshot import Snapshot
+from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent
-from openrealm.recipes.loading import load_model, load_run
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.workspace import Workspace
+from openrealm.runs.loaded import load_model, load_run
+from openrealm.runs.workspace import Workspace
 
 PROJECTION = ["model.embedder.projection=adapter", "realm.towers=projection"]
 

@@ -19,9 +19,9 @@ from trained import SHAPE, STEPS, train
 from openrealm import recipes
 from openrealm.errors import InputError, MissingDependencyError
 from openrealm.progress import Silent
-from openrealm.recipes.probing import probed
 from openrealm.recipes.reporting import ReportFiles
-from openrealm.workspace import Workspace
+from openrealm.report.probe_sentences import probed
+from openrealm.runs.workspace import Workspace
 
 pytest.importorskip("matplotlib")
 

@@ -33,7 +33,7 @@ from openrealm.errors import (
 )
 from openrealm.recipes import serving
 from openrealm.recipes.serving import TOKEN_VARIABLE, read_token
-from openrealm.workspace import Run
+from openrealm.runs.workspace import Run
 
 TOKEN = "correct-horse-battery"
 

@@ -17,10 +17,10 @@ from trained import SHAPE, train, write_documents
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, CorpusError, HubError, InputError
 from openrealm.models.realm import evaluating
-from openrealm.recipes.loading import load_model
 from openrealm.recipes.sharing import PretrainedModel
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.workspace import Workspace
+from openrealm.runs.loaded import load_model
+from openrealm.runs.workspace import Workspace
 
 MASKED = "Aldera is the capital of [MASK] ."
 

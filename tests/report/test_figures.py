@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openrealm.plots import History
 from openrealm.report import figures
 from openrealm.report.contents import Probed, RunFacts
+from openrealm.report.plots import History
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG\r\n\x1a\n"

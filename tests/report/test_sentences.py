@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from openrealm.metrics import Interval
-from openrealm.plots import History
 from openrealm.report.contents import RunFacts, StageFigures
+from openrealm.report.plots import History
 from openrealm.report.sentences import summary
 
 

@@ -17,8 +17,8 @@ from tiny import World
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
 from openrealm.errors import SnapshotError
-from openrealm.index.shelf import generations
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
+from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm
 from openrealm.progress import SilentTask
 from openrealm.retrieval import embedding

@@ -13,14 +13,8 @@ from tiny import World, make_store
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import ExactIndex
-from openrealm.retrieval.retriever import (
-    NO_CHUNK,
-    Origin,
-    RetrievalConfig,
-    Retriever,
-    TrivialTest,
-    shingles,
-)
+from openrealm.retrieval.retriever import NO_CHUNK, Origin, Retriever, TrivialTest, shingles
+from openrealm.settings import RetrievalConfig
 
 FACT = "The old town of Bresk lies on the river Velle, and many people visit it in summer."
 

@@ -17,10 +17,11 @@ from served import SCRIPT, SOON, Server, WaitingBackend, serving, until
 from tiny import CITIES, World
 
 from openrealm import recipes
+from openrealm.answering.answerer import answerer_of
 from openrealm.corpus.store import Chunk
 from openrealm.progress import Silent
-from openrealm.recipes.loading import FILLING_STAGES, LoadedRun, load_run
-from openrealm.workspace import Workspace
+from openrealm.runs.loaded import FILLING_STAGES, LoadedRun, load_run
+from openrealm.runs.workspace import Workspace
 
 QUESTION = "Which town lies on the river Velle?"
 MASKED = "the river [MASK] is warm."
@@ -164,7 +165,7 @@ def loaded(served: Server, odd: Path) -> tuple[LoadedRun, LoadedRun]:
 def test_each_of_a_crowd_gets_what_it_would_get_alone(
     served: Server, loaded: tuple[LoadedRun, LoadedRun]
 ) -> None:
-    answers, fills = loaded[0].answerer(), loaded[1].answerer()
+    answers, fills = answerer_of(loaded[0]), answerer_of(loaded[1])
 
     def ask(n: int, city: str) -> None:
         question = f"What is the capital of {CITIES[city][0]}?"

@@ -17,8 +17,8 @@ from tiny import World
 import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, InputError
+from openrealm.runs.workspace import Workspace
 from openrealm.server import views
-from openrealm.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

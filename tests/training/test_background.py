@@ -32,22 +32,23 @@ from tiny import World
 from together import run_together
 
 from openrealm.errors import InputError
-from openrealm.index.shelf import generations
+from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.retrieval.embedding import write_snapshot
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.checkpoints import checkpoints
 from openrealm.training import background as background_module
 from openrealm.training.background import (
     BackgroundRefresh,
     Makers,
 )
-from openrealm.training.checkpoint import checkpoints
-from openrealm.training.crew import Report
-from openrealm.training.live import LiveIndex
 from openrealm.training.refresh import Refresh, Swap
 from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.trainer import Trainer
-from openrealm.training.weights import Order, load_ordered, orders
+from openrealm.training.weights import load_ordered, orders
+from openrealm.training.worker_pool import Report
 
 DROPOUT = 0.2
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tiny import World
 
-from openrealm.batching import distinct_rows
+from openrealm.retrieval.batches import distinct_rows
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.training.candidates import embedded_anew, interleave, rerank

@@ -13,15 +13,15 @@ from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.settings import QaConfig
 from openrealm.training.fine_tuning import (
-    QaConfig,
     QaStage,
     correct_items,
     holding_rows,
     per_chunk_loss,
     regex_token_spans,
 )
-from openrealm.training.live import LiveIndex
 from openrealm.training.stage import Stage
 
 

@@ -11,24 +11,26 @@ import pytest
 import torch
 from tiny import NameTagger, World, log_p_everywhere, make_store, model_config
 
-from openrealm.batching import origins, query_inputs, query_texts
 from openrealm.corpus.documents import Document
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
+from openrealm.retrieval.batches import origins, query_inputs, query_texts
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
-from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig
-from openrealm.training import objectives
-from openrealm.training.making import PooledVectors
-from openrealm.training.objectives import (
+from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.retrieval.snapshot_maker import PooledVectors
+from openrealm.settings import (
+    IctConfig,
     JointConfig,
-    JointStage,
+    MlmConfig,
+    RefreshConfig,
+    RetrievalConfig,
     WarmupConfig,
-    WarmupStage,
 )
-from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
-from openrealm.training.refresh_config import RefreshConfig
+from openrealm.training import objectives
+from openrealm.training.objectives import JointStage, WarmupStage
+from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.stage import Stage
 
 

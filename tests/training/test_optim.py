@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from openrealm.settings import OptimConfig
 from openrealm.training.optim import (
     AdamWeightDecay,
-    OptimConfig,
     learning_rate_factor,
     parameter_groups,
     set_learning_rate,

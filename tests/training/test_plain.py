@@ -12,7 +12,8 @@ from tiny import World, log_p_everywhere
 
 from openrealm.data.pretraining import ClozePairs, MaskedTexts
 from openrealm.models.realm import Realm
-from openrealm.training.plain import IctConfig, IctStage, MlmConfig, MlmStage
+from openrealm.settings import IctConfig, MlmConfig
+from openrealm.training.plain import IctStage, MlmStage
 
 
 @pytest.fixture()

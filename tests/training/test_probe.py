@@ -11,13 +11,15 @@ import torch
 from tiny import World
 from torch import Tensor
 
-from openrealm.batching import masked_batch, origins, query_inputs, query_texts
+from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import Realm
-from openrealm.retrieval.retriever import NO_CHUNK, RetrievalConfig, Retriever
-from openrealm.training.probe import holds, read_probe, run_probe
+from openrealm.retrieval.batches import masked_batch, origins, query_inputs, query_texts
+from openrealm.retrieval.retriever import NO_CHUNK, Retriever
+from openrealm.settings import RetrievalConfig
+from openrealm.training.probe import read_probe, run_probe
 
 
 class Copier(Realm):

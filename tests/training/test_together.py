@@ -18,8 +18,8 @@ from openrealm.index.mips import ExactIndex
 from openrealm.index.sharded import ShardedIndex
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
-from openrealm.training.checkpoint import checkpoints
-from openrealm.training.written import ChunkVectors, Written
+from openrealm.runs.checkpoints import checkpoints
+from openrealm.training.write_back import ChunkVectors, Written
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 

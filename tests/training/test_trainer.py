@@ -28,13 +28,14 @@ from tiny import World
 from torch import nn
 
 from openrealm.errors import MissingDependencyError, Stopped, TrainingError
-from openrealm.index.shelf import generations
 from openrealm.index.snapshot import SnapshotWriter
+from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm
-from openrealm.training.checkpoint import checkpoints
-from openrealm.training.live import LiveIndex
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.runs.checkpoints import checkpoints
+from openrealm.settings import OptimConfig
 from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
-from openrealm.training.optim import AdamWeightDecay, OptimConfig
+from openrealm.training.optim import AdamWeightDecay
 from openrealm.training.stage import Stage, StepResult
 from openrealm.training.trainer import NoProbe, Trainer
 

@@ -10,8 +10,8 @@ from tiny import World
 
 from openrealm.errors import CheckpointError
 from openrealm.models.pretrained import fingerprint
+from openrealm.retrieval.snapshot_maker import Order
 from openrealm.training.weights import (
-    Order,
     is_ordered,
     load_ordered,
     orders,

@@ -9,27 +9,27 @@ from typing import Annotated
 import typer
 
 import openrealm
-from openrealm.cli import exchanging, making, reading, serving
+from openrealm.cli import exchange_commands, reading_commands, serving_command, training_commands
 from openrealm.cli.guard import INTERRUPTED, guarded
 from openrealm.cli.parsing import Command
 
 COMMANDS = (
-    making.ingest,
-    making.pretrain,
-    making.finetune,
-    making.index,
-    making.worker,
-    reading.evaluate,
-    reading.search,
-    reading.fill,
-    reading.ask,
-    reading.report,
-    serving.serve,
-    reading.info,
-    reading.config,
-    exchanging.import_,
-    exchanging.export,
-    making.demo,
+    training_commands.ingest,
+    training_commands.pretrain,
+    training_commands.finetune,
+    training_commands.index,
+    training_commands.worker,
+    reading_commands.evaluate,
+    reading_commands.search,
+    reading_commands.fill,
+    reading_commands.ask,
+    reading_commands.report,
+    serving_command.serve,
+    reading_commands.info,
+    reading_commands.config,
+    exchange_commands.import_,
+    exchange_commands.export,
+    training_commands.demo,
 )
 
 # The first sentences of the commands' help are too long for one line each.

@@ -10,29 +10,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openrealm.cli.terminal import duration
 from openrealm.errors import shell_command
 from openrealm.report.words import MEASURES, start_in_words
-from openrealm.terminal import duration
 
 if TYPE_CHECKING:
-    from openrealm.answering import Answers, ChunkHit, Fillings
+    from openrealm.answering.answer_spans import Answer, Evidence
+    from openrealm.answering.answerer import Answers, ChunkHit, Fillings
     from openrealm.corpus.store import Chunk, IngestReport
     from openrealm.metrics import Interval
-    from openrealm.recipes.asking import (
+    from openrealm.recipes.demonstration import DemoReport
+    from openrealm.recipes.evaluation import EvaluationReport
+    from openrealm.recipes.exports import ExportReport
+    from openrealm.recipes.imports import ImportReport
+    from openrealm.recipes.pretraining import RunSummary
+    from openrealm.recipes.queries import (
         AskResult,
         FillResult,
         IndexReport,
-        RunInfo,
         SearchResult,
         WorkspaceInfo,
     )
-    from openrealm.recipes.demonstrating import DemoReport
-    from openrealm.recipes.evaluating import EvaluationReport
-    from openrealm.recipes.exporting import ExportReport
-    from openrealm.recipes.importing import ImportReport
-    from openrealm.recipes.pretraining import RunSummary
     from openrealm.recipes.reporting import ReportFiles
-    from openrealm.uniting import Answer, Evidence
+    from openrealm.runs.run_info import RunInfo
 
 MAX_WIDTH = 100
 

@@ -27,14 +27,14 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from openrealm.config import option
 from openrealm.corpus.packing import Kind, Unit, pack, split_units
 from openrealm.corpus.records import Document
 from openrealm.corpus.sentences import SPACES, split_sentences
 from openrealm.errors import InputError
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
-__all__ = ["ChunkedDocument", "ChunkingConfig", "chunk_documents", "split_sentences"]
+__all__ = ["ChunkedDocument", "chunk_documents", "split_sentences"]
 
 NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
 # Part of a store's fingerprint: to be raised with every change of the rules of chunking.
@@ -49,34 +49,6 @@ _BATCH_CHARS = 1 << 20
 _GROUP_CHARS = 1 << 13
 _BATCHES_AHEAD = 2
 _CLAUSE_ENDS = frozenset(",;:)]}—–")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkingConfig:
-    """How documents are cut into chunks."""
-
-    chunk_tokens: int = option(
-        288,
-        "The most tokens of a chunk: [CLS] title [SEP] body [SEP].",
-        source="ORQA's blocks of 288 word pieces, which REALM takes over",
-        minimum=16,
-    )
-    min_chunk_tokens: int = option(
-        32,
-        "A document's last chunk with a shorter body takes sentences from the one before it.",
-        minimum=0,
-    )
-    title_share: float = option(
-        0.25,
-        "The most of a chunk that its title may take; a longer title loses its last tokens.",
-        minimum=0.0,
-        maximum=0.75,
-    )
-    whole: bool = option(
-        False,
-        "Documents are not divided: each is one chunk, whose end is left out where it is longer "
-        "(for passages that were cut before, as DPR's or ORQA's).",
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openrealm.config import from_dict, to_dict
-from openrealm.corpus.chunking import RULES_VERSION, ChunkingConfig
+from openrealm.corpus.chunking import RULES_VERSION
 from openrealm.errors import ConfigError, CorpusError
 from openrealm.files import checksum, write_atomic
+from openrealm.settings import ChunkingConfig
+from openrealm.settings.config import from_dict, to_dict
 
 MANIFEST = "store.json"
 FORMAT = "openrealm chunk store"

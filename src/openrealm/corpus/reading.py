@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openrealm.config import to_dict
-from openrealm.corpus.chunking import ChunkingConfig, Ids
+from openrealm.corpus.chunking import Ids
 from openrealm.corpus.manifest import MANIFEST, Manifest, SegmentRecord, read_manifest
 from openrealm.corpus.records import Document, Heading
 from openrealm.corpus.segments import DIGEST_BYTES, Segment, id_hash
 from openrealm.errors import CorpusError, InputError
+from openrealm.settings import ChunkingConfig
+from openrealm.settings.config import to_dict
 from openrealm.tokenizer import WordPiece
 
 

@@ -15,12 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openrealm.corpus.chunking import (
-    RULES_VERSION,
-    ChunkedDocument,
-    ChunkingConfig,
-    chunk_documents,
-)
+from openrealm.corpus.chunking import RULES_VERSION, ChunkedDocument, chunk_documents
 from openrealm.corpus.identity import IdSet
 from openrealm.corpus.manifest import FileRecord, Manifest, SegmentRecord
 from openrealm.corpus.merging import plan_merges
@@ -43,6 +38,7 @@ from openrealm.corpus.transaction import (
 from openrealm.errors import CorpusError
 from openrealm.files import checksum, sync_directory, sync_file
 from openrealm.progress import Progress, Silent
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from openrealm.corpus.store import ChunkStore
 from openrealm.metrics import compiled_pattern
 
 Ids = npt.NDArray[np.int32]
@@ -150,3 +151,12 @@ def _character_class(categories: str) -> str:
             else:
                 ranges.append([point, point])
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
+
+
+def holds(
+    body_ids: npt.NDArray[np.int32], targets: npt.NDArray[np.int32], store: ChunkStore
+) -> bool:
+    """Whether a chunk holds a token sequence as whole words."""
+    continues = store.tokenizer.is_continuation
+    spans = find_answer_spans(body_ids, [targets.tolist()], is_continuation=continues)
+    return any(not continues[body_ids[start]] for start, _ in spans)

@@ -8,46 +8,15 @@ and the two random ones of the paper's ablation (`data.random_spans`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from openrealm.config import option
 from openrealm.data.ner import spacy_tagger, transformers_tagger
 from openrealm.data.random_spans import RandomTagger
 from openrealm.data.rules import RuleTagger
 from openrealm.data.spans import Span, SpanTagger
 from openrealm.errors import ConfigError
+from openrealm.settings import SalientConfig
 
-__all__ = ["RuleTagger", "SalientConfig", "Span", "SpanTagger", "make_tagger"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SalientConfig:
-    """How salient spans are found."""
-
-    kind: str = option(
-        "rules",
-        "What finds them: rules, tokens (random words), spans (random runs of words), spacy:NAME "
-        "(an installed pipeline), or hf:NAME_OR_PATH (a token classifier).",
-        source="paper section 3.4: names by a tagger, dates by a regular expression; table 2 has "
-        "the random ones",
-    )
-    terms: str = option(
-        "fallback",
-        "Rules: specific phrases of the corpus as well, for text without capitals; never, in "
-        "sentences where nothing else is found, or always.",
-        choices=("never", "fallback", "always"),
-    )
-    max_terms: int = option(3, "Rules: most terms in one sentence.", minimum=1)
-    lowercase_titles: bool = option(
-        True, "Rules: titles of the corpus also where they stand in lower case, if they are rare."
-    )
-    max_words: int = option(10, "Longer spans are left out.", minimum=1)
-    told_within: int = option(
-        0,
-        "Only spans are masked that stand in one of the so many other chunks that share most words "
-        "with their sentence (BM25): what no other chunk tells teaches retrieval nothing. 0: all.",
-        minimum=0,
-    )
+__all__ = ["RuleTagger", "Span", "SpanTagger", "make_tagger"]
 
 
 def make_tagger(

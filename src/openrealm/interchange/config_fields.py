@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openrealm.errors import ConfigError
-from openrealm.models.pretrained import ACTIVATIONS, BertShape
+from openrealm.models.pretrained import ACTIVATIONS
+from openrealm.settings import BertShape
 
 # Theirs -> the field of our BertShape.
 BERT_FIELDS = {

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import torch
 
-from openrealm.config import merge, to_dict
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.files import sync_directory, write_atomic
 from openrealm.index.snapshot import Snapshot
@@ -42,11 +41,10 @@ from openrealm.interchange.tensor_names import (
     names_of,
 )
 from openrealm.interchange.weight_files import WeightFiles, write_tensors
-from openrealm.models.pretrained import ModelConfig
 from openrealm.models.realm import Realm
-from openrealm.retrieval.retriever import RetrievalConfig
+from openrealm.settings import ModelConfig, QaConfig, RetrievalConfig
+from openrealm.settings.config import merge, to_dict
 from openrealm.tokenizer import WordPiece
-from openrealm.training.fine_tuning import QaConfig
 
 ARCHITECTURES = {
     EMBEDDER: "RealmEmbedder",

@@ -30,8 +30,9 @@ from tokenizers import processors
 from torch import Tensor
 
 from openrealm.errors import ConfigError
-from openrealm.models.embedder import Embedder, EmbedderConfig, Tower
-from openrealm.tensor_files import save_tensors
+from openrealm.models.embedder import Embedder, Tower
+from openrealm.models.tensor_files import save_tensors
+from openrealm.settings import EmbedderConfig
 from openrealm.tokenizer import CLS, MASK, PAD, SEP, UNK, WordPiece
 
 # These names are understood by old versions of the library and by the present one.

@@ -14,7 +14,6 @@ not move.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,51 +21,8 @@ from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from openrealm.config import option
 from openrealm.models.inputs import Inputs, length_groups
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedderConfig:
-    """Shape of the towers on top of their BERT."""
-
-    pooling: str = option(
-        "cls",
-        "What stands for the whole input: [CLS], the mean of all tokens, or a mean with learned "
-        "weights (attention), which begins as the plain one.",
-        choices=("cls", "mean", "attention"),
-        source="cls: section 3.2",
-    )
-    projection: str = option(
-        "linear",
-        "Dense layer and LayerNorm to `dim` numbers, none (then dim is BERT's hidden size), or "
-        "adapter: a square matrix that begins as the identity, to bend a trained encoder with.",
-        choices=("linear", "none", "adapter"),
-        source="linear: orqa/models/ict_model.py",
-    )
-    dim: int = option(128, "Numbers per vector.", minimum=1, source="section 4.3")
-    layer_norm_eps: float = option(
-        1e-12, "Epsilon of the projection's LayerNorm.", source="released REALM checkpoints"
-    )
-    dropout: float = option(
-        0.0,
-        "Dropout on projected vectors in training.",
-        minimum=0.0,
-        maximum=0.9,
-        source="0.1 in orqa/models/ict_model.py; none in the Hugging Face port",
-    )
-    normalize: bool = option(False, "Scale every vector to length 1.")
-    known_tokens: bool = option(
-        False,
-        "Tokens that the texts do not have are passed over: of them a model from scratch has "
-        "nothing but random numbers.",
-    )
-    score_scale: float = option(
-        1.0, "Factor on query vectors, for cosine scores too flat for a softmax.", minimum=1e-6
-    )
-    shared: bool = option(
-        True, "One tower for queries and chunks.", source="realm/model.py, share_embedders"
-    )
+from openrealm.settings import EmbedderConfig
 
 
 class Tower(nn.Module):

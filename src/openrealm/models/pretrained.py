@@ -26,14 +26,14 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 from transformers.utils import logging as transformers_logging
 
-from openrealm.config import option, section
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
 from openrealm.files import checksum
-from openrealm.models.embedder import Embedder, EmbedderConfig
+from openrealm.models.embedder import Embedder
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
-from openrealm.models.reader import Reader, SpanHeadConfig
+from openrealm.models.reader import Reader
 from openrealm.models.realm import LexicalWeight, Realm
-from openrealm.tensor_files import save_tensors
+from openrealm.models.tensor_files import save_tensors
+from openrealm.settings import BertShape, ModelConfig, SpanHeadConfig
 
 logger = logging.getLogger(__name__)
 
@@ -47,85 +47,6 @@ ACTIVATIONS = {
 }
 LABELLED_STARTS = {MINILM: "minilm, an encoder that was trained on labelled pairs"}
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BertShape:
-    """Size of the BERTs; taken from the start where there is one."""
-
-    layers: int = option(12, "Transformer layers.", minimum=1, source="BERT-base")
-    hidden: int = option(768, "Width of the hidden states.", minimum=1, source="BERT-base")
-    heads: int = option(12, "Attention heads.", minimum=1, source="BERT-base")
-    intermediate: int = option(3072, "Width of the feed-forward layer.", source="BERT-base")
-    max_positions: int = option(512, "Longest input in tokens.", minimum=8, source="BERT-base")
-    activation: str = option(
-        "gelu_new",
-        "Activation; gelu_new is the tanh form that BERT's original code computes.",
-        choices=("gelu_new", "gelu", "relu"),
-        source="google-research/bert modeling.py",
-    )
-    dropout: float = option(
-        0.1, "Dropout in training, everywhere.", minimum=0.0, maximum=0.9, source="BERT-base"
-    )
-    layer_norm_eps: float = option(1e-12, "Epsilon of BERT's LayerNorms.", source="BERT-base")
-    initializer_range: float = option(0.02, "Spread of random first weights.", source="BERT-base")
-    initialization: str = option(
-        "normal",
-        "First weights of a model from scratch: BERT's own, or such that the reader begins by "
-        "copying and the towers by comparing words (for small models with little text).",
-        choices=("normal", "copying"),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Everything that fixes the shape of a model."""
-
-    query_tokens: int = option(
-        96, "Longest query input, [CLS] and [SEP] included.", minimum=8, source="local_launcher.sh"
-    )
-    query_masks: bool = option(
-        True,
-        "[MASK] stands in what the query tower reads of a masked sentence. If false it is left "
-        "out there (the reader keeps it): a trained sentence encoder has never seen one.",
-        source="true: realm/featurization.py",
-    )
-    own_reader: bool = option(
-        False,
-        "The reader has a shape of its own, `model.reader`, and begins from scratch; else it is "
-        "of the same BERT and start as the towers.",
-    )
-    token_prior: bool = option(
-        False,
-        "A reader without a trained masked-LM head begins with the frequency of each token in the "
-        "texts as the head's bias, so that it has not to learn them first.",
-    )
-    copy_head: bool = option(
-        False,
-        "The reader may also copy a token of the chunk: p(y|z,x) is a mixture of the masked LM's "
-        "softmax and of attention over the chunk. Makes small readers useful from the first step.",
-        source="See et al., 2017 (pointer-generator)",
-    )
-    lexical_weight: float = option(
-        0.0,
-        "Words in common count beside the inner product: f(x,z) has BM25(x,z) times this weight in "
-        "it, to begin with (realm.lr_lexical lets it learn). 0: the inner product alone.",
-        minimum=0.0,
-    )
-    bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
-    reader: BertShape = section(BertShape, "Size of the reader's BERT where `own_reader` is true.")
-    embedder: EmbedderConfig = section(EmbedderConfig, "Query and chunk towers.")
-    span_head: SpanHeadConfig = section(SpanHeadConfig, "Answer spans (fine-tuning).")
-
-    @property
-    def reader_bert(self) -> BertShape:
-        """Shape of the reader's BERT."""
-        return self.reader if self.own_reader else self.bert
-
-    @property
-    def reader_section(self) -> str:
-        """Where that shape is set."""
-        return "model.reader" if self.own_reader else "model.bert"
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,10 @@ from torch import Tensor, nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM
 
-from openrealm.config import option
 from openrealm.models import likelihood
 from openrealm.models.copying import CopyHead, mixture, mixture_of_targets, stands_in_query
 from openrealm.models.inputs import Inputs, length_groups
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpanHeadConfig:
-    """Shape of the span head."""
-
-    hidden: int = option(256, "Width of the span representation.", source="orqa_model.py")
-    max_width: int = option(10, "Longest answer in wordpieces.", minimum=1, source="orqa_model.py")
-    layer_norm_eps: float = option(1e-3, "Epsilon of its LayerNorm.", source="orqa_model.py")
+from openrealm.settings import SpanHeadConfig
 
 
 @dataclass(frozen=True)

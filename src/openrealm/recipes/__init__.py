@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openrealm.recipes.asking import ask, build_index, config_text, fill, info, search
-    from openrealm.recipes.demonstrating import demo
-    from openrealm.recipes.evaluating import evaluate
-    from openrealm.recipes.exporting import export
+    from openrealm.recipes.demonstration import demo
+    from openrealm.recipes.evaluation import evaluate
+    from openrealm.recipes.exports import export
     from openrealm.recipes.finetuning import finetune
-    from openrealm.recipes.importing import import_weights
-    from openrealm.recipes.ingesting import ingest
+    from openrealm.recipes.imports import import_weights
+    from openrealm.recipes.ingestion import ingest
     from openrealm.recipes.pretraining import pretrain
-    from openrealm.recipes.refreshing import refresh_worker
+    from openrealm.recipes.queries import ask, build_index, config_text, fill, info, search
+    from openrealm.recipes.refresh_worker import refresh_worker
     from openrealm.recipes.reporting import report
     from openrealm.recipes.serving import serve
     from openrealm.recipes.sharing import from_pretrained, push_to_hub
@@ -44,23 +44,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ask": "asking",
-    "build_index": "asking",
-    "config_text": "asking",
-    "demo": "demonstrating",
-    "evaluate": "evaluating",
-    "export": "exporting",
-    "fill": "asking",
+    "ask": "queries",
+    "build_index": "queries",
+    "config_text": "queries",
+    "demo": "demonstration",
+    "evaluate": "evaluation",
+    "export": "exports",
+    "fill": "queries",
     "finetune": "finetuning",
     "from_pretrained": "sharing",
-    "import_weights": "importing",
-    "info": "asking",
-    "ingest": "ingesting",
+    "import_weights": "imports",
+    "info": "queries",
+    "ingest": "ingestion",
     "pretrain": "pretraining",
     "push_to_hub": "sharing",
-    "refresh_worker": "refreshing",
+    "refresh_worker": "refresh_worker",
     "report": "reporting",
-    "search": "asking",
+    "search": "queries",
     "serve": "serving",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from openrealm.answering.answerer import answerer_of
 from openrealm.data.qa import Question
 from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
@@ -17,10 +18,12 @@ from openrealm.files import write_atomic
 from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import draw, make_loader, make_maker, make_pooled, metrics_log
-from openrealm.recipes.devices import pick_precision, uses_gpu
-from openrealm.recipes.evaluating import read_answerable
-from openrealm.recipes.loading import (
+from openrealm.recipes.evaluation import read_answerable
+from openrealm.recipes.pretraining import RunSummary, training_in
+from openrealm.report.plots import draw_run
+from openrealm.runs.checkpoints import Checkpoint, checkpoints
+from openrealm.runs.devices import pick_precision, uses_gpu
+from openrealm.runs.loaded import (
     PRETRAINED_STAGES,
     LoadedModel,
     load_model,
@@ -28,15 +31,15 @@ from openrealm.recipes.loading import (
     prepare_for_questions,
     require_files,
 )
-from openrealm.recipes.measuring import add_report
-from openrealm.recipes.pretraining import RunSummary, training_in
+from openrealm.runs.parts import make_loader, make_maker, make_pooled
+from openrealm.runs.stage_reports import add_report
+from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import read_settings, resolve, settings_text
-from openrealm.training.checkpoint import Checkpoint, checkpoints
 from openrealm.training.fine_tuning import QaStage
+from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.stage import Ingredients
 from openrealm.training.trainer import NoProbe, Trainer
-from openrealm.workspace import Run, Workspace
 
 
 def finetune(
@@ -93,7 +96,7 @@ def finetune(
             if processes.is_first:
                 _write_down(folder, _measure(place, folder.name, asked, progress))
             processes.wait()
-        plot = draw(folder, progress) if processes.is_first else None
+        plot = draw_run(folder, progress) if processes.is_first else None
     return RunSummary(
         workspace=str(workspace),
         run=folder.name,
@@ -193,7 +196,7 @@ def _train(
         maker=maker,
         refresh=InlineRefresh(maker),
         checkpoints=run.checkpoints,
-        log=metrics_log(run, settings, processes),
+        log=metrics_log_of(run, settings, processes),
         probe=NoProbe(),
         progress=progress,
         total_step=loaded.checkpoint.position.total_step,
@@ -210,5 +213,7 @@ def _measure(
     if not questions:
         return {}
     loaded = load_run(place, name=name, stages=("qa",), trains=True, progress=progress)
-    found = qa_values(loaded.answerer(), questions, read=loaded.settings.qa.read, progress=progress)
+    found = qa_values(
+        answerer_of(loaded), questions, read=loaded.settings.qa.read, progress=progress
+    )
     return {f"qa/{k}": interval for k, interval in summarise(found.values).items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openrealm.answering import Answerer
+from openrealm.answering.answerer import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
@@ -20,31 +20,26 @@ from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.building import (
-    draw,
-    make_loader,
-    make_maker,
-    make_pooled,
-    make_templates,
-    metrics_log,
-)
-from openrealm.recipes.devices import pick_device, pick_precision, uses_gpu
-from openrealm.recipes.loading import START, open_corpus, require_files
-from openrealm.recipes.masking import masked_queries
-from openrealm.recipes.measuring import add_report
-from openrealm.recipes.refreshing import refresh_by_settings
-from openrealm.recipes.starting import begin, first_model, first_record, follow, settings_for
-from openrealm.recipes.wording import bm25_together
+from openrealm.recipes.refresh_worker import refresh_by_settings
+from openrealm.report.plots import draw_run
 from openrealm.retrieval.lexical import LexicalRetriever
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.runs.bm25_cache import bm25_together
+from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
+from openrealm.runs.devices import pick_device, pick_precision, uses_gpu
+from openrealm.runs.first_weights import begin, first_model, first_record, follow, settings_for
+from openrealm.runs.loaded import START, open_corpus, require_files
+from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
+from openrealm.runs.stage_reports import add_report
+from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, checked, read_settings, settings_text
-from openrealm.training.checkpoint import Checkpoint, Position, checkpoints, save_checkpoint
-from openrealm.training.live import LiveIndex
+from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import ProbeReport, index_recall, run_probe
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
-from openrealm.workspace import Run, Workspace
 
 # Queries of the probe that tell how far an index has fallen behind.
 _NUM_COMPARED = 64
@@ -134,7 +129,7 @@ def pretrain(
                     shutil.rmtree(folder.directory, ignore_errors=True)
                 raise
             session.run()
-        plot = draw(folder, progress) if processes.is_first else None
+        plot = draw_run(folder, progress) if processes.is_first else None
     return RunSummary(
         workspace=str(workspace),
         run=folder.name,
@@ -379,7 +374,7 @@ class _Session:
             maker=self._maker,
             refresh=self._refresh,
             checkpoints=self._run.checkpoints,
-            log=metrics_log(self._run, self._settings, self._processes),
+            log=metrics_log_of(self._run, self._settings, self._processes),
             probe=_Probe(self),
             progress=self._progress,
             write_back=self._settings.refresh.write_back,

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import openrealm
-from openrealm.config import to_dict
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError, MissingDependencyError, OpenRealmError
 from openrealm.files import write_atomic
-from openrealm.index.shelf import generations
-from openrealm.plots import read_history, require_matplotlib, title_of
+from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.loading import open_corpus
-from openrealm.recipes.measuring import stage_intervals
-from openrealm.recipes.probing import JOINT_STAGES, probed
 from openrealm.report import figures
 from openrealm.report.contents import Contents, Probed, RunFacts, StageFigures
 from openrealm.report.page import page
+from openrealm.report.plots import read_history, require_matplotlib, title_of
+from openrealm.report.probe_sentences import JOINT_STAGES, probed
 from openrealm.report.sentences import summary
+from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.loaded import open_corpus
+from openrealm.runs.stage_reports import stage_intervals
+from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import read_settings
-from openrealm.training.checkpoint import checkpoints
-from openrealm.workspace import Run, Workspace
+from openrealm.settings.config import to_dict
 
 PAGE = "report.html"
 _NUM_EXAMPLES = 5

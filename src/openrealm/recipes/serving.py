@@ -16,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from openrealm.config import override
 from openrealm.errors import ConfigError, InputError, MissingDependencyError
 from openrealm.progress import Progress, Silent
-from openrealm.workspace import Workspace
+from openrealm.runs.workspace import Workspace
+from openrealm.settings.config import override
 
 if TYPE_CHECKING:
     import uvicorn
@@ -65,10 +65,10 @@ def serve(
         MissingDependencyError: FastAPI, uvicorn or prometheus-client is not installed.
     """
     _require_packages()
-    from openrealm.recipes.backing import WorkspaceBackend
     from openrealm.server.app import create_app, guarded
-    from openrealm.server.config import ServeConfig
     from openrealm.server.counters import Counters
+    from openrealm.server.workspace_backend import WorkspaceBackend
+    from openrealm.settings import ServeConfig
 
     progress = progress or Silent()
     config = override(ServeConfig(), assignments)

@@ -12,25 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.answering import Answerer, Fillings
+from openrealm.answering.answerer import Answerer, Fillings, make_answerer
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore, update_store
 from openrealm.errors import CorpusError, InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.interchange.card import repo_type
 from openrealm.interchange.hub import Download, HubApi, fetch_folder, push_folder
-from openrealm.interchange.model_folder import open_model_folder
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.progress import Progress
-from openrealm.recipes.building import make_answerer
-from openrealm.recipes.devices import pick_device
-from openrealm.recipes.exporting import write_export
-from openrealm.recipes.loading import empty_model
-from openrealm.recipes.wording import weighed
+from openrealm.recipes.exports import write_export
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
+from openrealm.runs.bm25_cache import weighed
+from openrealm.runs.devices import pick_device
+from openrealm.runs.loaded import empty_model
+from openrealm.runs.model_folder import open_model_folder
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
 

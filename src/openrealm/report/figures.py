@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openrealm.plots import (
+from openrealm.report.contents import Floats, Picture, Probed, RunFacts
+from openrealm.report.plots import (
     COLOURS,
     GREY,
     History,
@@ -21,7 +22,6 @@ from openrealm.plots import (
     probe_points,
     running_mean,
 )
-from openrealm.report.contents import Floats, Picture, Probed, RunFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

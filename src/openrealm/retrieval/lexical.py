@@ -21,7 +21,8 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.hybrid import best_rows
-from openrealm.retrieval.retriever import Origin, RetrievalConfig, take_not_trivial
+from openrealm.retrieval.retriever import Origin, take_not_trivial
+from openrealm.settings import RetrievalConfig
 
 Scores = Float32[np.ndarray, "queries k"]
 Rows = Int64[np.ndarray, "queries k"]

@@ -17,40 +17,14 @@ import numpy.typing as npt
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import Hits, Index
 from openrealm.retrieval.hybrid import Lexical, search_both
+from openrealm.settings import RetrievalConfig
 
 Ids = npt.NDArray[np.int32]
 NO_CHUNK = -1
 _SHINGLE = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalConfig:
-    """How candidates are chosen."""
-
-    k: int = option(
-        8,
-        "Candidates per query in joint training, the null chunk included.",
-        minimum=2,
-        source="realm/local_launcher.sh, num_candidates",
-    )
-    exclude: str = option(
-        "chunk",
-        "What of the query's own document is kept from it: its chunk, the neighbouring chunks "
-        "too, the whole document, or nothing (for the ablation).",
-        choices=("chunk", "neighbours", "document", "nothing"),
-        source="section 3.4, trivial retrievals",
-    )
-    near_duplicate: float = option(
-        0.8,
-        "A chunk is trivial when it shares this part of its token trigrams with the query's own "
-        "chunk, or holds this part of the query sentence's.",
-        minimum=0.1,
-        maximum=1.01,
-    )
 
 
 @dataclass(frozen=True)

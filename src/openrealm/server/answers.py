@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
 
-from openrealm.server.desk import ClientGone
 from openrealm.server.problems import documented
+from openrealm.server.request_handler import ClientGone
 from openrealm.server.schemas import (
     AskRequest,
     AskResponse,

@@ -11,12 +11,12 @@ from fastapi import FastAPI
 import openrealm
 from openrealm.server import answers, views
 from openrealm.server.backend import Backend
-from openrealm.server.config import ServeConfig
 from openrealm.server.counters import Counters
-from openrealm.server.guards import Guard
+from openrealm.server.middleware import Guard
 from openrealm.server.pages import page_router
 from openrealm.server.problems import tell_problems
 from openrealm.server.service import Service
+from openrealm.settings import ServeConfig
 
 
 def create_app(backend: Backend, config: ServeConfig, counters: Counters) -> FastAPI:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.server.residents import Loader
+from openrealm.server.model_cache import Loader
 from openrealm.server.schemas import IngestView, RunView
 
 

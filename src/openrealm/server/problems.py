@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from openrealm.errors import InputError, OpenRealmError
-from openrealm.server.guards import error_body
+from openrealm.server.middleware import error_body
 from openrealm.server.schemas import ErrorResponse
 
 _TOLD = {

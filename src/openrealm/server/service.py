@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from openrealm.server.backend import Backend
-from openrealm.server.config import ServeConfig
 from openrealm.server.corpora import Corpora
 from openrealm.server.counters import Counters
-from openrealm.server.desk import Desk
+from openrealm.server.request_handler import Desk
+from openrealm.settings import ServeConfig
 
 
 class Service:

@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 import openrealm
 from openrealm.corpus.store import ChunkStore
+from openrealm.server.model_cache import ANSWER, Resident
 from openrealm.server.problems import Problem, documented
-from openrealm.server.residents import ANSWER, Resident
+from openrealm.server.response_shapes import chunk_view
 from openrealm.server.schemas import (
     ChunkSpan,
     ChunkView,
@@ -30,7 +31,6 @@ from openrealm.server.schemas import (
     StateView,
 )
 from openrealm.server.service import Served, Service
-from openrealm.server.shaping import chunk_view
 from openrealm.server.streams import Part, follow, read_part
 from openrealm.tokenizer import MASK
 

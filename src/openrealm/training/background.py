@@ -20,20 +20,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
-from openrealm.index.shelf import generations, prune
 from openrealm.index.snapshot import Snapshot
-from openrealm.training.crew import Report
-from openrealm.training.live import LiveIndex
-from openrealm.training.making import SnapshotMaker
+from openrealm.index.snapshot_catalog import generations, prune
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
 from openrealm.training.refresh import Swap, made_in_line, swap_numbers
-from openrealm.training.weights import (
-    Order,
-    orders,
-    prune_weights,
-    publish_weights,
-    take_back,
-    tower_copy,
-)
+from openrealm.training.weights import orders, prune_weights, publish_weights, take_back, tower_copy
+from openrealm.training.worker_pool import Report
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from openrealm.batching import origins, query_texts
 from openrealm.data.pretraining import MaskedQuery
+from openrealm.retrieval.batches import origins, query_texts
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin
 from openrealm.training.stage import Ingredients
-from openrealm.training.written import ChunkVectors
+from openrealm.training.write_back import ChunkVectors
 
 
 def where_from(parts: Ingredients, queries: Sequence[MaskedQuery]) -> list[Origin]:

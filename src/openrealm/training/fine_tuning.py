@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,68 +22,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from openrealm.batching import read_batch
-from openrealm.config import option
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import covering_tokens, find_answer_spans, find_regex_spans
 from openrealm.data.qa import Question
 from openrealm.errors import InputError
 from openrealm.models import likelihood
 from openrealm.models.reader import CandidateSpans
-from openrealm.training.live import LiveIndex
+from openrealm.retrieval.batches import read_batch
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.settings import QaConfig
 from openrealm.training.stage import Ingredients, StepResult
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QaConfig:
-    """Fine-tuning on questions and answers."""
-
-    steps: int = option(68_340, "Steps.", minimum=1, source="20 epochs of WebQuestions")
-    batch_size: int = option(1, "Questions per step.", minimum=1, source="orqa_model.py")
-    lr: float = option(
-        1e-5, "Peak learning rate of the reader.", minimum=0.0, source="orqa/README.md"
-    )
-    lr_retriever: float = option(
-        1e-5, "Peak learning rate of the query tower.", minimum=0.0, source="orqa/README.md"
-    )
-    reader: str = option(
-        "pretrained",
-        "What reads for answers: the reader of pre-training, or one that begins as a copy of the "
-        "chunk tower (where that is a trained encoder, and the reader a small one of its own).",
-        choices=("pretrained", "tower"),
-        source="pretrained: section 3.2",
-    )
-    beam: int = option(
-        5000, "Chunks in the retriever's loss.", minimum=1, source="retriever_beam_size"
-    )
-    read: int = option(5, "Chunks read per question.", minimum=1, source="reader_beam_size")
-    raw_match: bool = option(
-        False,
-        "Take any substring, case-sensitive, for an answer held by a chunk, as the original does; "
-        "otherwise whole words, case and accents ignored.",
-        source="orqa/ops/orqa_ops.cc",
-    )
-    marginal: str = option(
-        "spans",
-        "How chunks and spans share probability: one softmax over the spans of all chunks read, "
-        "relevance in every score (spans), or p(z|x) times a softmax over each chunk's own "
-        "(chunks).",
-        choices=("spans", "chunks"),
-        source="spans: orqa_model.py; chunks: equation 1 and section 3.2",
-    )
-    per_chunk: bool = option(
-        False,
-        "Every chunk read that holds an answer has to give it by itself as well, in a softmax over "
-        "its own spans; otherwise one of them is enough.",
-        source="distant supervision per chunk, as in DPR's reader and after REALM++ "
-        "(Balachandran et al., 2021)",
-    )
-    no_answer: bool = option(
-        True, "Learn the probability that no chunk read holds an answer (not in the original)."
-    )
 
 
 class QaStage:

@@ -14,6 +14,9 @@ from typing import Any
 
 from openrealm.errors import MissingDependencyError
 from openrealm.files import sync_file
+from openrealm.processes import ALONE, Processes
+from openrealm.runs.workspace import Run
+from openrealm.settings import Settings
 from openrealm.training.stage import StepResult
 
 
@@ -154,3 +157,10 @@ class Window:
             "seconds/refresh": round(self.refresh_s, 4),
             "seconds/reading": round(reading_s, 4),
         }
+
+
+def metrics_log_of(run: Run, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
+    """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
+    wanted = settings.loop.tensorboard and processes.is_first
+    listener = tensorboard_listener(run.directory / "tensorboard") if wanted else None
+    return MetricsLog(run.metrics_file, listener=listener, reads_only=not processes.is_first)

@@ -6,28 +6,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from openrealm.batching import (
+from openrealm.data.pretraining import MaskedQueries, MaskedQuery
+from openrealm.index.snapshot import MappedRows
+from openrealm.models import likelihood
+from openrealm.models.inputs import Inputs
+from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
+from openrealm.retrieval.batches import (
     distinct_rows,
     masked_batch,
     query_inputs,
     query_texts,
     to_device,
 )
-from openrealm.config import option
-from openrealm.data.pretraining import MaskedQueries, MaskedQuery
-from openrealm.index.snapshot import MappedRows
-from openrealm.models import likelihood
-from openrealm.models.inputs import Inputs
-from openrealm.models.realm import MaskedBatch, MaskedOutput, evaluating
 from openrealm.retrieval.lexical import LexicalRetriever
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import PooledVectors
+from openrealm.settings import JointConfig, WarmupConfig
 from openrealm.training.candidates import (
     by_words,
     embedded_anew,
@@ -35,108 +36,9 @@ from openrealm.training.candidates import (
     rerank,
     where_from,
 )
-from openrealm.training.live import LiveIndex
-from openrealm.training.making import PooledVectors
+from openrealm.training.in_batch_negatives import unread_chunks
 from openrealm.training.stage import Ingredients, StepResult
-from openrealm.training.unread import unread_chunks
-from openrealm.training.written import ChunkVectors
-
-
-def _lexical_query() -> Any:
-    """What both stages say of words in common."""
-    return option(
-        "masked",
-        "The words that candidates by words in common are looked up with: the masked sentence's, "
-        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
-        "more than the masked sentence.",
-        choices=("masked", "unmasked"),
-        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WarmupConfig:
-    """Reader warm-up: the joint loss with the retriever frozen, own chunk allowed."""
-
-    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
-    batch_size: int = option(32, "Queries per step.", minimum=1)
-    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
-    k: int = option(3, "Candidates, the null chunk included.", minimum=2)
-    candidates: str = option(
-        "retriever",
-        "Where candidates come from: the frozen retriever, or words in common (BM25), where the "
-        "retriever is still too weak to find what the reader could learn to read.",
-        choices=("retriever", "lexical"),
-    )
-    lexical_query: str = _lexical_query()
-    own_chunk: float = option(
-        0.5,
-        "Probability that the query's own chunk is among the candidates: the one chunk that "
-        "surely holds the answer, from which the reader learns to copy.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class JointConfig:
-    """REALM: retriever and reader together."""
-
-    steps: int = option(200_000, "Steps; 0 leaves the stage out.", minimum=0, source="section 4.3")
-    batch_size: int = option(512, "Queries per step.", minimum=1, source="section 4.3")
-    lr: float = option(
-        3e-5,
-        "Peak learning rate of the reader; 0 leaves it as it is.",
-        minimum=0.0,
-        source="section 4.3",
-    )
-    lr_retriever: float = option(
-        3e-5,
-        "Peak learning rate of the towers; 0 leaves them as they are.",
-        minimum=0.0,
-        source="section 4.3",
-    )
-    lr_lexical: float = option(
-        0.0,
-        "Peak learning rate of the logarithm of model.lexical_weight; 0 leaves it as it is.",
-        minimum=0.0,
-    )
-    marginal: str = option(
-        "token",
-        "Marginal likelihood of each masked token, or of the span as a whole.",
-        choices=("token", "span"),
-        source="token: realm/model.py; span: equation 1",
-    )
-    lexical: int = option(
-        0,
-        "So many of the k candidates are proposed by words in common (BM25) instead of the index. "
-        "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
-        minimum=0,
-    )
-    lexical_query: str = _lexical_query()
-    null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
-    unread: bool = option(
-        False,
-        "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
-        "not read, and count as saying no more than the worst chunk that is. The top k alone "
-        "leave everything else unpunished.",
-    )
-    rerank_from: int = option(
-        0,
-        "So many chunks are taken from the index, whose vectors are stale, embedded with the "
-        "present chunk tower, and the best k kept. 0: the index has the last word.",
-        minimum=0,
-        source="over-retrieval and re-ranking of Izacard et al., 2022 (Atlas)",
-    )
-    towers: str = option(
-        "both",
-        "What of the embedder is trained: both towers; the query tower alone (it has to be one of "
-        "its own, model.embedder.shared=false), which leaves the chunk embeddings as they are; "
-        "or the projection above a BERT that stays as it is, where embedding the corpus anew is "
-        "one matrix product.",
-        choices=("both", "query", "projection"),
-        source="query: query-side fine-tuning of Izacard et al., 2022",
-    )
+from openrealm.training.write_back import ChunkVectors
 
 
 class WarmupStage:

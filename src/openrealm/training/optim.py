@@ -4,52 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from openrealm.config import option
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """What all stages share."""
-
-    weight_decay: float = option(
-        0.01,
-        "Decoupled weight decay; none on biases and LayerNorms.",
-        minimum=0.0,
-        source="bert/optimization.py",
-    )
-    beta1: float = option(0.9, "Decay of the first moment.", source="bert/optimization.py")
-    beta2: float = option(0.999, "Decay of the second moment.", source="bert/optimization.py")
-    eps: float = option(1e-6, "Added to the root of the second moment.", source="bert")
-    bias_correction: bool = option(
-        False, "Adam's bias correction, which BERT's code leaves out.", source="bert"
-    )
-    clip_norm: float = option(
-        1.0, "Largest norm of all gradients together.", minimum=0.0, source="bert/optimization.py"
-    )
-    warmup_fraction: float = option(
-        0.1,
-        "Part of a stage's steps with rising learning rate.",
-        minimum=0.0,
-        maximum=1.0,
-        source="realm/model.py",
-    )
-    warmup_min: int = option(
-        0, "So many of them at least.", minimum=0, source="100 in realm/model.py"
-    )
-    warmup_max: int = option(10_000, "So many at most.", minimum=0, source="realm/model.py")
-    final_fraction: float = option(
-        0.0,
-        "Learning rate at a stage's end as a part of its peak.",
-        minimum=0.0,
-        maximum=1.0,
-        source="bert/optimization.py",
-    )
+from openrealm.settings import OptimConfig
 
 
 class AdamWeightDecay(torch.optim.Optimizer):

@@ -5,45 +5,16 @@ knows nothing of an index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from openrealm.batching import cloze_inputs, masked_text_inputs
-from openrealm.config import option
 from openrealm.data.pretraining import ClozePairs, MaskedTexts
 from openrealm.models import likelihood
-from openrealm.training.live import LiveIndex
+from openrealm.retrieval.batches import cloze_inputs, masked_text_inputs
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.settings import IctConfig, MlmConfig
 from openrealm.training.stage import Ingredients, StepResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class MlmConfig:
-    """Plain masked-LM pre-training of the reader's BERT."""
-
-    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
-    batch_size: int = option(64, "Chunks per step.", minimum=1)
-    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
-    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
-    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
-    share: bool = option(True, "Start the towers from the resulting BERT.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class IctConfig:
-    """Inverse cloze warm start of the embedder."""
-
-    steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
-    batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
-    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
-    removal: float = option(
-        0.9,
-        "Probability that the sentence is taken out of its chunk.",
-        minimum=0.0,
-        maximum=1.0,
-        source="orqa/datasets/ict_dataset.py",
-    )
 
 
 class MlmStage:

@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from openrealm.batching import (
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.matching import holds
+from openrealm.data.pretraining import MaskedQuery
+from openrealm.models import likelihood
+from openrealm.models.inputs import Templates
+from openrealm.models.realm import MaskedBatch, Realm, device_of, evaluating
+from openrealm.retrieval.batches import (
     distinct_rows,
     masked_batch,
     origins,
@@ -23,12 +29,6 @@ from openrealm.batching import (
     query_texts,
     to_device,
 )
-from openrealm.corpus.store import ChunkStore
-from openrealm.data.matching import find_answer_spans
-from openrealm.data.pretraining import MaskedQuery
-from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, Realm, device_of, evaluating
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
 
 RECALL_AT = (1, 5, 20)
@@ -184,15 +184,6 @@ def index_recall(
         for one, other in zip(ours, theirs, strict=True)
     ]
     return sum(found) / max(int((theirs != NO_CHUNK).sum()), 1)
-
-
-def holds(
-    body_ids: npt.NDArray[np.int32], targets: npt.NDArray[np.int32], store: ChunkStore
-) -> bool:
-    """Whether a chunk holds a token sequence as whole words."""
-    continues = store.tokenizer.is_continuation
-    spans = find_answer_spans(body_ids, [targets.tolist()], is_continuation=continues)
-    return any(not continues[body_ids[start]] for start, _ in spans)
 
 
 def _probe_batch(

@@ -16,11 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from openrealm.index.shelf import prune
 from openrealm.index.snapshot import Snapshot
-from openrealm.training.live import LiveIndex
-from openrealm.training.making import SnapshotMaker
-from openrealm.training.weights import Order
+from openrealm.index.snapshot_catalog import prune
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,11 @@ from typing import Any
 import torch
 
 from openrealm.errors import InputError
-from openrealm.index.shelf import prune
-from openrealm.training.live import LiveIndex
-from openrealm.training.making import SnapshotMaker
+from openrealm.index.snapshot_catalog import prune
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
-from openrealm.training.weights import (
-    Order,
-    load_ordered,
-    prune_weights,
-    publish_weights,
-    tower_copy,
-)
+from openrealm.training.weights import load_ordered, prune_weights, publish_weights, tower_copy
 
 
 @dataclass(frozen=True)

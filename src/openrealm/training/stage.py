@@ -17,8 +17,8 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
-from openrealm.training.live import LiveIndex
-from openrealm.training.written import ChunkVectors
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.training.write_back import ChunkVectors
 
 Metrics = Mapping[str, float]
 

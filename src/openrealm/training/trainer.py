@@ -19,12 +19,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from openrealm.config import option
 from openrealm.errors import ConfigError, TrainingError
 from openrealm.models.realm import freeze
 from openrealm.processes import Processes
 from openrealm.progress import Progress
-from openrealm.training.checkpoint import (
+from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.snapshot_maker import EmbeddingStopped, Order
+from openrealm.runs.checkpoints import (
     Checkpoint,
     Position,
     checkpoint_name,
@@ -33,12 +34,11 @@ from openrealm.training.checkpoint import (
     random_state,
     save_checkpoint,
 )
-from openrealm.training.live import LiveIndex
-from openrealm.training.making import EmbeddingStopped
+from openrealm.settings import LoopConfig, OptimConfig
+from openrealm.training.collapse_alarm import Watch, watch_over
 from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.optim import (
     AdamWeightDecay,
-    OptimConfig,
     learning_rate_factor,
     parameter_groups,
     set_learning_rate,
@@ -46,27 +46,9 @@ from openrealm.training.optim import (
 from openrealm.training.refresh import IndexMaker, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
-from openrealm.training.watch import Watch, watch_over
-from openrealm.training.weights import Order
-from openrealm.training.written import Written
+from openrealm.training.write_back import Written
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """When things happen beside the steps."""
-
-    log_every: int = option(10, "Steps between two lines of metrics.", minimum=1)
-    probe_every: int = option(100, "Steps between two questions to the probe.", minimum=1)
-    checkpoint_every: int = option(200, "Steps between two checkpoints.", minimum=1)
-    keep_checkpoints: int = option(
-        2, "Newest checkpoints kept within a stage; the end of every stage is kept.", minimum=1
-    )
-    tensorboard: bool = option(False, "Write TensorBoard files as well (extra `track`).")
-    num_probe: int = option(
-        200, "Chunks held out for the probe, at most a tenth of those with spans.", minimum=1
-    )
 
 
 @runtime_checkable

@@ -15,29 +15,17 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from openrealm.errors import CheckpointError
 from openrealm.files import checksum, staged_directory, write_atomic
 from openrealm.models.embedder import Embedder, Tower
 from openrealm.models.pretrained import fingerprint, load_weights, save_weights
+from openrealm.retrieval.snapshot_maker import Order
 
 FORMAT = 1
 WEIGHTS_FILE, ORDER_FILE = "weights.safetensors", "order.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One snapshot that is wanted.
-
-    Attributes:
-        generation: Its number.
-        step: Training step of the weights.
-    """
-
-    generation: int
-    step: int
 
 
 def order_folder(directory: Path, order: Order) -> Path:

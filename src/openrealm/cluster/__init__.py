@@ -1,0 +1,1 @@
+"""The corpus embedded by many nodes."""

@@ -1,0 +1,260 @@
+"""The `evaluate` recipe: every measure in one table, BM25 and its fusion beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from openrealm.answering.answerer import answerer_of
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.qa import Question, read_questions
+from openrealm.errors import ConfigError, InputError
+from openrealm.evaluation import (
+    HeldOutQuery,
+    Ranker,
+    Table,
+    beir_values,
+    from_questions,
+    qa_values,
+    read_held_out,
+    retrieval_values,
+    summarise,
+)
+from openrealm.metrics import bootstrap_interval, read_beir_judgments
+from openrealm.progress import Progress, Silent
+from openrealm.retrieval.lexical import fuse_reciprocal_ranks
+from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.loaded import (
+    ALL_STAGES,
+    PRETRAINED_STAGES,
+    LoadedRun,
+    load_run,
+    require_files,
+)
+from openrealm.runs.masked_queries import held_out_of
+from openrealm.runs.workspace import Workspace
+from openrealm.training.probe import run_probe
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One line of the table: what was measured, by which ranking or reader."""
+
+    data: str
+    system: str
+    num: int
+    measures: Table
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All that was measured of one run.
+
+    Attributes:
+        run: Its name.
+        stage: Stage after which its weights were taken.
+        start: Where its first weights came from.
+        rows: The table.
+        ancestors: Where those had come from, if ``start`` is an exported model.
+    """
+
+    run: str
+    stage: str
+    start: str
+    rows: tuple[EvaluationRow, ...]
+    ancestors: tuple[str, ...] = ()
+
+
+def evaluate(
+    workspace: Path,
+    *,
+    run: str | None = None,
+    stage: str | None = None,
+    qa: Sequence[Path] = (),
+    squad: Sequence[Path] = (),
+    beir: Sequence[Path] = (),
+    queries: Sequence[Path] = (),
+    probe: bool = False,
+    baseline: str | None = None,
+    raw_match: bool = False,
+    regex_anywhere: bool = False,
+    read: int | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Measures a run.
+
+    Args:
+        workspace: Its folder.
+        run: Name of the run; the newest by default.
+        stage: Measure the weights at the end of this stage, or those that training began with
+            (``start``); the last ones by default.
+        qa: Question files: recall@k, and exact match and F1 where there is a QA reader.
+        squad: SQuAD files, likewise.
+        beir: BEIR directories: nDCG@10, recall@100, MRR.
+        queries: Held-out query files.
+        probe: The run's own held-out masked queries: recall, utility, accuracy.
+        baseline: ``bm25`` puts BM25 and the fusion of both beside every ranking.
+        raw_match: Recall by case-sensitive substring, as the original computes it.
+        regex_anywhere: Answers that are regular expressions (CuratedTREC) may match anywhere in
+            what was answered, not only from its beginning, as the original has it.
+        read: Chunks read per question; by default as many as in fine-tuning.
+        limit: Use only so many questions of each file.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: Nothing to measure, or a broken file.
+    """
+    progress = progress or Silent()
+    require_files([*qa, *squad, *beir, *queries])
+    if baseline not in (None, "bm25"):
+        raise ConfigError(f"baseline '{baseline}' is unknown; there is: bm25")
+    if not (qa or squad or beir or queries or probe):
+        raise InputError("nothing to measure; give --qa, --squad, --beir, --queries or --probe")
+    place = Workspace(Path(workspace))
+    stages = (stage,) if stage else ALL_STAGES
+    loaded = load_run(place, name=run, stages=stages, progress=progress)
+    rankers = _rankers(place, loaded, baseline)
+    rows: list[EvaluationRow] = []
+    if probe:
+        rows.append(_probe(place, _with_filler(place, loaded, progress), progress))
+    for path in beir:
+        rows.extend(_beir(loaded.corpus, path, rankers))
+    for path in queries:
+        rows.extend(
+            _recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match)
+        )
+    for path in (*qa, *squad):
+        questions = _answerable(path, limit, progress)
+        asked = from_questions(questions)
+        rows.extend(_recall(loaded.corpus, path.name, asked, rankers, raw_match))
+        if loaded.checkpoint.position.stage == "qa":
+            rows[-len(rankers)] = _with_answers(
+                rows[-len(rankers)],
+                loaded,
+                questions,
+                read=read or loaded.settings.qa.read,
+                anchored=not regex_anywhere,
+                progress=progress,
+            )
+    return EvaluationReport(
+        run=loaded.run.name,
+        stage=loaded.checkpoint.position.stage,
+        start=loaded.settings.start,
+        rows=tuple(rows),
+        ancestors=tuple(loaded.run.read_record().get("ancestors", ())),
+    )
+
+
+def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> LoadedRun:
+    """The run with a reader that fills masks: one for questions that began as a tower cannot."""
+    if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
+        return loaded
+    progress.say("the probe is asked of the weights before fine-tuning")
+    return load_run(place, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
+
+
+def _rankers(place: Workspace, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
+    dense = answerer_of(loaded).rank
+    if baseline is None:
+        return {"openrealm": dense}
+    bm25 = bm25_of(place, loaded.corpus)
+
+    def lexical(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
+        return bm25.search(texts, k)[1]
+
+    def fused(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
+        return fuse_reciprocal_ranks([dense(texts, k), lexical(texts, k)], k)[1]
+
+    return {"openrealm": dense, "bm25": lexical, "openrealm + bm25": fused}
+
+
+def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
+    held_out = held_out_of(place, loaded, progress=progress)
+    report = run_probe(
+        loaded.model,
+        held_out.queries,
+        loaded.live.retriever,
+        corpus=loaded.corpus,
+        texts=held_out.texts,
+        templates=loaded.templates,
+        k=loaded.settings.retrieval.k,
+    )
+    table_of = {name: bootstrap_interval(values) for name, values in report.values.items()}
+    return EvaluationRow(
+        data="probe", system="openrealm", num=len(held_out.queries), measures=table_of
+    )
+
+
+def _beir(corpus: ChunkStore, path: Path, rankers: dict[str, Ranker]) -> list[EvaluationRow]:
+    judgments = read_beir_judgments(path)
+    judged = {document for line in judgments.qrels.values() for document in line}
+    if not any(corpus.find_document(document) is not None for document in judged):
+        raise InputError(
+            f"the corpus holds none of the {len(judged):,} documents that '{path}' judges; ingest "
+            f"'{path / 'corpus.jsonl'}', whose ids they are"
+        )
+    return [
+        EvaluationRow(
+            data=path.name,
+            system=name,
+            num=len(judgments.queries),
+            measures=summarise(beir_values(corpus, judgments, ranker)),
+        )
+        for name, ranker in rankers.items()
+    ]
+
+
+def _recall(
+    corpus: ChunkStore,
+    name: str,
+    queries: Sequence[HeldOutQuery],
+    rankers: dict[str, Ranker],
+    raw: bool,
+) -> list[EvaluationRow]:
+    return [
+        EvaluationRow(
+            data=name,
+            system=system,
+            num=len(queries),
+            measures=summarise(retrieval_values(corpus, queries, ranker, raw=raw)),
+        )
+        for system, ranker in rankers.items()
+    ]
+
+
+def read_answerable(paths: Sequence[Path], progress: Progress) -> list[Question]:
+    """The questions of some files that have an answer; how many have none is told."""
+    found = [question for path in paths for question in read_questions(path)]
+    kept = [question for question in found if question.answers]
+    if len(kept) < len(found):
+        left_out = len(found) - len(kept)
+        progress.say(f"{left_out:,} of {len(found):,} questions have no answer and are left out")
+    return kept
+
+
+def _answerable(path: Path, limit: int | None, progress: Progress) -> list[Question]:
+    questions = read_answerable([path], progress)[:limit]
+    if not questions:
+        raise InputError(f"{path} holds no question with an answer")
+    return questions
+
+
+def _with_answers(
+    row: EvaluationRow,
+    loaded: LoadedRun,
+    questions: Sequence[Question],
+    *,
+    read: int,
+    anchored: bool,
+    progress: Progress,
+) -> EvaluationRow:
+    """A row of recall with exact match and F1 beside it."""
+    found = qa_values(
+        answerer_of(loaded), questions, read=read, anchored=anchored, progress=progress
+    )
+    return replace(row, measures=row.measures | summarise(found.values))

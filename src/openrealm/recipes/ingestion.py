@@ -1,0 +1,130 @@
+"""The `ingest` recipe: documents of many formats to the workspace's chunk store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+from openrealm.corpus.documents import read_documents
+from openrealm.corpus.records import Document, Problem
+from openrealm.corpus.store import ChunkStore, IngestReport, ProblemLog, rechunk_store, update_store
+from openrealm.errors import ConfigError, InputError
+from openrealm.progress import Progress, Silent
+from openrealm.runs.loaded import require_files
+from openrealm.runs.parts import load_tokenizer
+from openrealm.runs.workspace import Workspace
+from openrealm.settings import Settings, resolve
+from openrealm.tokenizer import WordPiece
+
+# A vocabulary is learned from so many documents at most; more change it little.
+_VOCABULARY_DOCUMENTS = 100_000
+
+
+def ingest(
+    workspace: Path,
+    *,
+    sources: Sequence[Path] = (),
+    remove: Sequence[str] = (),
+    preset: str | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    strict: bool = False,
+    rechunk: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Adds documents to a workspace, removes some, or cuts all of them anew.
+
+    Args:
+        workspace: Its folder, made where there is none.
+        sources: Files and folders.
+        remove: Ids of documents to remove.
+        preset: Preset whose ``corpus`` section fixes tokenizer and chunk size of a new workspace.
+        config: TOML file over the preset.
+        assignments: ``section.key=value`` over both.
+        strict: End at the first problem and leave the store as it was.
+        rechunk: Cut the documents of an existing store anew with these settings.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InputError: A source is missing, or ``strict`` and there is a problem.
+        CorpusError: The store cannot be written; it is as it was.
+        ConfigError: Settings of tokenizer or chunking for a store that has others.
+    """
+    progress = progress or Silent()
+    place = Workspace(Path(workspace))
+    require_files(sources)
+    if not (sources or remove or rechunk):
+        raise InputError("there is nothing to ingest; name files or folders, or --remove ID")
+    log = ProblemLog(_refuse if strict else None)
+    settings = resolve(preset=preset, config=config, assignments=assignments)
+    chosen = preset is not None or config is not None or bool(assignments)
+    exists = ChunkStore.exists(place.corpus)
+    if rechunk and not chosen:
+        raise ConfigError(
+            "--rechunk cuts all documents anew; say how: --preset NAME or --set corpus.KEY=VALUE"
+        )
+    if rechunk:
+        return _noted(place, _rechunk(place, settings, log, progress))
+    if exists and chosen:
+        raise ConfigError(
+            f"'{place.directory}' has its tokenizer and chunk size already; "
+            "change them for all documents with --rechunk"
+        )
+    tokenizer = chunking = None
+    if not exists:
+        tokenizer = load_tokenizer(settings.corpus) or _learned(sources, settings, progress)
+        chunking = settings.corpus.chunking
+    report = update_store(
+        place.corpus,
+        add=read_documents(sources, on_problem=log, progress=progress),
+        remove=remove,
+        tokenizer=tokenizer,
+        chunking=chunking,
+        on_problem=log,
+        progress=progress,
+    )
+    return _noted(place, report, sources)
+
+
+def _noted(place: Workspace, report: IngestReport, sources: Sequence[Path] = ()) -> IngestReport:
+    """The report, kept in the workspace for whoever asks later what was skipped."""
+    record = {"time": time.time(), "sources": [str(path) for path in sources], **asdict(report)}
+    place.add_ingest(record)
+    return report
+
+
+def _rechunk(
+    place: Workspace, settings: Settings, log: ProblemLog, progress: Progress
+) -> IngestReport:
+    place.require_corpus()
+    tokenizer = load_tokenizer(settings.corpus)
+    if tokenizer is None:
+        tokenizer = _trained(ChunkStore.open(place.corpus).documents(), settings)
+    return rechunk_store(
+        place.corpus,
+        tokenizer=tokenizer,
+        chunking=settings.corpus.chunking,
+        on_problem=log,
+        progress=progress,
+    )
+
+
+def _learned(sources: Sequence[Path], settings: Settings, progress: Progress) -> WordPiece:
+    """A vocabulary of the documents about to be ingested; their problems are reported later."""
+    documents = read_documents(sources, on_problem=lambda problem: None, progress=progress)
+    return _trained(documents, settings)
+
+
+def _trained(documents: Iterable[Document], settings: Settings) -> WordPiece:
+    some = islice(documents, _VOCABULARY_DOCUMENTS)
+    texts = [f"{document.title}\n{document.text}" for document in some]
+    if not texts:
+        raise InputError("there is no document to learn a vocabulary from")
+    return WordPiece.train(texts, vocab_size=settings.corpus.vocab_size)
+
+
+def _refuse(problem: Problem) -> None:
+    raise InputError(f"{problem} (--strict: nothing was changed)")

@@ -1,0 +1,292 @@
+"""First weights of a run: of an earlier run, of an exported model, or of any other start.
+
+The first two are *saved* models: they bring reader and towers, and their whole section `model`,
+over which a new run may still set what does not change a shape.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import openrealm
+from openrealm.corpus.store import ChunkStore
+from openrealm.errors import CheckpointError, ConfigError, shell_command
+from openrealm.models.pretrained import (
+    MINILM,
+    SCRATCH,
+    Started,
+    build_model,
+    copy_encoder,
+    start_model,
+)
+from openrealm.models.realm import Realm
+from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
+from openrealm.runs.frequencies import known_tokens, token_prior
+from openrealm.runs.model_folder import ModelFolder, is_model_folder, open_model_folder
+from openrealm.runs.workspace import Run, Workspace
+from openrealm.settings import (
+    ChunkingConfig,
+    Settings,
+    checked,
+    preset_settings,
+    read_settings,
+    resolve,
+)
+from openrealm.tokenizer import VOCABULARY_FILES, WordPiece, agree
+
+_FINE_TUNED = "qa"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model that a new run may begin with.
+
+    Attributes:
+        weights: Where its weights are.
+        stage: Stage after which they were taken.
+        settings: What it was trained with.
+        tokenizer: Fingerprint of its vocabulary.
+        vocabulary: Where that vocabulary is.
+        record: What made it.
+    """
+
+    weights: Checkpoint | ModelFolder
+    stage: str
+    settings: Settings
+    tokenizer: str
+    vocabulary: Path
+    record: Mapping[str, Any]
+
+    def started(self, settings: Settings, tokenizer: WordPiece) -> Started:
+        """A model of a new run's settings with these weights.
+
+        Raises:
+            ConfigError: The corpus has another vocabulary.
+            CheckpointError: The settings ask for another shape.
+        """
+        if self.tokenizer != tokenizer.fingerprint:
+            raise ConfigError(
+                f"start '{self.weights.directory}' has another vocabulary than the corpus; ingest "
+                "with its own (an existing corpus with --rechunk): "
+                + shell_command("--set", f"corpus.tokenizer={self.vocabulary}")
+            )
+        model = build_model(
+            settings.model,
+            vocab_size=tokenizer.vocab_size,
+            pad_id=tokenizer.pad_id,
+            seed=settings.seed,
+        )
+        load_after(self.stage, self.weights, model, share=self.settings.mlm.share)
+        return Started(config=settings.model, model=model, has_masked_lm_head=True)
+
+
+def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, share: bool) -> None:
+    """Loads the weights at the end of a stage, and does what follows it.
+
+    Args:
+        stage: Its name.
+        weights: Where they are.
+        model: Of their shape.
+        share: The run's `mlm.share`: the towers get the reader's BERT after the stage `mlm`.
+    """
+    weights.load_weights(model)
+    follow(stage, model, share=share)
+
+
+def follow(stage: str, model: Realm, *, share: bool) -> None:
+    """What follows the end of a stage in the weights: after `mlm` the towers may get its BERT."""
+    if stage == "mlm" and share:
+        copy_encoder(model.reader, model.embedder)
+
+
+def saved_model(start: str) -> SavedModel | None:
+    """The saved model that a start names; None where the start is something else.
+
+    Args:
+        start: A run's folder (its newest weights of pre-training), a checkpoint's, an exported
+            model's; or a BERT directory, a hub name, a word.
+
+    Raises:
+        CheckpointError: It is damaged, was fine-tuned, or has no weights of pre-training.
+    """
+    path = Path(start).absolute()
+    if is_model_folder(path):
+        return _of_model_folder(open_model_folder(path))
+    if (path / "run.json").is_file():
+        found = (c for c in checkpoints(Run(path).checkpoints) if c.position.stage != _FINE_TUNED)
+        checkpoint = next(found, None)
+        if checkpoint is None:
+            raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")
+        return _of_checkpoint(checkpoint)
+    if (path / "state.json").is_file():
+        return _of_checkpoint(open_checkpoint(path))
+    return None
+
+
+def _of_model_folder(folder: ModelFolder) -> SavedModel:
+    if folder.stage == _FINE_TUNED:
+        raise CheckpointError(
+            f"start '{folder.directory}' was fine-tuned on questions; export the run's weights "
+            "before that: openrealm export WS --to openrealm --stage realm"
+        )
+    return SavedModel(
+        weights=folder,
+        stage=folder.stage,
+        settings=read_settings(folder.settings_file),
+        tokenizer=folder.tokenizer().fingerprint,
+        vocabulary=folder.directory,
+        record=folder.record,
+    )
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
+    stage = checkpoint.position.stage
+    if stage == _FINE_TUNED:
+        raise CheckpointError(
+            f"start '{checkpoint.directory}' was fine-tuned on questions; take a checkpoint from "
+            "before"
+        )
+    run = Run(checkpoint.directory.parent.parent)
+    corpus = Workspace(run.directory.parent.parent).corpus
+    record = run.read_record()
+    return SavedModel(
+        weights=checkpoint,
+        stage=stage,
+        settings=read_settings(run.settings_file),
+        tokenizer=record["tokenizer"],
+        vocabulary=next(corpus.glob("tokenizer-*"), corpus),
+        record=record,
+    )
+
+
+def settings_for(
+    start: str | None,
+    *,
+    preset: str | None,
+    config: Path | None,
+    assignments: Sequence[str],
+    chunking: ChunkingConfig,
+) -> Settings:
+    """Settings of a new run; where its start is a saved model, with that one's `model`.
+
+    Args:
+        start: First weights; None for what the settings say.
+        preset: Name of a preset.
+        config: TOML file over the preset.
+        assignments: ``section.key=value`` over both.
+        chunking: How the corpus was cut, which no setting changes any more.
+
+    Raises:
+        ConfigError: An unknown preset, key, or value.
+        CheckpointError: The saved model is damaged, or cannot be pre-trained.
+    """
+    start = start or resolve(preset=preset, config=config, assignments=assignments).start
+    base, saved = preset_settings(preset or "adapt"), saved_model(start)
+    if saved is not None:
+        base, start = replace(base, model=saved.settings.model), str(saved.weights.directory)
+    # The start counts in what is checked: what is kept of it must not be random.
+    base = replace(base, start=start, corpus=replace(base.corpus, chunking=chunking))
+    settings = resolve(base=base, config=config, assignments=assignments)
+    return checked(replace(settings, start=start))
+
+
+def begin(settings: Settings, tokenizer: WordPiece) -> Started:
+    """The model that the settings' start gives, with its resolved shape.
+
+    Args:
+        settings: Of the run.
+        tokenizer: Of the corpus.
+
+    Raises:
+        CheckpointError: The start cannot be loaded, or has another shape than the settings.
+        ConfigError: Its vocabulary is not the corpus's.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    saved = saved_model(settings.start)
+    if saved is not None:
+        return saved.started(settings, tokenizer)
+    _require_vocabulary(settings.start, tokenizer)
+    return start_model(
+        settings.start,
+        settings.model,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        mask_id=tokenizer.mask_id,
+        seed=settings.seed,
+    )
+
+
+def _require_vocabulary(start: str, tokenizer: WordPiece) -> None:
+    """Compares a folder's vocabulary with the corpus's: those of one size need not be the same.
+
+    Raises:
+        ConfigError: They differ.
+    """
+    folder = Path(start)
+    has_vocabulary = any((folder / name).is_file() for name in VOCABULARY_FILES)
+    if start in (MINILM, SCRATCH) or not has_vocabulary:
+        return
+    if not agree(WordPiece.load(folder), tokenizer):
+        raise ConfigError(
+            f"start '{start}' has another vocabulary than the corpus; ingest with its own (an "
+            "existing corpus with --rechunk): "
+            + shell_command("--set", f"corpus.tokenizer={start}")
+        )
+
+
+def ancestors(start: str) -> list[str]:
+    """Where a saved model's own first weights came from, the nearest first."""
+    saved = saved_model(start)
+    if saved is None:
+        return []
+    return [str(saved.record["start"]), *saved.record.get("ancestors", ())]
+
+
+def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:
+    """The model that training begins with.
+
+    Args:
+        settings: Of the run.
+        corpus: What is retrieved from.
+        texts: What is masked; may be the same object.
+
+    Raises:
+        CheckpointError: The start cannot be loaded, or is a saved model of another shape.
+        ConfigError: Its vocabulary is another than the corpus's tokenizer's.
+        MissingDependencyError: ``minilm`` is not installed.
+    """
+    started, shape = begin(settings, corpus.tokenizer), settings.model
+    stores = [corpus] if texts is corpus else [corpus, texts]
+    if shape.embedder.known_tokens and saved_model(settings.start) is None:
+        started.model.embedder.set_known(known_tokens(stores))
+    if shape.token_prior or shape.copy_head:
+        prior = shape.token_prior and not started.has_masked_lm_head
+        started.model.reader.set_frequencies(token_prior(stores), prior=prior)
+    return started.model
+
+
+def first_record(
+    settings: Settings, corpus: ChunkStore, *, texts: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """What ``run.json`` says of a run from its beginning."""
+    return {
+        "created": time.time(),
+        "openrealm": openrealm.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "start": settings.start,
+        "ancestors": ancestors(settings.start),
+        "seed": settings.seed,
+        "corpus": corpus.fingerprint,
+        "tokenizer": corpus.tokenizer.fingerprint,
+        "chunks": len(corpus),
+        "texts": [str(path) for path in texts],
+        "stage_reports": [],
+    }

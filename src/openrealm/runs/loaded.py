@@ -1,0 +1,302 @@
+"""A run with its weights and its index, ready to be asked: what every recipe that reads one begins
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.errors import CorpusError, InputError, shell_command
+from openrealm.index.snapshot import Snapshot
+from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
+from openrealm.models.inputs import Templates
+from openrealm.models.pretrained import build_model, tower_reader
+from openrealm.models.realm import Realm, device_of
+from openrealm.processes import ALONE, Processes
+from openrealm.progress import Progress
+from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.live_index import LiveIndex, Loader
+from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
+from openrealm.runs.devices import pick_device
+from openrealm.runs.first_weights import first_model, load_after
+from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
+from openrealm.runs.workspace import Run, Workspace
+from openrealm.settings import Settings, read_settings
+from openrealm.tokenizer import WordPiece
+
+START = "start"
+# Best first: which weights find chunks, which answer questions, and which fill masks. Those of the
+# start are kept as a checkpoint where nothing was trained.
+PRETRAINED_STAGES = ("realm", "warmup", "ict", "mlm", START)
+ALL_STAGES = ("qa", *PRETRAINED_STAGES)
+FILLING_STAGES = ("realm", "warmup", "mlm", START)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A run with its model; ``checkpoint`` says how far its weights are."""
+
+    place: Workspace
+    run: Run
+    settings: Settings
+    corpus: ChunkStore
+    model: Realm
+    templates: Templates
+    checkpoint: Checkpoint
+
+    def with_index(self, live: LiveIndex) -> LoadedRun:
+        """The same with an index to search."""
+        return LoadedRun(
+            run=self.run,
+            settings=self.settings,
+            corpus=self.corpus,
+            model=self.model,
+            templates=self.templates,
+            checkpoint=self.checkpoint,
+            live=live,
+        )
+
+    def snapshot(
+        self, progress: Progress, processes: Processes = ALONE, *, trains: bool = False
+    ) -> Snapshot:
+        """The snapshot of these weights over the present corpus; made where there is none.
+
+        Args:
+            progress: Where to tell how far it is.
+            processes: Who makes it together.
+            trains: Whether these processes are those that train in the run.
+
+        Raises:
+            CheckpointError: Others train in the run, who number and remove its snapshots.
+        """
+        found = matching_snapshot(self.run, self.corpus, self.model)
+        # All look before one of them makes it.
+        if not processes.any(found is None):
+            assert found is not None
+            return found
+        if trains:
+            return self._made(progress, processes)
+        with self.run.embedding_alone():  # another command may be making it
+            self.run.require_not_in_training(self.checkpoint.position.stage)
+            found = matching_snapshot(self.run, self.corpus, self.model)
+            if found is None:
+                found = self._made(progress, processes)
+                self.remove_superseded(found)
+            return found
+
+    def remove_superseded(self, by: Snapshot) -> None:
+        """Removes snapshots of these weights over what the corpus was, and keeps the checkpoints'.
+
+        Otherwise each change of a corpus would leave one more. Where this process has opened the
+        corpus before others changed it, it is theirs that counts.
+        """
+        if ChunkStore.open(self.corpus.directory).fingerprint != self.corpus.fingerprint:
+            return
+        needed = {c.position.generation for c in checkpoints(self.run.checkpoints, verify=False)}
+        remove_superseded(self.run.snapshots, by, keep=needed)
+
+    def _made(self, progress: Progress, processes: Processes) -> Snapshot:
+        maker = make_maker(
+            self.run,
+            self.settings,
+            self.corpus,
+            self.model,
+            self.templates,
+            # To embed with; nothing is searched.
+            load=Loader(self.corpus, self.settings.retrieval, device_of(self.model), processes),
+            pooled=make_pooled(
+                self.place,
+                self.settings,
+                self.corpus,
+                self.model,
+                self.templates,
+                processes,
+                progress=progress,
+            ),
+            progress=progress,
+        )
+        return maker.now(self.checkpoint.position.total_step)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model and index, ready to answer."""
+
+    run: Run
+    settings: Settings
+    corpus: ChunkStore
+    model: Realm
+    live: LiveIndex
+    templates: Templates
+    checkpoint: Checkpoint
+
+
+def open_corpus(workspace: Workspace) -> ChunkStore:
+    """The workspace's knowledge corpus.
+
+    Raises:
+        CorpusError: Nothing was ingested, or the store is damaged or empty.
+    """
+    workspace.require_corpus()
+    store = ChunkStore.open(workspace.corpus)
+    if not len(store):
+        raise CorpusError(
+            f"the corpus of '{workspace.directory}' has no chunk; ingest some documents first"
+        )
+    return store
+
+
+def load_model(
+    workspace: Workspace,
+    *,
+    name: str | None,
+    stages: Sequence[str] = ALL_STAGES,
+) -> LoadedModel:
+    """A run's newest weights of the first of the stages that it has.
+
+    The stage ``start`` alone means the weights that training began with, which are made again where
+    they were not kept.
+
+    Raises:
+        InputError: There is no such run, or it has no checkpoint of these stages.
+        CorpusError: The corpus was ingested with another tokenizer since.
+    """
+    corpus = open_corpus(workspace)
+    run = workspace.run(name)
+    settings = read_settings(run.settings_file)
+    record = run.read_record()
+    if record["tokenizer"] != corpus.tokenizer.fingerprint:
+        raise CorpusError(
+            f"run '{run.name}' was trained with another vocabulary than the corpus has now; "
+            "train a new run"
+        )
+    if tuple(stages) == (START,) and not _has_kept_start(run):
+        checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
+    else:
+        checkpoint = newest_checkpoint(run, stages)
+        model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
+        stage, share = checkpoint.position.stage, settings.mlm.share
+        load_after(stage, checkpoint, model, share=share)
+    return LoadedModel(
+        place=workspace,
+        run=run,
+        settings=settings,
+        corpus=corpus,
+        model=model.to(pick_device(settings)),
+        templates=make_templates(settings, corpus),
+        checkpoint=checkpoint,
+    )
+
+
+def load_run(
+    workspace: Workspace,
+    *,
+    name: str | None,
+    stages: Sequence[str] = ALL_STAGES,
+    processes: Processes = ALONE,
+    trains: bool = False,
+    progress: Progress,
+) -> LoadedRun:
+    """What `load_model` gives, with an index of these weights over the present corpus.
+
+    Raises:
+        CheckpointError: The index has to be made, and others than this process (``trains``) train
+            in the run.
+    """
+    loaded = load_model(workspace, name=name, stages=stages)
+    settings = loaded.settings
+    load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes, progress)
+    return loaded.with_index(load(loaded.snapshot(progress, processes, trains=trains)))
+
+
+def _has_kept_start(run: Run) -> bool:
+    return any(checkpoint.position.stage == START for checkpoint in checkpoints(run.checkpoints))
+
+
+def _start_of(run: Run) -> Checkpoint:
+    """Where a run stands before its first step."""
+    return Checkpoint(directory=run.directory, position=Position.without_steps(START))
+
+
+def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
+    """The weights that a run began with.
+
+    Raises:
+        CorpusError: The corpus has changed, and with it the frequencies that some are made of.
+    """
+    record = run.read_record()
+    if record["corpus"] != corpus.fingerprint:
+        raise CorpusError(
+            f"the corpus has changed since run '{run.name}' began, so that its first weights "
+            "cannot be made again; measure one of its stages"
+        )
+    # Fine-tuning may have been given others.
+    settings = replace(settings, start=record["start"], seed=record["seed"])
+    texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
+    return first_model(settings, corpus=corpus, texts=texts)
+
+
+def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -> Checkpoint:
+    """The newest checkpoint of the first of the stages that has one.
+
+    Args:
+        run: The run.
+        stages: Names of stages, the best first.
+        verify: Read every byte of the checkpoints and pass over those that are damaged.
+
+    Raises:
+        InputError: None has.
+    """
+    found = list(checkpoints(run.checkpoints, verify=verify))
+    for stage in stages:
+        for checkpoint in found:
+            if checkpoint.position.stage == stage:
+                return checkpoint
+    workspace = run.directory.parent.parent
+    raise InputError(
+        f"run '{run.name}' has no checkpoint of {' or '.join(stages)}; go on with: "
+        + shell_command("openrealm", "pretrain", workspace, "--run", run.name, "--resume")
+    )
+
+
+def matching_snapshot(run: Run, corpus: ChunkStore, model: Realm) -> Snapshot | None:
+    """A published snapshot of these weights over this corpus, if there is one."""
+    return find_snapshot(run.snapshots, snapshot_key(corpus, model.embedder))
+
+
+def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Realm:
+    """A model of the right shape for the weights after a stage."""
+    model = build_model(
+        settings.model,
+        vocab_size=tokenizer.vocab_size,
+        pad_id=tokenizer.pad_id,
+        seed=settings.seed,
+    )
+    if stage == "qa":
+        prepare_for_questions(model, settings)
+    return model
+
+
+def prepare_for_questions(model: Realm, settings: Settings) -> None:
+    """Gives a pre-trained model the parts that fine-tuning trains.
+
+    Queries get a tower of their own, so that chunk embeddings stay those of the snapshot; the
+    reader is replaced where the settings say so.
+    """
+    model.embedder.unshare()
+    if settings.qa.reader == "tower":
+        model.reader = tower_reader(model.embedder, settings.model.span_head, seed=settings.seed)
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Checks that every path is there.
+
+    Raises:
+        InputError: One is not.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"there is no file or folder '{path}'")

@@ -1,0 +1,113 @@
+"""Parts of a run out of its settings and folder: what several recipes put together alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.salient import SpanTagger, make_tagger
+from openrealm.models.inputs import Templates
+from openrealm.models.pretrained import MINILM, minilm_directory
+from openrealm.models.realm import Realm, device_of
+from openrealm.processes import ALONE, Processes
+from openrealm.progress import Progress
+from openrealm.retrieval.live_index import Loader
+from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
+from openrealm.runs.bm25_cache import lexical_of
+from openrealm.runs.devices import pick_precision
+from openrealm.runs.workspace import Run, Workspace
+from openrealm.settings import CorpusConfig, Settings
+from openrealm.tokenizer import WordPiece
+
+
+def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
+    """Templates with the lengths of the model and of the store."""
+    return Templates.of(
+        corpus.tokenizer,
+        query_tokens=settings.model.query_tokens,
+        chunk_tokens=corpus.chunking.chunk_tokens,
+        query_masks=settings.model.query_masks,
+    )
+
+
+def make_loader(
+    place: Workspace,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    processes: Processes = ALONE,
+    progress: Progress | None = None,
+) -> Loader:
+    """What makes an index of a snapshot, and of words in common where the model weighs them."""
+    lexical = lexical_of(place, corpus, model, processes=processes, progress=progress)
+    return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
+
+
+def make_maker(
+    run: Run,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    templates: Templates,
+    *,
+    load: Loader,
+    pooled: PooledVectors | None = None,
+    progress: Progress,
+) -> SnapshotMaker:
+    """What makes snapshots of the present weights in these processes."""
+    return SnapshotMaker(
+        corpus,
+        model.embedder,
+        templates,
+        run.snapshots,
+        settings.refresh,
+        autocast=pick_precision(settings, device_of(model)),
+        load=load,
+        pooled=pooled,
+        progress=progress,
+    )
+
+
+def make_pooled(
+    place: Workspace,
+    settings: Settings,
+    corpus: ChunkStore,
+    model: Realm,
+    templates: Templates,
+    processes: Processes = ALONE,
+    *,
+    progress: Progress,
+) -> PooledVectors | None:
+    """What is under the projection, for all runs alike; None where more than that is trained."""
+    joint = "realm" in settings.stages and settings.realm.steps
+    if not joint or settings.realm.towers != "projection":
+        return None
+    return PooledVectors(
+        corpus,
+        model.embedder,
+        templates,
+        place.cache,
+        settings.refresh,
+        autocast=pick_precision(settings, device_of(model)),
+        processes=processes,
+        progress=progress,
+    )
+
+
+def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
+    """The tokenizer that the settings name; None where it is to be learned from the documents."""
+    if config.tokenizer == "train":
+        return None
+    if config.tokenizer == MINILM:
+        return WordPiece.load(minilm_directory())
+    return WordPiece.load(Path(config.tokenizer))
+
+
+def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
+    """The tagger of the settings, with the texts' own titles as its gazetteer."""
+    return make_tagger(
+        settings.salient,
+        texts=(document.text for document in texts.documents()),
+        titles=(document.title for document in texts.documents()),
+        seed=settings.seed,
+    )

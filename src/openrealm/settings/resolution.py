@@ -1,0 +1,82 @@
+"""Settings out of a preset, a TOML file and assignments, and back to TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from openrealm.errors import ConfigError
+from openrealm.settings.checks import checked
+from openrealm.settings.config import from_dict, merge, override, parse_toml, to_toml
+from openrealm.settings.presets import PRESETS
+from openrealm.settings.run import Settings
+from openrealm.settings.stages import STAGES
+
+
+def resolve(
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    base: Settings | None = None,
+) -> Settings:
+    """Settings out of a preset, a TOML file and dotted assignments, the later over the earlier.
+
+    Args:
+        preset: Name of a preset; ``adapt`` where nothing else is given.
+        config: A TOML file.
+        assignments: Such as ``realm.steps=200``.
+        base: Settings to begin from instead of a preset.
+
+    Raises:
+        ConfigError: An unknown preset, key, or value.
+    """
+    if base is None or preset is not None:
+        base = preset_settings(preset or "adapt")
+    if config is not None:
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the configuration {config}: {error}") from error
+        base = merge(base, parse_toml(text, name=str(config)))
+    settings = checked(override(base, assignments))
+    _require_stages_of(settings, assignments)
+    return settings
+
+
+def _require_stages_of(settings: Settings, assignments: Sequence[str]) -> None:
+    """Checks that no stage is given steps that it will not be asked for."""
+    for assignment in assignments:
+        stage, _, key = assignment.partition("=")[0].strip().partition(".")
+        idle = stage in STAGES and stage not in settings.stages
+        if idle and key == "steps" and getattr(settings, stage).steps:
+            listed = ", ".join(f'"{name}"' for name in STAGES if name in {*settings.stages, stage})
+            raise ConfigError(
+                f"{assignment} does nothing, since stages = {', '.join(settings.stages)}; "
+                f"set stages=[{listed}] too"
+            )
+
+
+def preset_settings(name: str) -> Settings:
+    """A preset by name.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset '{name}'; there are: {', '.join(PRESETS)}")
+    return from_dict(Settings, PRESETS[name])
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings as a run has stored them.
+
+    Raises:
+        ConfigError: The file is missing or damaged.
+    """
+    return resolve(base=Settings(), config=path)
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as commented TOML."""
+    return to_toml(settings)

@@ -1,0 +1,210 @@
+"""The stages of training: how candidates are chosen, and what each stage learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from openrealm.settings.config import option
+
+STAGES = ("mlm", "ict", "warmup", "realm")
+
+
+def _lexical_query() -> Any:
+    """What both stages say of words in common."""
+    return option(
+        "masked",
+        "The words that candidates by words in common are looked up with: the masked sentence's, "
+        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
+        "more than the masked sentence.",
+        choices=("masked", "unmasked"),
+        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """How candidates are chosen."""
+
+    k: int = option(
+        8,
+        "Candidates per query in joint training, the null chunk included.",
+        minimum=2,
+        source="realm/local_launcher.sh, num_candidates",
+    )
+    exclude: str = option(
+        "chunk",
+        "What of the query's own document is kept from it: its chunk, the neighbouring chunks "
+        "too, the whole document, or nothing (for the ablation).",
+        choices=("chunk", "neighbours", "document", "nothing"),
+        source="section 3.4, trivial retrievals",
+    )
+    near_duplicate: float = option(
+        0.8,
+        "A chunk is trivial when it shares this part of its token trigrams with the query's own "
+        "chunk, or holds this part of the query sentence's.",
+        minimum=0.1,
+        maximum=1.01,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlmConfig:
+    """Plain masked-LM pre-training of the reader's BERT."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(64, "Chunks per step.", minimum=1)
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
+    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
+    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
+    share: bool = option(True, "Start the towers from the resulting BERT.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IctConfig:
+    """Inverse cloze warm start of the embedder."""
+
+    steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
+    batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
+    removal: float = option(
+        0.9,
+        "Probability that the sentence is taken out of its chunk.",
+        minimum=0.0,
+        maximum=1.0,
+        source="orqa/datasets/ict_dataset.py",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmupConfig:
+    """Reader warm-up: the joint loss with the retriever frozen, own chunk allowed."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(32, "Queries per step.", minimum=1)
+    lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
+    k: int = option(3, "Candidates, the null chunk included.", minimum=2)
+    candidates: str = option(
+        "retriever",
+        "Where candidates come from: the frozen retriever, or words in common (BM25), where the "
+        "retriever is still too weak to find what the reader could learn to read.",
+        choices=("retriever", "lexical"),
+    )
+    lexical_query: str = _lexical_query()
+    own_chunk: float = option(
+        0.5,
+        "Probability that the query's own chunk is among the candidates: the one chunk that "
+        "surely holds the answer, from which the reader learns to copy.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointConfig:
+    """REALM: retriever and reader together."""
+
+    steps: int = option(200_000, "Steps; 0 leaves the stage out.", minimum=0, source="section 4.3")
+    batch_size: int = option(512, "Queries per step.", minimum=1, source="section 4.3")
+    lr: float = option(
+        3e-5,
+        "Peak learning rate of the reader; 0 leaves it as it is.",
+        minimum=0.0,
+        source="section 4.3",
+    )
+    lr_retriever: float = option(
+        3e-5,
+        "Peak learning rate of the towers; 0 leaves them as they are.",
+        minimum=0.0,
+        source="section 4.3",
+    )
+    lr_lexical: float = option(
+        0.0,
+        "Peak learning rate of the logarithm of model.lexical_weight; 0 leaves it as it is.",
+        minimum=0.0,
+    )
+    marginal: str = option(
+        "token",
+        "Marginal likelihood of each masked token, or of the span as a whole.",
+        choices=("token", "span"),
+        source="token: realm/model.py; span: equation 1",
+    )
+    lexical: int = option(
+        0,
+        "So many of the k candidates are proposed by words in common (BM25) instead of the index. "
+        "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
+        minimum=0,
+    )
+    lexical_query: str = _lexical_query()
+    null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
+    unread: bool = option(
+        False,
+        "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
+        "not read, and count as saying no more than the worst chunk that is. The top k alone "
+        "leave everything else unpunished.",
+    )
+    rerank_from: int = option(
+        0,
+        "So many chunks are taken from the index, whose vectors are stale, embedded with the "
+        "present chunk tower, and the best k kept. 0: the index has the last word.",
+        minimum=0,
+        source="over-retrieval and re-ranking of Izacard et al., 2022 (Atlas)",
+    )
+    towers: str = option(
+        "both",
+        "What of the embedder is trained: both towers; the query tower alone (it has to be one of "
+        "its own, model.embedder.shared=false), which leaves the chunk embeddings as they are; "
+        "or the projection above a BERT that stays as it is, where embedding the corpus anew is "
+        "one matrix product.",
+        choices=("both", "query", "projection"),
+        source="query: query-side fine-tuning of Izacard et al., 2022",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QaConfig:
+    """Fine-tuning on questions and answers."""
+
+    steps: int = option(68_340, "Steps.", minimum=1, source="20 epochs of WebQuestions")
+    batch_size: int = option(1, "Questions per step.", minimum=1, source="orqa_model.py")
+    lr: float = option(
+        1e-5, "Peak learning rate of the reader.", minimum=0.0, source="orqa/README.md"
+    )
+    lr_retriever: float = option(
+        1e-5, "Peak learning rate of the query tower.", minimum=0.0, source="orqa/README.md"
+    )
+    reader: str = option(
+        "pretrained",
+        "What reads for answers: the reader of pre-training, or one that begins as a copy of the "
+        "chunk tower (where that is a trained encoder, and the reader a small one of its own).",
+        choices=("pretrained", "tower"),
+        source="pretrained: section 3.2",
+    )
+    beam: int = option(
+        5000, "Chunks in the retriever's loss.", minimum=1, source="retriever_beam_size"
+    )
+    read: int = option(5, "Chunks read per question.", minimum=1, source="reader_beam_size")
+    raw_match: bool = option(
+        False,
+        "Take any substring, case-sensitive, for an answer held by a chunk, as the original does; "
+        "otherwise whole words, case and accents ignored.",
+        source="orqa/ops/orqa_ops.cc",
+    )
+    marginal: str = option(
+        "spans",
+        "How chunks and spans share probability: one softmax over the spans of all chunks read, "
+        "relevance in every score (spans), or p(z|x) times a softmax over each chunk's own "
+        "(chunks).",
+        choices=("spans", "chunks"),
+        source="spans: orqa_model.py; chunks: equation 1 and section 3.2",
+    )
+    per_chunk: bool = option(
+        False,
+        "Every chunk read that holds an answer has to give it by itself as well, in a softmax over "
+        "its own spans; otherwise one of them is enough.",
+        source="distant supervision per chunk, as in DPR's reader and after REALM++ "
+        "(Balachandran et al., 2021)",
+    )
+    no_answer: bool = option(
+        True, "Learn the probability that no chunk read holds an answer (not in the original)."
+    )

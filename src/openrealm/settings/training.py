@@ -1,0 +1,121 @@
+"""The optimiser, what happens beside the steps, and when the corpus is embedded again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openrealm.settings.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshConfig:
+    """When, where and how the corpus is embedded again."""
+
+    mode: str = option(
+        "inline",
+        "Who embeds the corpus: the training processes between two steps (inline), workers beside "
+        "them on this machine (background), a Ray cluster (fleet); or swaps happen when those of "
+        "an earlier run did (replay).",
+        choices=("inline", "background", "fleet", "replay"),
+    )
+    every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.5")
+    dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
+    batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
+    shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
+    max_staleness_steps: int = option(
+        0,
+        "Beside the training: where the live index would become older than this, training waits "
+        "and refreshes in line. 0: ten times `every`.",
+        minimum=0,
+    )
+    workers: int = option(
+        1, "Background, and a fleet that is started here: worker processes.", minimum=1
+    )
+    worker_threads: int = option(
+        1, "Background and fleet: processor threads of each worker.", minimum=1
+    )
+    worker_device: str = option(
+        "auto",
+        "Background: where workers compute. auto: on the GPU with the next number after the "
+        "trainers' if there is one, else on theirs, else on the processor, at low priority. "
+        "Fleet: cuda, cpu, or auto for a GPU each where the cluster has any.",
+    )
+    hang_s: float = option(
+        600.0,
+        "Background and fleet: a worker here without progress for so many seconds is killed.",
+        minimum=1.0,
+    )
+    write_back: bool = option(
+        False,
+        "The vectors that a joint step makes of its candidates anyway go into the live index too, "
+        "in the place of older ones, until a refresh makes all anew: an index that ages more "
+        "slowly and costs no embedding. They have the dropout of the step, where there is any.",
+    )
+    replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
+    fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
+    storage: str = option(
+        "",
+        "Fleet: URL of a storage that this machine and the nodes reach, such as s3://bucket/folder "
+        "(any that fsspec knows), for nodes that do not have the workspace's folder. Empty: they "
+        "have it, under the same name.",
+    )
+
+    @property
+    def patience(self) -> int:
+        """Steps that a live index may be old before training waits for a newer one."""
+        return self.max_staleness_steps or 10 * self.every
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """What all stages share."""
+
+    weight_decay: float = option(
+        0.01,
+        "Decoupled weight decay; none on biases and LayerNorms.",
+        minimum=0.0,
+        source="bert/optimization.py",
+    )
+    beta1: float = option(0.9, "Decay of the first moment.", source="bert/optimization.py")
+    beta2: float = option(0.999, "Decay of the second moment.", source="bert/optimization.py")
+    eps: float = option(1e-6, "Added to the root of the second moment.", source="bert")
+    bias_correction: bool = option(
+        False, "Adam's bias correction, which BERT's code leaves out.", source="bert"
+    )
+    clip_norm: float = option(
+        1.0, "Largest norm of all gradients together.", minimum=0.0, source="bert/optimization.py"
+    )
+    warmup_fraction: float = option(
+        0.1,
+        "Part of a stage's steps with rising learning rate.",
+        minimum=0.0,
+        maximum=1.0,
+        source="realm/model.py",
+    )
+    warmup_min: int = option(
+        0, "So many of them at least.", minimum=0, source="100 in realm/model.py"
+    )
+    warmup_max: int = option(10_000, "So many at most.", minimum=0, source="realm/model.py")
+    final_fraction: float = option(
+        0.0,
+        "Learning rate at a stage's end as a part of its peak.",
+        minimum=0.0,
+        maximum=1.0,
+        source="bert/optimization.py",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """When things happen beside the steps."""
+
+    log_every: int = option(10, "Steps between two lines of metrics.", minimum=1)
+    probe_every: int = option(100, "Steps between two questions to the probe.", minimum=1)
+    checkpoint_every: int = option(200, "Steps between two checkpoints.", minimum=1)
+    keep_checkpoints: int = option(
+        2, "Newest checkpoints kept within a stage; the end of every stage is kept.", minimum=1
+    )
+    tensorboard: bool = option(False, "Write TensorBoard files as well (extra `track`).")
+    num_probe: int = option(
+        200, "Chunks held out for the probe, at most a tenth of those with spans.", minimum=1
+    )

@@ -1,0 +1,158 @@
+"""Tests of an earlier run as the start of a new one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import documents
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertModel
+
+from openrealm import recipes
+from openrealm.errors import CheckpointError, ConfigError
+from openrealm.runs.first_weights import begin, saved_model
+from openrealm.runs.loaded import open_corpus
+from openrealm.runs.workspace import Workspace
+from openrealm.settings import resolve
+
+SHAPE = [
+    "model.query_tokens=24",
+    "model.bert.hidden=32",
+    "model.bert.intermediate=64",
+    "model.reader.layers=2",
+    "model.reader.hidden=64",
+    "model.reader.intermediate=64",
+    "model.span_head.hidden=16",
+]
+STEPS = [f"{stage}.steps=2" for stage in ("ict", "warmup", "realm")]
+BATCHES = [f"{stage}.batch_size=4" for stage in ("ict", "warmup", "realm")]
+CORPUS = ["corpus.vocab_size=400", "corpus.chunking.chunk_tokens=32"]
+BESIDE = ["loop.num_probe=4", *BATCHES, *STEPS]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with one run, ``first``, of the stages ict and warmup."""
+    folder = tmp_path_factory.mktemp("continuing")
+    lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text}) + "\n" for d in documents()]
+    (folder / "docs.jsonl").write_text("".join(lines))
+    ws = folder / "ws"
+    recipes.ingest(ws, sources=[folder / "docs.jsonl"], preset="tiny", assignments=CORPUS)
+    recipes.pretrain(
+        ws,
+        preset="tiny",
+        assignments=[*CORPUS, *SHAPE, *BESIDE, 'stages=["ict", "warmup"]', "realm.steps=0"],
+        run="first",
+    )
+    return ws
+
+
+def weights(workspace: Path, run: str, checkpoint: str) -> dict[str, torch.Tensor]:
+    path = workspace / "runs" / run / "checkpoints" / checkpoint / "weights.safetensors"
+    return load_file(path)
+
+
+def test_a_run_begins_with_the_newest_weights_and_the_shape_of_an_earlier_one(
+    workspace: Path,
+) -> None:
+    recipes.pretrain(
+        workspace,
+        start=str(workspace / "runs" / "first"),
+        preset="tiny",  # whose own shape is much larger
+        assignments=[
+            *BESIDE,
+            'stages=["realm"]',
+            "ict.steps=0",
+            "warmup.steps=0",
+            "realm.lr=0",
+            "realm.lr_retriever=1e-9",
+        ],
+        run="second",
+    )
+    before, after = (
+        weights(workspace, "first", "warmup-000002"),
+        weights(workspace, "second", "realm-000002"),
+    )
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
+    record = json.loads((workspace / "runs" / "second" / "run.json").read_text())
+    assert record["start"].endswith("runs/first/checkpoints/warmup-000002")
+
+
+def test_a_checkpoint_in_the_middle_can_be_named(workspace: Path) -> None:
+    found = saved_model(str(workspace / "runs" / "first" / "checkpoints" / "ict-000002"))
+    assert found is not None and found.stage == "ict"
+
+
+def test_what_is_no_run_is_none(tmp_path: Path) -> None:
+    assert saved_model("minilm") is None
+    assert saved_model(str(tmp_path)) is None
+    assert saved_model("google/some-bert") is None
+
+
+def test_another_shape_is_refused_and_leaves_no_run(workspace: Path) -> None:
+    with pytest.raises(CheckpointError, match="another shape"):
+        recipes.pretrain(
+            workspace,
+            start=str(workspace / "runs" / "first"),
+            preset="tiny",
+            assignments=[*BESIDE, "model.reader.hidden=128"],
+            run="third",
+        )
+    assert not (workspace / "runs" / "third").exists()
+
+
+def test_a_bert_with_another_vocabulary_of_the_same_size_is_refused(
+    workspace: Path, tmp_path: Path
+) -> None:
+    tokenizer = open_corpus(Workspace(workspace)).tokenizer
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=tokenizer.vocab_size, intermediate_size=64, **shape)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    (vocabulary,) = (workspace / "corpus").glob("tokenizer-*/vocab.txt")
+    words = vocabulary.read_text(encoding="utf-8").splitlines()
+    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    words[-2:] = words[:-3:-1]
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    with pytest.raises(ConfigError, match="has another vocabulary than the corpus"):
+        recipes.pretrain(workspace, start=str(tmp_path / "bert"), preset="tiny", run="other")
+    assert not (workspace / "runs" / "other").exists()
+
+
+def test_another_vocabulary_is_refused_with_the_way_out(workspace: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    docs = workspace.parent / "docs.jsonl"
+    smaller = ["corpus.vocab_size=200", CORPUS[1]]
+    recipes.ingest(other, sources=[docs], preset="tiny", assignments=smaller)
+    start = str(workspace / "runs" / "first")
+    with pytest.raises(ConfigError, match="another vocabulary") as refused:
+        recipes.pretrain(other, start=start, preset="tiny", assignments=BESIDE)
+    # The way out that the message names.
+    chosen = str(refused.value).rpartition("--set ")[2]
+    third = tmp_path / "third"
+    recipes.ingest(third, sources=[docs], preset="tiny", assignments=[chosen, CORPUS[1]])
+    few = [*BESIDE, 'stages=["realm"]', "ict.steps=0", "warmup.steps=0"]
+    assert recipes.pretrain(third, start=start, preset="tiny", assignments=few).run == "run-001"
+
+
+def test_a_run_without_weights_and_one_for_questions_are_refused(
+    workspace: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(workspace / "runs" / "first", tmp_path / "runs" / "first")
+    tuned = tmp_path / "runs" / "first" / "checkpoints" / "warmup-000002"
+    state = json.loads((tuned / "state.json").read_text())
+    state["position"]["stage"] = "qa"
+    (tuned / "state.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match="fine-tuned on questions"):
+        saved_model(str(tuned))
+    shutil.rmtree(tmp_path / "runs" / "first" / "checkpoints" / "ict-000002")
+    with pytest.raises(CheckpointError, match="without a checkpoint"):
+        saved_model(str(tmp_path / "runs" / "first"))
