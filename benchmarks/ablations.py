@@ -38,9 +38,9 @@ from openrealm.models.realm import Realm
 from openrealm.progress import Progress
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.checkpoints import Position, checkpoints, save_checkpoint
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, load_model, load_run, newest_checkpoint
 from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.training.probe import run_probe
 
@@ -100,7 +100,7 @@ MEASURES = {
 class Bench:
     """Where it happens, with which sizes and questions."""
 
-    place: Workspace
+    place: WorkspaceFolder
     settings: Settings
     train: Sequence[Path]
     dev: Sequence[Path]
@@ -123,7 +123,7 @@ class Bench:
             _write(target, {**found, "exact_match": self._answers(run)})
         shutil.rmtree(run.snapshots, ignore_errors=True)  # made again where they are wanted
 
-    def _pretrained(self, row: str, seed: int) -> Run:
+    def _pretrained(self, row: str, seed: int) -> RunFolder:
         chosen, name = ROWS[row], f"{row}-{seed}"
         if chosen.parts is not None:
             return self._joined(row, seed)
@@ -146,7 +146,7 @@ class Bench:
         changed = resolve(base=self.settings, assignments=change)
         return replace(changed, seed=seed, stages=tuple(stages), start=start or changed.start)
 
-    def _trained(self, name: str, settings: Settings) -> Run:
+    def _trained(self, name: str, settings: Settings) -> RunFolder:
         """A run at the end of its stages, begun or taken up as need be."""
         folder = self.place.directory / "runs" / name
         if not (folder / "run.json").is_file():
@@ -168,9 +168,9 @@ class Bench:
             recipes.pretrain(self.place.directory, run=name, resume=True, progress=self.progress)
         return run
 
-    def _copied(self, source: Run, name: str) -> Run:
+    def _copied(self, source: RunFolder, name: str) -> RunFolder:
         """The base as a run of its own, to be fine-tuned."""
-        target = Run(self.place.directory / "runs" / name)
+        target = RunFolder(self.place.directory / "runs" / name)
         if not (target.directory / "run.json").is_file():
             staging = target.directory.with_name(f".{name}")
             shutil.rmtree(staging, ignore_errors=True)
@@ -178,7 +178,7 @@ class Bench:
             staging.rename(target.directory)
         return target
 
-    def _joined(self, row: str, seed: int) -> Run:
+    def _joined(self, row: str, seed: int) -> RunFolder:
         """The retriever of one row with the reader of another."""
         parts = ROWS[row].parts
         assert parts is not None
@@ -195,7 +195,7 @@ class Bench:
         model.reader.load_state_dict(models[1].model.reader.state_dict())
         return _with_weights(target, model, position)
 
-    def _untrained(self, trained: Run, name: str) -> Run:
+    def _untrained(self, trained: RunFolder, name: str) -> RunFolder:
         """What a run began with, as a run of its own at the end of its stages."""
         target = self._copied(trained, name)
         if _mark(target).is_file():
@@ -204,7 +204,7 @@ class Bench:
         target.metrics_file.write_bytes(b"")
         return _with_weights(target, model, Position.without_steps("realm"))
 
-    def _zero_shot(self, run: Run) -> dict[str, Any]:
+    def _zero_shot(self, run: RunFolder) -> dict[str, Any]:
         """Recall on the questions, and what the probe of the base's salient spans says."""
         loaded = load_run(
             self.place, name=run.name, stages=("realm", "ict"), progress=self.progress
@@ -246,7 +246,7 @@ class Bench:
             "p_null": probe.p_null,
         }
 
-    def _finetuned(self, run: Run) -> None:
+    def _finetuned(self, run: RunFolder) -> None:
         found = [c for c in checkpoints(run.checkpoints) if c.position.stage == "qa"]
         if not (found and found[0].position.finished):
             recipes.finetune(
@@ -257,7 +257,7 @@ class Bench:
                 progress=self.progress,
             )
 
-    def _answers(self, run: Run) -> dict[str, float]:
+    def _answers(self, run: RunFolder) -> dict[str, float]:
         report = recipes.evaluate(
             self.place.directory,
             run=run.name,
@@ -269,7 +269,7 @@ class Bench:
         return {row.data: row.measures["exact_match"].mean for row in report.rows}
 
 
-def _with_weights(run: Run, model: Realm, position: Position) -> Run:
+def _with_weights(run: RunFolder, model: Realm, position: Position) -> RunFolder:
     """A copied run with other weights."""
     for checkpoint in list(checkpoints(run.checkpoints)):
         shutil.rmtree(checkpoint.directory)
@@ -278,7 +278,7 @@ def _with_weights(run: Run, model: Realm, position: Position) -> Run:
     return run
 
 
-def _mark(run: Run) -> Path:
+def _mark(run: RunFolder) -> Path:
     """What says that its weights are there; it does not hold for a copy under another name."""
     return run.directory / f"joined-{run.name}"
 
@@ -288,12 +288,12 @@ def _write(target: Path, found: Mapping[str, Any]) -> None:
     write_atomic(target, (json.dumps(found, indent=1) + "\n").encode())
 
 
-def _lines(run: Run) -> list[dict[str, Any]]:
+def _lines(run: RunFolder) -> list[dict[str, Any]]:
     text = run.metrics_file.read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _cost(run: Run) -> dict[str, float]:
+def _cost(run: RunFolder) -> dict[str, float]:
     """Seconds and tokens of the stages that the base does not have."""
     seconds = tokens = 0.0
     for line in _lines(run):
@@ -305,7 +305,7 @@ def _cost(run: Run) -> dict[str, float]:
     return {"seconds": seconds, "tokens": tokens}
 
 
-def _curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+def _curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
     """Figures over the joint stage's steps."""
     names = ("probe/utility", "probe/recall@5", "realm/p_null")
     lines = [line for line in _lines(run) if line["stage"] == "realm"]
@@ -408,7 +408,7 @@ def main() -> None:
         parser.error("name documents, and question files with --dev")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    place, progress = Workspace(arguments.to), make_progress()
+    place, progress = WorkspaceFolder(arguments.to), make_progress()
     results = place.directory / "results"
     if not arguments.tabulate:
         settings = resolve(
@@ -431,7 +431,7 @@ def main() -> None:
 
 
 def _prepare(
-    place: Workspace, sources: Sequence[Path], settings: Settings, progress: Progress
+    place: WorkspaceFolder, sources: Sequence[Path], settings: Settings, progress: Progress
 ) -> None:
     """The corpus, once, and the sizes that all rows are made with."""
     kept = place.directory / "settings.toml"

@@ -43,9 +43,9 @@ from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
 from openrealm.retrieval.snapshot_maker import Order
 from openrealm.runs.devices import pick_precision
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.workspace import Workspace
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import JointStage
 from openrealm.training.probe import index_recall
@@ -183,7 +183,9 @@ class AgainstFresh:
         return {}
 
 
-def run(place: Workspace, arguments: argparse.Namespace, way: str, seed: int) -> dict[str, Any]:
+def run(
+    place: WorkspaceFolder, arguments: argparse.Namespace, way: str, seed: int
+) -> dict[str, Any]:
     """One training of the joint stage, and what came of it."""
     progress = make_progress()
     loaded = load_model(place, name=arguments.run, stages=("warmup",))
@@ -288,7 +290,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for way in arguments.ways:
-            result = run(Workspace(arguments.workspace), arguments, way, seed)
+            result = run(WorkspaceFolder(arguments.workspace), arguments, way, seed)
             with open(arguments.to, "a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
             print(json.dumps(result))

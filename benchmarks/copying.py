@@ -26,9 +26,9 @@ from openrealm.models.realm import evaluating, freeze
 from openrealm.progress import Silent
 from openrealm.recipes import ingest
 from openrealm.retrieval.batches import masked_batch
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
 from openrealm.runs.parts import make_templates, span_tagger
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import preset_settings
 from openrealm.training.optim import (
     AdamWeightDecay,
@@ -67,7 +67,7 @@ def main() -> None:
     shape = replace(settings.model.reader, initialization=arguments.initialization)
     with tempfile.TemporaryDirectory() as folder:
         ingest(Path(folder), sources=[almanac.directory() / almanac.ARTICLES], preset="tiny")
-        corpus = open_corpus(Workspace(Path(folder)))
+        corpus = open_corpus(WorkspaceFolder(Path(folder)))
         tokenizer = corpus.tokenizer
         model = start_model(
             "scratch",

@@ -28,10 +28,10 @@ from openrealm.retrieval.batches import masked_batch, origins, to_device
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.runs.first_weights import first_model
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run, open_corpus
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_templates
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import resolve
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--stage", default="warmup")
     parser.add_argument("--candidates", type=int, default=6)
     arguments = parser.parse_args()
-    place = Workspace(arguments.workspace)
+    place = WorkspaceFolder(arguments.workspace)
     corpus = open_corpus(place)
     texts = corpus
     if arguments.run:

@@ -29,8 +29,8 @@ import torch
 from openrealm.cli.terminal import make_progress
 from openrealm.retrieval.embedding import batches_by_length, embed_rows
 from openrealm.runs.devices import pick_precision
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
-from openrealm.runs.workspace import Run, Workspace
 
 NEVER = 10**9
 WAYS = {
@@ -41,10 +41,10 @@ WAYS = {
 
 
 def train(
-    begun: Run, name: str, changes: list[str], *, start: Path, threads: int
+    begun: RunFolder, name: str, changes: list[str], *, start: Path, threads: int
 ) -> list[dict[str, Any]]:
     """The records of a new run of the joint stage, with another's settings; it is removed."""
-    place = Workspace(begun.directory.parent.parent)
+    place = WorkspaceFolder(begun.directory.parent.parent)
     assignments = [part for change in changes for part in ("--set", change)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     subprocess.run(
@@ -97,7 +97,7 @@ def _mean(values: list[float]) -> float:
     return statistics.fmean(values) if values else 0.0
 
 
-def embedding(place: Workspace, name: str, *, threads: int, rounds: int) -> dict[str, float]:
+def embedding(place: WorkspaceFolder, name: str, *, threads: int, rounds: int) -> dict[str, float]:
     """Chunks per second of a refresh's embedding, and of the bare encoder on the same batches."""
     torch.set_num_threads(threads)
     loaded = load_model(place, name=name)
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", dest="assignments", nargs="*", default=[])
     arguments = parser.parse_args()
-    place, progress = Workspace(arguments.workspace), make_progress()
+    place, progress = WorkspaceFolder(arguments.workspace), make_progress()
     begun = place.run(arguments.run)
     start = load_model(place, name=begun.name, stages=("warmup", "ict")).checkpoint.directory
     common = [

@@ -22,8 +22,8 @@ from openrealm.metrics import read_beir_judgments
 from openrealm.retrieval.hybrid import best_rows
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.runs.workspace import Workspace
 
 WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0]
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--stage", default="start")
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     arguments = parser.parse_args()
-    place = Workspace(arguments.workspace)
+    place = WorkspaceFolder(arguments.workspace)
     loaded = load_run(place, name=arguments.run, stages=[arguments.stage], progress=make_progress())
     corpus, judgments = loaded.corpus, read_beir_judgments(arguments.beir)
     # By vectors alone, whatever weight the run has.

@@ -20,7 +20,7 @@ from openrealm.answering.answerer import ChunkHit
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError
 from openrealm.progress import Silent
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 
 if TYPE_CHECKING:
     import httpx
@@ -148,7 +148,7 @@ def backend_of(workspace: Path, run: str | None = None) -> Backend:
     """A workspace as `openrealm serve` hands it to its server."""
     from openrealm.server.workspace_backend import WorkspaceBackend
 
-    return WorkspaceBackend(Workspace(workspace), run, Silent())
+    return WorkspaceBackend(WorkspaceFolder(workspace), run, Silent())
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from openrealm.errors import InputError, MissingDependencyError
 
 Floats = npt.NDArray[np.float64]
 Qrels = Mapping[str, Mapping[str, int]]
-Run = Mapping[str, Mapping[str, float]]
+RunFolder = Mapping[str, Mapping[str, float]]
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -124,7 +124,7 @@ def reciprocal_rank(relevance: npt.NDArray[np.bool_], k: int | None = None) -> F
 
 
 def ranking_metrics(
-    qrels: Qrels, run: Run, measures: Sequence[str] = ("nDCG@10", "R@100", "RR")
+    qrels: Qrels, run: RunFolder, measures: Sequence[str] = ("nDCG@10", "R@100", "RR")
 ) -> dict[str, Floats]:
     """Measures of `ir_measures` by name, each with one value per judged query.
 

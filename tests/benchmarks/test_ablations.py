@@ -41,7 +41,7 @@ def test_every_row_changes_one_thing_and_resolves(ablations: ModuleType) -> None
 def test_what_is_finished_is_not_done_again(ablations: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     kept = tmp_path / "results" / "realm-0.json"
-    place = ablations.Workspace(tmp_path)
+    place = ablations.WorkspaceFolder(tmp_path)
     # Without recipes and settings: it must not ask for any.
     kept.write_text('{"utility": 0.5}')
     ablations.Bench(place, None, [], [], None, None).run("realm", 0)
@@ -56,9 +56,9 @@ def test_what_was_measured_before_fine_tuning_is_kept_for_it(
     kept.parent.mkdir()
     kept.write_text('{"utility": 0.5}')
     bench = ablations.Bench(
-        ablations.Workspace(tmp_path), None, [Path("train.jsonl")], [], None, Silent()
+        ablations.WorkspaceFolder(tmp_path), None, [Path("train.jsonl")], [], None, Silent()
     )
-    run = ablations.Run(tmp_path / "runs" / "realm-0")
+    run = ablations.RunFolder(tmp_path / "runs" / "realm-0")
     monkeypatch.setattr(ablations.Bench, "_pretrained", lambda self, row, seed: run)
     monkeypatch.setattr(ablations.Bench, "_finetuned", lambda self, run: None)
     monkeypatch.setattr(ablations.Bench, "_answers", lambda self, run: {"nq": 0.02})
@@ -69,11 +69,11 @@ def test_what_was_measured_before_fine_tuning_is_kept_for_it(
 def test_where_nothing_is_trained_before_the_start_itself_is_the_base(
     ablations: ModuleType, tmp_path: Path, trained: Path
 ) -> None:
-    place = ablations.Workspace(tmp_path / "rivers")
+    place = ablations.WorkspaceFolder(tmp_path / "rivers")
     shutil.copytree(trained / "corpus", place.corpus)
-    start = ablations.newest_checkpoint(ablations.Workspace(trained).run(), ["ict"]).directory
+    start = ablations.newest_checkpoint(ablations.WorkspaceFolder(trained).run(), ["ict"]).directory
     settings = replace(
-        read_settings(ablations.Workspace(trained).run().settings_file),
+        read_settings(ablations.WorkspaceFolder(trained).run().settings_file),
         start=str(start),
         stages=("realm",),
     )

@@ -63,7 +63,7 @@ def test_throughput_counts_the_time_of_refreshes_and_leaves_the_first_steps_out(
 
 def test_the_embedding_is_compared_with_the_bare_encoder(trained: Path) -> None:
     refresh = load("refresh")
-    found = refresh.embedding(refresh.Workspace(trained), "run-001", threads=1, rounds=1)
+    found = refresh.embedding(refresh.WorkspaceFolder(trained), "run-001", threads=1, rounds=1)
     assert found["ratio"] > 0 and 0 <= found["padding"] < 1
 
 

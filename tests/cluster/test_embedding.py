@@ -28,8 +28,8 @@ from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent, SilentTask
 from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
-from openrealm.runs.workspace import Workspace
 from openrealm.training.weights import publish_weights, take_back
 
 SHARD_ROWS = 4  # of 48 chunks
@@ -40,7 +40,7 @@ def workspace(trained: Path, tmp_path: Path) -> Path:
     """A workspace of one's own whose run has no snapshot."""
     copy = tmp_path / "rivers"
     shutil.copytree(trained, copy)
-    run = Workspace(copy).run()
+    run = WorkspaceFolder(copy).run()
     shutil.rmtree(run.snapshots)
     settings = run.settings_file.read_text()
     assert "shard_rows = 65536" in settings
@@ -107,7 +107,7 @@ class Turnover:
 def test_a_snapshot_is_the_same_when_a_node_is_killed_at_it_and_another_one_joins(
     cluster: Any, workspace: Path, tmp_path: Path
 ) -> None:
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
     told = ordered(workspace, loaded, order)
     marks, gate = tmp_path / "marks", tmp_path / "gate"
@@ -132,7 +132,7 @@ def test_a_snapshot_is_the_same_when_a_node_is_killed_at_it_and_another_one_join
 def test_shards_that_any_process_embeds_make_the_snapshot_of_one(
     workspace: Path, tmp_path: Path
 ) -> None:
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
     told = ordered(workspace, loaded, order)
     writer = told.writer(loaded.corpus)
@@ -143,7 +143,7 @@ def test_shards_that_any_process_embeds_make_the_snapshot_of_one(
 
 
 def test_a_node_without_the_workspace_is_named(workspace: Path) -> None:
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     told = ordered(workspace, loaded, Order(generation=7, step=4))
     shutil.move(workspace, workspace.with_name("elsewhere"))
     with pytest.raises(SnapshotError, match=r"node '.+' has no folder '.+rivers'"):
@@ -151,7 +151,7 @@ def test_a_node_without_the_workspace_is_named(workspace: Path) -> None:
 
 
 def test_a_shard_of_an_order_that_was_taken_back_is_left(workspace: Path) -> None:
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
     told = ordered(workspace, loaded, order)
     writer = told.writer(loaded.corpus)
@@ -184,7 +184,7 @@ def staged(loaded: LoadedModel) -> tuple[SnapshotWriter, Path]:
 def test_a_first_index_goes_on_where_a_driver_was_killed(
     cluster: Any, workspace: Path, tmp_path: Path
 ) -> None:
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     writer, staging = staged(loaded)
     with held(staging / "shard-00011.lock") as mine:  # so that it cannot come to its end
         assert mine
@@ -230,7 +230,7 @@ class _Paced(SilentTask):
     def advance(self, amount: int = 1, *, note: str = "") -> None:
         self.step += amount
         if self.step == self.until_step:
-            run = Workspace(self.workspace).run()
+            run = WorkspaceFolder(self.workspace).run()
             until(lambda: max(generations(run.snapshots)) > 1)
 
 
@@ -251,7 +251,7 @@ def test_a_fleet_keeps_the_index_of_a_training_fresh(
         assignments=[*SHAPE, *STEPS, *changes],
         progress=progress,
     )
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     swaps = [record for record in records if record.get("event") == "swap"]
     assert [swap["index/generation"] for swap in swaps][:1] == [2], progress.said

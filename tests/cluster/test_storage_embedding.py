@@ -21,8 +21,8 @@ from openrealm.errors import ConfigError, InputError, StorageError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
-from openrealm.runs.workspace import Workspace
 from openrealm.training.weights import publish_weights, take_back
 
 SHARD_ROWS, NUM_SHARDS = 4, 12
@@ -55,13 +55,13 @@ def workspace(trained: Path, tmp_path: Path) -> Path:
     """A workspace of one's own whose run has no snapshot."""
     copy = tmp_path / "rivers"
     shutil.copytree(trained, copy)
-    shutil.rmtree(Workspace(copy).run().snapshots)
+    shutil.rmtree(WorkspaceFolder(copy).run().snapshots)
     return copy
 
 
 @pytest.fixture
 def loaded(workspace: Path) -> LoadedModel:
-    found = load_model(Workspace(workspace), name=None)
+    found = load_model(WorkspaceFolder(workspace), name=None)
     publish_weights(found.run.weights, ORDER, found.model.embedder.chunk_tower)
     return found
 
@@ -216,7 +216,7 @@ def test_a_cluster_indexes_through_a_storage(
     report = recipes.build_index(
         workspace, fleet=cluster.address, storage=f"file://{shared}", check=True
     )
-    loaded = load_model(Workspace(workspace), name=None)
+    loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=report.generation, step=report.step)
     expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=2048)
     made = Snapshot.open(loaded.run.snapshots / f"{report.generation:06d}")

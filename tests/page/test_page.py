@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from served import SCRIPT, Server, backend_of, serving
 
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -395,7 +395,7 @@ def test_a_run_shows_its_figures_and_its_curves(visit: Open, served: Server) -> 
 
 def test_curves_grow_while_the_training_goes_on(visit: Open, changing: tuple[Path, Server]) -> None:
     workspace, server = changing
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     with run.locked():
         page = visit(server, f"#/runs/{run.name}")
         state = by(page, "live-state")

@@ -14,7 +14,7 @@ from openrealm import almanac
 from openrealm.errors import InputError
 from openrealm.recipes import demonstration as demonstrating
 from openrealm.recipes.demonstration import DemoReport, demo
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.training.trainer import Trainer
 
 CHANGES = [
@@ -85,7 +85,7 @@ def test_a_demo_that_was_stopped_goes_on_to_the_same_end(
         with pytest.raises(KeyboardInterrupt):
             demo(tmp_path / "ws", assignments=CHANGES)
     report = demo(tmp_path / "ws", assignments=CHANGES)
-    assert [run.name for run in Workspace(tmp_path / "ws").runs()] == ["run-001"]
+    assert [run.name for run in WorkspaceFolder(tmp_path / "ws").runs()] == ["run-001"]
     assert report.stages == whole.stages
 
 

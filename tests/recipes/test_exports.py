@@ -17,8 +17,8 @@ from openrealm import recipes
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model, load_run
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import read_settings, settings_text
 
 FORMATS = ["openrealm", "sentence-transformers", "parquet", "faiss"]
@@ -92,7 +92,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
 def test_the_weights_of_a_stage_are_exported_with_what_was_measured_until_then(
     workspace: Path, tmp_path: Path
 ) -> None:
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     for stage, folder in (("ict", "ict-000002"), ("realm", "realm-000002"), ("qa", "qa-000001")):
         recipes.export(workspace, to="openrealm", stage=stage, output=tmp_path / stage)
         found = load_file(tmp_path / stage / "weights.safetensors")
@@ -107,7 +107,7 @@ def test_the_weights_of_a_stage_are_exported_with_what_was_measured_until_then(
 def test_the_table_has_the_vectors_of_the_snapshot_of_these_weights(workspace: Path) -> None:
     recipes.export(workspace, to="parquet")
     table = pq.read_table(workspace / "exports" / "run-001-parquet" / "chunks.parquet")
-    live = load_run(Workspace(workspace), name=None, progress=Silent()).live
+    live = load_run(WorkspaceFolder(workspace), name=None, progress=Silent()).live
     vectors = np.array(table["vector"].to_pylist(), dtype=np.float32)
     np.testing.assert_array_equal(vectors, live.index.chunk_emb.numpy())
     assert set(table["generation"].to_pylist()) == {live.generation}
@@ -137,7 +137,7 @@ def test_a_fine_tuned_run_is_two_sentence_encoders_and_a_pretrained_one_is_one(
     assert {p.name for p in (tmp_path / "two").iterdir()} == {"README.md", "query", "chunk"}
     assert (tmp_path / "one" / "modules.json").is_file()
     library = pytest.importorskip("sentence_transformers", reason="the extra minilm brings it")
-    loaded = load_model(Workspace(workspace), name=None, stages=("realm",))
+    loaded = load_model(WorkspaceFolder(workspace), name=None, stages=("realm",))
     inputs = loaded.templates.query([loaded.corpus.tokenizer.encode("the longest river").ids])
     with torch.inference_mode():
         wanted = loaded.model.embedder.eval().embed_queries(inputs).numpy()
@@ -153,7 +153,7 @@ def test_names_of_local_folders_stay_at_home(workspace: Path, tmp_path: Path) ->
     settings = read_settings(file)
     corpus = replace(settings.corpus, tokenizer=str(tmp_path))
     file.write_text(settings_text(replace(settings, start=str(tmp_path), corpus=corpus)))
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     run.write_record(run.read_record() | {"start": str(tmp_path), "texts": [str(tmp_path)]})
     recipes.export(workspace, to="openrealm", output=tmp_path / "out")
     for path in (tmp_path / "out").iterdir():

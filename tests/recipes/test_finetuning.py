@@ -14,8 +14,8 @@ from trained import train
 from openrealm import recipes
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model
-from openrealm.runs.workspace import Workspace
 from openrealm.training.trainer import Trainer
 
 
@@ -43,7 +43,7 @@ def test_a_fine_tuning_that_is_refused_changes_no_setting(
 ) -> None:
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
     train(tmp_path / "rivers")
-    settings = Workspace(tmp_path / "rivers").run().settings_file
+    settings = WorkspaceFolder(tmp_path / "rivers").run().settings_file
     before = settings.read_bytes()
     (tmp_path / "qa.json").write_text(squad(answers))
     with pytest.raises(refused, match=said):
@@ -85,7 +85,7 @@ def test_fine_tuning_goes_on_with_the_questions_that_it_began_with(
     with pytest.raises(InputError, match="began with other questions"):
         recipes.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.jsonl"], resume=True)
     recipes.finetune(tmp_path / "rivers", **options, resume=True)
-    assert load_model(Workspace(tmp_path / "rivers"), name=None).checkpoint.position.finished
+    assert load_model(WorkspaceFolder(tmp_path / "rivers"), name=None).checkpoint.position.finished
 
 
 def stop_after_saving(original: Callable[..., None]) -> Callable[..., None]:

@@ -21,8 +21,8 @@ from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputErr
 from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Silent
 from openrealm.recipes.imports import ImportReport, import_weights
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.runs.workspace import Workspace
 
 Import = Callable[..., ImportReport]
 
@@ -74,7 +74,7 @@ def test_each_block_is_one_chunk_and_row_i_of_the_vectors_is_block_i(
     snapshot = Snapshot.open(tmp_path / "ws" / "runs" / "run-001" / "snapshots" / "000001")
     assert np.array_equal(snapshot.read(), published.block_emb().numpy())
     # The ranking is that of the inner products with these vectors.
-    loaded = load_run(Workspace(tmp_path / "ws"), name=None, progress=Silent())
+    loaded = load_run(WorkspaceFolder(tmp_path / "ws"), name=None, progress=Silent())
     ids = loaded.corpus.tokenizer.encode("capital of peru").ids
     with torch.no_grad():
         query = loaded.model.eval().embedder.embed_queries(loaded.templates.query([ids]))[0]
@@ -90,7 +90,7 @@ def test_the_vectors_stay_where_the_chunk_tower_is_the_pre_trained_one(
     assert report.stages == ("realm", "qa")
     assert [part.stage for part in report.parts] == ["realm", "realm", "qa"]
     for stages in (("realm",), ("qa",)):
-        place = Workspace(tmp_path / "ws")
+        place = WorkspaceFolder(tmp_path / "ws")
         loaded = load_run(place, name=None, stages=stages, progress=Silent())
         assert loaded.live.generation == 1
         dense = loaded.model.embedder.chunk_tower.dense.weight
@@ -112,7 +112,7 @@ def test_parts_that_no_source_holds_are_named(tmp_path: Path, imported: Import) 
     notes = "\n".join(imported("embedder", "block_records.npy").notes)
     for missing in ("no source holds a reader", "masked-LM head", "span head", "no vectors"):
         assert missing in notes
-    run = load_run(Workspace(tmp_path / "ws"), name=None, progress=Silent())
+    run = load_run(WorkspaceFolder(tmp_path / "ws"), name=None, progress=Silent())
     assert run.checkpoint.position.stage == "realm"
     tower, reader = run.model.embedder.chunk_tower.bert, run.model.reader.masked_lm.bert
     words = [b.embeddings.word_embeddings.weight for b in (tower, reader)]
@@ -123,7 +123,7 @@ def test_parts_that_no_source_holds_are_named(tmp_path: Path, imported: Import) 
 
 def test_towers_that_are_two_stay_two(tmp_path: Path, imported: Import) -> None:
     imported("scorer_unshared", "block_records.npy")
-    model = load_run(Workspace(tmp_path / "ws"), name=None, progress=Silent()).model
+    model = load_run(WorkspaceFolder(tmp_path / "ws"), name=None, progress=Silent()).model
     weights = published.weights("scorer_unshared")
     assert not model.embedder.is_shared
     for tower, prefix in (

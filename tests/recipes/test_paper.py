@@ -14,8 +14,8 @@ from trained import write_documents
 
 from openrealm import recipes
 from openrealm.progress import Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import resolve
 
 # Guu et al. (2020), sections 4.3 and 4.5, and the released code: realm/local_launcher.sh,
@@ -113,7 +113,7 @@ def test_the_preset_takes_steps_at_a_small_size(tmp_path: Path) -> None:
     lines = [json.dumps({"question": q, "answer": [a]}) + "\n" for q, a in asked]
     (tmp_path / "qa.jsonl").write_text("".join(lines))
     recipes.finetune(ws, qa=[tmp_path / "qa.jsonl"], dev_split=True)
-    run = Workspace(ws).run()
+    run = WorkspaceFolder(ws).run()
     logged = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     losses = {line["stage"]: line["train/loss"] for line in logged if "train/loss" in line}
     assert set(losses) == {"ict", "realm", "qa"}
@@ -139,7 +139,7 @@ def test_a_run_of_it_goes_out_as_hugging_face_folders_and_comes_back(tmp_path: P
     assert [f.text for f in before] == [f.text for f in after]
     assert [f.p_y for f in before] == pytest.approx([f.p_y for f in after], rel=1e-4)
     # Joint training goes on from what was imported, and so does the way back.
-    start = str(Workspace(second).run().directory)
+    start = str(WorkspaceFolder(second).run().directory)
     few = ['stages=["realm"]', "realm.steps=2", "realm.batch_size=4", "loop.num_probe=4"]
     went_on = recipes.pretrain(second, start=start, preset="paper", assignments=few)
     assert went_on.stages[-1]["stage"] == "realm"
@@ -161,6 +161,6 @@ def test_a_fine_tuned_run_goes_out_with_the_vectors_of_its_chunks(tmp_path: Path
     recipes.finetune(ws, qa=[tmp_path / "qa.jsonl"])
     recipes.export(ws, to="hf-realm", output=tmp_path / "out")
     vectors = load_file(tmp_path / "out" / "openqa" / "model.safetensors")["block_emb"]
-    loaded = load_run(Workspace(ws), name=None, progress=Silent())
+    loaded = load_run(WorkspaceFolder(ws), name=None, progress=Silent())
     torch.testing.assert_close(vectors, loaded.live.index.chunk_emb.float())
     assert (tmp_path / "out" / "reader" / "config.json").is_file()

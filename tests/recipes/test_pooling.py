@@ -16,8 +16,8 @@ from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model, load_run
-from openrealm.runs.workspace import Workspace
 
 PROJECTION = ["model.embedder.projection=adapter", "realm.towers=projection"]
 
@@ -36,7 +36,7 @@ def test_a_second_run_above_the_same_bert_embeds_nothing(
     monkeypatch.setattr(making, "write_pooled", None)
     name = train(workspace, changes=[*PROJECTION, "realm.lr_retriever=0.01"])
     first, second = (
-        load_model(Workspace(workspace), name=run, stages=("realm",)).model.state_dict()
+        load_model(WorkspaceFolder(workspace), name=run, stages=("realm",)).model.state_dict()
         for run in ("run-001", name)
     )
     moved = {key for key in first if not (first[key] == second[key]).all()}
@@ -59,9 +59,9 @@ def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making, "write_pooled", None)
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     shutil.rmtree(run.snapshots)
-    loaded = load_run(Workspace(workspace), name=None, stages=("realm",), progress=Silent())
+    loaded = load_run(WorkspaceFolder(workspace), name=None, stages=("realm",), progress=Silent())
     (generation,) = generations(run.snapshots)
     found = Snapshot.open(run.snapshots / f"{generation:06d}").read()
     rows = range(len(loaded.corpus))
@@ -78,9 +78,9 @@ def test_a_replay_runs_no_bert_either_and_gives_the_same(
     replayed = [*settings, "refresh.mode=replay", f"refresh.replay={first}"]
     again = train(workspace, changes=replayed)
     one, other = (
-        load_model(Workspace(workspace), name=run, stages=("realm",)).model.state_dict()
+        load_model(WorkspaceFolder(workspace), name=run, stages=("realm",)).model.state_dict()
         for run in (first, again)
     )
     assert all((one[name] == other[name]).all() for name in one)
-    log = Workspace(workspace).run(again).metrics_file.read_text()
+    log = WorkspaceFolder(workspace).run(again).metrics_file.read_text()
     assert '"swap"' in log and "not bit for bit" not in log

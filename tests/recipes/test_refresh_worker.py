@@ -26,8 +26,8 @@ from openrealm.progress import Silent
 from openrealm.recipes.refresh_worker import _Dispatcher, _Worker, worker_device
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import read_settings, resolve
 from openrealm.training.weights import publish_weights, take_back, tower_copy
 
@@ -36,13 +36,13 @@ ORDER = Order(generation=50, step=7)
 
 
 @pytest.fixture
-def place(trained: Path, tmp_path: Path) -> Workspace:
+def place(trained: Path, tmp_path: Path) -> WorkspaceFolder:
     """A copy of the trained workspace."""
     shutil.copytree(trained, tmp_path / "ws")
-    return Workspace(tmp_path / "ws")
+    return WorkspaceFolder(tmp_path / "ws")
 
 
-def order_from(place: Workspace) -> Run:
+def order_from(place: WorkspaceFolder) -> RunFolder:
     """The run, with an order of other weights than those of its snapshots."""
     loaded = load_model(place, name=None, stages=("realm",))
     with torch.no_grad():
@@ -59,7 +59,7 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_worker_started_by_hand_embeds_what_is_ordered_and_ends_with_the_training(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
+    place: WorkspaceFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "nice", lambda by: by)  # this process is not to become slow
     run = order_from(place)
@@ -84,7 +84,7 @@ def test_a_worker_started_by_hand_embeds_what_is_ordered_and_ends_with_the_train
 
 
 def test_a_worker_gives_up_what_is_taken_back(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
+    place: WorkspaceFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "nice", lambda by: by)
     run = order_from(place)
@@ -115,7 +115,7 @@ def test_a_worker_gives_up_what_is_taken_back(
     assert not (run.snapshots / "000050").exists()
 
 
-def test_without_a_training_there_is_nothing_to_embed_for(place: Workspace) -> None:
+def test_without_a_training_there_is_nothing_to_embed_for(place: WorkspaceFolder) -> None:
     with pytest.raises(CheckpointError, match="nobody is training in run 'run-001'"):
         recipes.refresh_worker(place.directory, progress=Silent())
 
@@ -128,7 +128,7 @@ time.sleep(1000)
 """
 
 
-def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: Workspace) -> None:
+def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: WorkspaceFolder) -> None:
     run = order_from(place)
     run.workers.mkdir()
     command = [sys.executable, "-c", TRAINER, str(place.directory), "--number", "0"]
@@ -143,7 +143,7 @@ def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: Workspace) -> No
     assert b"the training has ended, and so does this worker" in said
 
 
-def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: Workspace) -> None:
+def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: WorkspaceFolder) -> None:
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2"]
     beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
     summary = recipes.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
@@ -161,7 +161,7 @@ def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: Workspa
 
 
 def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated(
-    place: Workspace,
+    place: WorkspaceFolder,
 ) -> None:
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2", "refresh.write_back=true"]
     beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
@@ -180,7 +180,7 @@ def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated
         assert torch.equal(left, right)
 
 
-def test_a_replay_of_a_run_that_is_not_there_is_refused(place: Workspace) -> None:
+def test_a_replay_of_a_run_that_is_not_there_is_refused(place: WorkspaceFolder) -> None:
     changes = [*SHAPE, *STEPS, "refresh.mode=replay", "refresh.replay=nowhere"]
     with pytest.raises(InputError, match="no run 'nowhere'"):
         recipes.pretrain(place.directory, preset="tiny", assignments=changes)
@@ -214,7 +214,9 @@ def test_a_worker_computes_where_the_settings_say() -> None:
         device("refresh.worker_device=cuda:77")
 
 
-def test_torchrun_trains_with_two_processes_as_the_command_does_with_one(place: Workspace) -> None:
+def test_torchrun_trains_with_two_processes_as_the_command_does_with_one(
+    place: WorkspaceFolder,
+) -> None:
     changes = [part for one in [*SHAPE, *STEPS] for part in ("--set", one)]
     command = ["-m", "openrealm", "pretrain", str(place.directory), "--preset", "tiny", *changes]
     port = free_port()
@@ -244,7 +246,7 @@ def test_torchrun_trains_with_two_processes_as_the_command_does_with_one(place: 
 
 
 def test_a_worker_embeds_no_other_corpus_than_the_trainers(trained: Path, tmp_path: Path) -> None:
-    place = Workspace(shutil.copytree(trained, tmp_path / "rivers"))
+    place = WorkspaceFolder(shutil.copytree(trained, tmp_path / "rivers"))
     run = place.run()
     more = {"id": "new", "title": "Zanthor", "text": "Zanthor is a town of glass blowers."}
     (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")

@@ -21,7 +21,7 @@ from openrealm.errors import InputError, MissingDependencyError
 from openrealm.progress import Silent
 from openrealm.recipes.reporting import ReportFiles
 from openrealm.report.probe_sentences import probed
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 
 pytest.importorskip("matplotlib")
 
@@ -100,7 +100,7 @@ def page(written: ReportFiles) -> Page:
 
 
 def test_it_lies_in_the_runs_folder_with_its_pictures(hostile: Path, written: ReportFiles) -> None:
-    folder = Workspace(hostile).run(NAME).directory / "report"
+    folder = WorkspaceFolder(hostile).run(NAME).directory / "report"
     assert written.page == str(folder / "report.html")
     names = [Path(path).name for path in written.pictures]
     assert names == ["curves.png", "compared.png", "staleness.png", "distribution.png"]
@@ -152,7 +152,7 @@ def test_texts_of_the_corpus_and_names_of_runs_are_text(written: ReportFiles, pa
 def test_figures_are_those_of_the_record_and_stand_in_their_intervals(
     hostile: Path, page: Page
 ) -> None:
-    record = Workspace(hostile).run(NAME).read_record()
+    record = WorkspaceFolder(hostile).run(NAME).read_record()
     for report in record["stage_reports"]:
         for name, (low, high) in record["stage_intervals"][report["stage"]].items():
             assert low - 1e-9 <= report[name] <= high + 1e-9
@@ -182,7 +182,7 @@ def test_settings_that_differ_stand_side_by_side(page: Page) -> None:
 
 
 def test_provenance_names_what_made_the_run(hostile: Path, page: Page) -> None:
-    record = Workspace(hostile).run(NAME).read_record()
+    record = WorkspaceFolder(hostile).run(NAME).read_record()
     for name in ("corpus", "tokenizer", "torch", "python"):
         assert record[name] in page.text
     assert "realm, its end, step 12" in page.text
@@ -190,8 +190,8 @@ def test_provenance_names_what_made_the_run(hostile: Path, page: Page) -> None:
 
 def test_utility_in_the_report_is_that_of_the_probe(hostile: Path) -> None:
     """The same weights, sentences and candidates as the figures after the last stage."""
-    run = Workspace(hostile).run(NAME)
-    found = probed(Workspace(hostile), run, limit=None, num_examples=5, progress=Silent())
+    run = WorkspaceFolder(hostile).run(NAME)
+    found = probed(WorkspaceFolder(hostile), run, limit=None, num_examples=5, progress=Silent())
     last = run.read_record()["stage_reports"][-1]
     assert found.num == last["probe/queries"]
     assert found.utility.mean() == pytest.approx(last["probe/utility"], rel=1e-4)
@@ -218,7 +218,7 @@ def test_utility_in_the_report_is_that_of_the_probe(hostile: Path) -> None:
 def test_a_run_of_an_earlier_version_shows_its_means_and_says_so(
     hostile: Path, tmp_path: Path
 ) -> None:
-    run = Workspace(hostile).run("run-001")
+    run = WorkspaceFolder(hostile).run("run-001")
     record = run.read_record()
     old = {name: value for name, value in record.items() if name != "stage_intervals"}
     run.write_record(old)
@@ -237,7 +237,7 @@ def test_a_run_with_plain_stages_alone_is_told_as_far_as_it_went(
 ) -> None:
     name = train(hostile, changes=["stages=['ict']"])
     written = recipes.report(hostile, run=name, to=tmp_path)
-    shutil.rmtree(Workspace(hostile).run(name).directory)
+    shutil.rmtree(WorkspaceFolder(hostile).run(name).directory)
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert written.not_probed == "the run has no weights of warm-up or joint training yet"
     assert f"Not measured: {written.not_probed}." in text
@@ -248,7 +248,7 @@ def test_a_run_with_plain_stages_alone_is_told_as_far_as_it_went(
 def test_a_run_in_training_is_reported_on_and_its_snapshots_left_alone(
     hostile: Path, tmp_path: Path
 ) -> None:
-    run = Workspace(hostile).run("run-001")
+    run = WorkspaceFolder(hostile).run("run-001")
     before = sorted(path.name for path in run.snapshots.iterdir())
     newest = run.snapshots / before[-1]
     newest.rename(tmp_path / "away")  # the weights' own snapshot is not there
@@ -267,7 +267,7 @@ def test_a_run_in_training_is_reported_on_and_its_snapshots_left_alone(
 def test_sentences_that_cannot_be_asked_leave_the_rest_of_the_report(
     hostile: Path, tmp_path: Path
 ) -> None:
-    run = Workspace(hostile).run("run-001")
+    run = WorkspaceFolder(hostile).run("run-001")
     record = run.read_record()
     run.write_record({**record, "tokenizer": "another"})
     try:

@@ -33,7 +33,7 @@ from openrealm.errors import (
 )
 from openrealm.recipes import serving
 from openrealm.recipes.serving import TOKEN_VARIABLE, read_token
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 
 TOKEN = "correct-horse-battery"
 
@@ -294,7 +294,7 @@ def test_a_server_asked_to_stop_answers_whatever_had_been_sent_to_it(
     workspace = Path(shutil.copytree(trained, tmp_path / "rivers"))
     newer = workspace / "runs" / "run-002"
     shutil.copytree(workspace / "runs" / "run-001", newer)
-    with Run(newer).locked(), process(workspace) as server:
+    with RunFolder(newer).locked(), process(workspace) as server:
         url = f"http://127.0.0.1:{server.port}"
         with httpx.Client(base_url=url, timeout=SOON) as client:
             until(lambda: client.get("/readyz").status_code == 200)

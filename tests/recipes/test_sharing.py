@@ -19,8 +19,8 @@ from openrealm.errors import CheckpointError, ConfigError, CorpusError, HubError
 from openrealm.models.realm import evaluating
 from openrealm.recipes.sharing import PretrainedModel
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model
-from openrealm.runs.workspace import Workspace
 
 MASKED = "Aldera is the capital of [MASK] ."
 
@@ -40,7 +40,7 @@ def model(exported: Path) -> PretrainedModel:
 
 
 def test_vectors_are_those_of_the_run(trained: Path, model: PretrainedModel) -> None:
-    loaded = load_model(Workspace(trained), name=None, stages=("realm",))
+    loaded = load_model(WorkspaceFolder(trained), name=None, stages=("realm",))
     store, embedder = loaded.corpus, loaded.model.embedder
     assert model.templates == loaded.templates
     texts = ["the longest river", "Where is Norland ? " * 20]
@@ -55,7 +55,7 @@ def test_vectors_are_those_of_the_run(trained: Path, model: PretrainedModel) -> 
 
 
 def test_masks_are_filled_as_the_run_fills_them(trained: Path, model: PretrainedModel) -> None:
-    store = load_model(Workspace(trained), name=None).corpus
+    store = load_model(WorkspaceFolder(trained), name=None).corpus
     everything = [(document.title, document.text) for document in store.documents()]
     found = model.fill(MASKED, everything, top=3)
     wanted = recipes.fill(trained, MASKED, k=len(store) + 1, top=3).fillings
@@ -70,7 +70,7 @@ def test_masks_are_filled_as_the_run_fills_them(trained: Path, model: Pretrained
 def test_a_fine_tuned_model_answers_over_a_corpus_as_its_run_does(
     trained: Path, exported: Path
 ) -> None:
-    store = load_model(Workspace(trained), name=None).corpus
+    store = load_model(WorkspaceFolder(trained), name=None).corpus
     answerer = recipes.from_pretrained(exported / "qa").answerer(store)
     question = "What is the capital of Norland?"
     wanted = recipes.ask(trained, question, k=5).answers
@@ -157,7 +157,7 @@ def test_a_run_begins_with_the_weights_and_the_shape_of_an_exported_model(
     workspace: Path, exported: Path
 ) -> None:
     name = train(workspace, start=str(exported / "realm"), changes=["model.embedder.score_scale=3"])
-    begun = load_model(Workspace(workspace), name=name, stages=("start",))
+    begun = load_model(WorkspaceFolder(workspace), name=name, stages=("start",))
     given = recipes.from_pretrained(exported / "realm")
     shape = given.settings.model
     scaled = replace(shape, embedder=replace(shape.embedder, score_scale=3.0))
@@ -173,7 +173,7 @@ def test_a_run_begins_with_the_weights_and_the_shape_of_an_exported_model(
 def test_a_fine_tuned_model_is_no_start(workspace: Path, exported: Path) -> None:
     with pytest.raises(CheckpointError, match="--stage realm"):
         train(workspace, start=str(exported / "qa"))
-    assert len(Workspace(workspace).runs()) == 1
+    assert len(WorkspaceFolder(workspace).runs()) == 1
 
 
 def test_a_start_with_another_vocabulary_is_refused_and_its_own_can_be_ingested_with(

@@ -13,7 +13,7 @@ import pytest
 from openrealm.errors import CheckpointError, InputError, MissingDependencyError
 from openrealm.report import plots
 from openrealm.report.plots import History, draw, plot_run, read_history, staleness_points
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 
 pytest.importorskip("matplotlib")
 
@@ -63,15 +63,15 @@ REPORTS = [
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = Run(tmp_path / "my ws" / "runs" / "run-001")
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "my ws" / "runs" / "run-001")
     run.directory.mkdir(parents=True)
     run.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in _records()))
     run.write_record({"start": "minilm", "stage_reports": REPORTS})
     return run
 
 
-def test_the_picture_is_a_png_of_1200_by_900_in_the_runs_folder_of_plots(run: Run) -> None:
+def test_the_picture_is_a_png_of_1200_by_900_in_the_runs_folder_of_plots(run: RunFolder) -> None:
     path = plot_run(run)
     assert path == run.plots / "run.png"
     data = path.read_bytes()
@@ -80,13 +80,13 @@ def test_the_picture_is_a_png_of_1200_by_900_in_the_runs_folder_of_plots(run: Ru
     assert [p.name for p in run.plots.iterdir()] == ["run.png"]
 
 
-def test_a_picture_can_be_written_elsewhere_and_again(run: Run, tmp_path: Path) -> None:
+def test_a_picture_can_be_written_elsewhere_and_again(run: RunFolder, tmp_path: Path) -> None:
     target = tmp_path / "new folder" / "ü.png"
     assert plot_run(run, target) == target
     assert plot_run(run, target).stat().st_size > 10_000
 
 
-def test_the_figures_drawn_are_those_that_were_logged(run: Run) -> None:
+def test_the_figures_drawn_are_those_that_were_logged(run: RunFolder) -> None:
     figure = draw(read_history(run), title="t")
     panels = {axes.get_title(): axes for axes in figure.axes}
 
@@ -112,7 +112,7 @@ def test_the_figures_drawn_are_those_that_were_logged(run: Run) -> None:
     assert [tuple(map(float, p)) for p in held_out[0].get_xydata()] == [(0, 0.125), (60, 0.875)]
 
 
-def test_every_panel_has_a_title_and_named_axes_and_stages_are_named(run: Run) -> None:
+def test_every_panel_has_a_title_and_named_axes_and_stages_are_named(run: RunFolder) -> None:
     figure = draw(read_history(run), title="t")
     assert len(figure.axes) == 6
     for axes in figure.axes:
@@ -122,7 +122,9 @@ def test_every_panel_has_a_title_and_named_axes_and_stages_are_named(run: Run) -
     assert [text.get_text() for text in figure.axes[0].texts] == ["mlm", "realm"]
 
 
-def test_staleness_rises_by_one_a_step_and_falls_where_the_index_was_swapped(run: Run) -> None:
+def test_staleness_rises_by_one_a_step_and_falls_where_the_index_was_swapped(
+    run: RunFolder,
+) -> None:
     x, y = staleness_points(read_history(run))
     assert list(zip(x, y, strict=True)) == [
         (30, 10),
@@ -155,12 +157,12 @@ def test_an_index_made_beside_the_training_falls_to_the_age_of_its_weights() -> 
     assert staleness_points(history) == ([10, 14, 14, 20], [10, 14, 6, 12])
 
 
-def test_the_title_names_the_start_and_the_exact_match(run: Run) -> None:
+def test_the_title_names_the_start_and_the_exact_match(run: RunFolder) -> None:
     assert plots.title_of(run) == "run run-001, started from minilm, exact match 0.375"
 
 
 def test_a_line_cut_short_by_a_crash_is_left_out_with_a_warning(
-    run: Run, caplog: pytest.LogCaptureFixture
+    run: RunFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = len(read_history(run).steps)
     with open(run.metrics_file, "a") as file:
@@ -196,7 +198,7 @@ def test_a_panel_without_figures_says_so_and_one_with_a_single_point_does_not() 
 
 
 def test_a_run_without_metrics_is_refused(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     with pytest.raises(CheckpointError):
         plot_run(run)
     run.write_record({"stage_reports": []})
@@ -205,7 +207,7 @@ def test_a_run_without_metrics_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_matplotlib_is_named_with_the_extra_that_brings_it(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"openrealm\[plots\]"):

@@ -17,8 +17,8 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25
 from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.runs.workspace import Workspace
 
 WEIGHED = ["model.lexical_weight=0.4", "realm.lr_lexical=0.05", "realm.steps=4"]
 
@@ -35,7 +35,7 @@ def weighed(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
 
 def weight_after(workspace: Path, stage: str) -> float:
     lexical = load_run(
-        Workspace(workspace), name=None, stages=[stage], progress=Silent()
+        WorkspaceFolder(workspace), name=None, stages=[stage], progress=Silent()
     ).model.lexical
     assert lexical is not None
     return lexical.value
@@ -46,11 +46,11 @@ def test_the_weight_is_learned_in_joint_training_alone_and_logged(weighed: Path)
     learned = weight_after(weighed, "realm")
     assert abs(learned - 0.4) > 1e-3
     assert weight_after(weighed, "qa") == learned
-    lines = Workspace(weighed).run().metrics_file.read_text().splitlines()
+    lines = WorkspaceFolder(weighed).run().metrics_file.read_text().splitlines()
     logged = [json.loads(line).get("realm/lexical_weight") for line in lines]
     told = {
         r["stage"]: r["lexical_weight"]
-        for r in Workspace(weighed).run().read_record()["stage_reports"]
+        for r in WorkspaceFolder(weighed).run().read_record()["stage_reports"]
         if r["stage"] != "qa"
     }
     assert told == {"start": pytest.approx(0.4), "ict": pytest.approx(0.4), "realm": learned}
@@ -58,7 +58,7 @@ def test_the_weight_is_learned_in_joint_training_alone_and_logged(weighed: Path)
 
 
 def test_what_is_found_is_best_by_vectors_and_words(weighed: Path) -> None:
-    loaded = load_run(Workspace(weighed), name=None, stages=["realm"], progress=Silent())
+    loaded = load_run(WorkspaceFolder(weighed), name=None, stages=["realm"], progress=Silent())
     assert loaded.model.lexical is not None
     text = "the capital of norland"
     ids = loaded.corpus.tokenizer.encode(text).ids
@@ -82,7 +82,9 @@ def test_all_that_reads_a_run_reads_this_one(weighed: Path, tmp_path: Path) -> N
     recipes.export(weighed, to="openrealm", stage="realm", output=tmp_path / "model")
     model = recipes.from_pretrained(tmp_path / "model")
     corpus = ChunkStore.open(weighed / "corpus")
-    ours = answerer_of(load_run(Workspace(weighed), name=None, stages=["realm"], progress=Silent()))
+    ours = answerer_of(
+        load_run(WorkspaceFolder(weighed), name=None, stages=["realm"], progress=Silent())
+    )
     text = "the king of norland"
     assert model.answerer(corpus).rank([text], 5).tolist() == ours.rank([text], 5).tolist()
 
@@ -90,7 +92,7 @@ def test_all_that_reads_a_run_reads_this_one(weighed: Path, tmp_path: Path) -> N
 def test_bm25_is_made_once_and_again_where_it_is_damaged(
     weighed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, corpus = Workspace(weighed), ChunkStore.open(weighed / "corpus")
+    place, corpus = WorkspaceFolder(weighed), ChunkStore.open(weighed / "corpus")
     first = bm25_of(place, corpus).every("norland")
     (kept,) = place.cache.glob("bm25-*")
     with monkeypatch.context() as patch:
@@ -103,7 +105,7 @@ def test_bm25_is_made_once_and_again_where_it_is_damaged(
 
 def test_bm25_of_an_earlier_corpus_is_removed(trained: Path, tmp_path: Path) -> None:
     write_documents(tmp_path / "docs.jsonl")
-    place = Workspace(tmp_path / "rivers")
+    place = WorkspaceFolder(tmp_path / "rivers")
     shutil.copytree(trained / "corpus", place.corpus)
     bm25_of(place, ChunkStore.open(place.corpus))
     (before,) = place.cache.glob("bm25-*")
@@ -122,6 +124,6 @@ def test_a_disk_without_room_only_costs_time(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(BM25, "save", full)
-    place = Workspace(tmp_path / "rivers")
+    place = WorkspaceFolder(tmp_path / "rivers")
     assert len(bm25_of(place, ChunkStore.open(trained / "corpus"))) == 48
     assert not list(place.cache.iterdir())

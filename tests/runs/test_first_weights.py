@@ -16,8 +16,8 @@ from transformers.models.bert.modeling_bert import BertModel
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.runs.first_weights import begin, saved_model
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import resolve
 
 SHAPE = [
@@ -111,7 +111,7 @@ def test_another_shape_is_refused_and_leaves_no_run(workspace: Path) -> None:
 def test_a_bert_with_another_vocabulary_of_the_same_size_is_refused(
     workspace: Path, tmp_path: Path
 ) -> None:
-    tokenizer = open_corpus(Workspace(workspace)).tokenizer
+    tokenizer = open_corpus(WorkspaceFolder(workspace)).tokenizer
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = BertConfig(vocab_size=tokenizer.vocab_size, intermediate_size=64, **shape)
     BertModel(config).save_pretrained(tmp_path / "bert")

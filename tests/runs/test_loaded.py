@@ -14,8 +14,8 @@ from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model, load_run, newest_checkpoint
-from openrealm.runs.workspace import Workspace
 
 UNTRAINED = ["ict.steps=0", "realm.steps=0"]
 
@@ -24,18 +24,18 @@ UNTRAINED = ["ict.steps=0", "realm.steps=0"]
 def untrained(tmp_path: Path, trained: Path) -> Path:
     """A workspace whose run begins and ends with the weights that inverse cloze has made."""
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
-    start = newest_checkpoint(Workspace(trained).run(), ["ict"]).directory
+    start = newest_checkpoint(WorkspaceFolder(trained).run(), ["ict"]).directory
     train(tmp_path / "rivers", start=str(start), changes=UNTRAINED)
     return tmp_path / "rivers"
 
 
 def test_the_start_itself_searches_and_fills(untrained: Path, trained: Path) -> None:
-    (report,) = Workspace(untrained).run().read_record()["stage_reports"]
+    (report,) = WorkspaceFolder(untrained).run().read_record()["stage_reports"]
     assert report["stage"] == "start" and "probe/recall@1" in report
-    start = newest_checkpoint(Workspace(trained).run(), ["ict"])
-    loaded = load_model(Workspace(untrained), name=None)
+    start = newest_checkpoint(WorkspaceFolder(trained).run(), ["ict"])
+    loaded = load_model(WorkspaceFolder(untrained), name=None)
     assert loaded.checkpoint.position.stage == "start"
-    wanted = load_model(Workspace(trained), name=None, stages=["ict"]).model.state_dict()
+    wanted = load_model(WorkspaceFolder(trained), name=None, stages=["ict"]).model.state_dict()
     assert start.position.stage == "ict"
     for name, tensor in loaded.model.state_dict().items():
         assert torch.equal(tensor, wanted[name])
@@ -61,7 +61,7 @@ def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behi
 ) -> None:
     recipes.search(untrained, "river")
     embedded.clear()
-    snapshots = Workspace(untrained).run().snapshots
+    snapshots = WorkspaceFolder(untrained).run().snapshots
     before = len(generations(snapshots))
     for number in range(3):
         more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
@@ -76,8 +76,8 @@ def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behi
 def test_who_opened_the_corpus_before_it_grew_leaves_the_newer_snapshot_alone(
     untrained: Path, tmp_path: Path
 ) -> None:
-    run = Workspace(untrained).run()
-    stale = load_model(Workspace(untrained), name=None)
+    run = WorkspaceFolder(untrained).run()
+    stale = load_model(WorkspaceFolder(untrained), name=None)
     for number in range(2):
         more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
         (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
@@ -86,14 +86,14 @@ def test_who_opened_the_corpus_before_it_grew_leaves_the_newer_snapshot_alone(
     newest = generations(run.snapshots)[-1]
     stale.snapshot(Silent())
     assert newest in generations(run.snapshots)
-    found = load_run(Workspace(untrained), name=None, progress=Silent())
+    found = load_run(WorkspaceFolder(untrained), name=None, progress=Silent())
     assert found.live.generation == newest
 
 
 def test_it_is_fine_tuned_and_exported(untrained: Path, trained: Path, tmp_path: Path) -> None:
     recipes.finetune(untrained, qa=[trained.parent / "qa.jsonl"])
-    assert load_model(Workspace(untrained), name=None).checkpoint.position.stage == "qa"
-    log = Workspace(untrained).run().metrics_file
+    assert load_model(WorkspaceFolder(untrained), name=None).checkpoint.position.stage == "qa"
+    log = WorkspaceFolder(untrained).run().metrics_file
     before = log.read_bytes()
     recipes.pretrain(untrained, resume=True)  # nothing is left to do, and nothing is lost
     assert before and log.read_bytes() == before
@@ -110,7 +110,7 @@ def test_texts_that_tell_nothing_twice_can_be_searched_all_the_same(tmp_path: Pa
     told = [*SHAPE, *STEPS, "salient.told_within=4"]
     with pytest.raises(InputError, match=r"realm\.steps=0"):
         recipes.pretrain(workspace, preset="tiny", assignments=told)
-    assert not Workspace(workspace).runs()
+    assert not WorkspaceFolder(workspace).runs()
     recipes.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])
     assert len(recipes.search(workspace, "bridge").hits) == 2
 
@@ -119,7 +119,7 @@ def test_settings_that_come_out_late_leave_no_run_behind(trained: Path, tmp_path
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
     with pytest.raises(ConfigError, match=r"salient\.kind"):
         train(tmp_path / "rivers", changes=["salient.kind=rule"])
-    assert not Workspace(tmp_path / "rivers").runs()
+    assert not WorkspaceFolder(tmp_path / "rivers").runs()
     assert not list((tmp_path / "rivers" / "runs").iterdir())
 
 
@@ -130,7 +130,7 @@ def test_after_plain_masked_lm_the_towers_have_the_readers_bert(
     plain = ["stages=['mlm']", "mlm.steps=2", "mlm.batch_size=4", "model.own_reader=false"]
     plain += ["model.bert.layers=2", "model.bert.hidden=64"]
     train(tmp_path / "rivers", changes=[*plain, "mlm.share=true"])
-    model = load_model(Workspace(tmp_path / "rivers"), name=None, stages=("mlm",)).model
+    model = load_model(WorkspaceFolder(tmp_path / "rivers"), name=None, stages=("mlm",)).model
     tower = model.embedder.chunk_tower.bert.state_dict()
     reader = model.reader.masked_lm.bert.state_dict()
     assert all(torch.equal(tower[name], reader[name]) for name in reader)
@@ -139,7 +139,7 @@ def test_after_plain_masked_lm_the_towers_have_the_readers_bert(
 def test_a_run_in_training_is_not_given_a_snapshot_by_others(tmp_path: Path, trained: Path) -> None:
     """The trainer numbers its snapshots, and would take this one for its own."""
     shutil.copytree(trained, tmp_path / "rivers")
-    run = Workspace(tmp_path / "rivers").run()
+    run = WorkspaceFolder(tmp_path / "rivers").run()
     with run.locked():
         recipes.search(tmp_path / "rivers", "river")  # its snapshot is there
         shutil.rmtree(run.snapshots)

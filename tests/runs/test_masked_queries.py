@@ -15,8 +15,8 @@ from openrealm.errors import InputError
 from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.runs import masked_queries as masking
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.masked_queries import kept_tagger, masked_queries, told_nearby
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import RetrievalConfig, Settings
 
 
@@ -69,7 +69,7 @@ def test_what_is_kept_is_computed_once_and_said_where_nothing_is_left(
         return np.arange(len(table.rows)) % 2 == (0 if within == 2 else 7)
 
     monkeypatch.setattr(masking, "told_nearby", told)
-    place, settings = Workspace(tmp_path), Settings()
+    place, settings = WorkspaceFolder(tmp_path), Settings()
 
     def queries(within: int) -> int:
         asked = replace(settings, salient=replace(settings.salient, told_within=within))
@@ -104,7 +104,7 @@ def test_with_trivial_candidates_allowed_a_span_must_still_be_told_in_another_ch
     for exclude in ("chunk", "nothing"):
         rule = replace(settings.retrieval, exclude=exclude)
         found = masked_queries(
-            Workspace(tmp_path / exclude),
+            WorkspaceFolder(tmp_path / exclude),
             replace(settings, retrieval=rule),
             texts=world.store,
             corpus=world.store,
@@ -117,7 +117,7 @@ def test_with_trivial_candidates_allowed_a_span_must_still_be_told_in_another_ch
 def test_what_rules_learn_of_the_texts_is_kept_and_made_again_where_it_is_damaged(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, settings = Workspace(tmp_path / "ws"), Settings()
+    place, settings = WorkspaceFolder(tmp_path / "ws"), Settings()
     place.directory.mkdir()
     first = kept_tagger(place, settings, world.store)
     (kept,) = place.cache.glob("tagger-*.json")

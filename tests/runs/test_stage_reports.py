@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from openrealm.metrics import Interval
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.stage_reports import add_report, stage_intervals
-from openrealm.runs.workspace import Run, Workspace
 
 MRR = Interval(mean=0.5, low=0.25, high=0.75)
 
@@ -37,7 +37,7 @@ def test_a_record_of_an_older_version_has_no_intervals() -> None:
 
 
 def test_every_figure_after_a_training_has_an_interval_around_it(trained: Path) -> None:
-    record = Run(Workspace(trained).run().directory).read_record()
+    record = RunFolder(WorkspaceFolder(trained).run().directory).read_record()
     for report in record["stage_reports"]:
         intervals = stage_intervals(record, report["stage"])
         wanted = {name for name in report if "/" in name} - {"probe/queries"}

@@ -20,8 +20,8 @@ from openrealm import recipes
 from openrealm.answering.answerer import answerer_of
 from openrealm.corpus.store import Chunk
 from openrealm.progress import Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import FILLING_STAGES, LoadedRun, load_run
-from openrealm.runs.workspace import Workspace
 
 QUESTION = "Which town lies on the river Velle?"
 MASKED = "the river [MASK] is warm."
@@ -155,7 +155,7 @@ def test_text_with_markup_comes_back_as_it_was_and_only_as_json(served: Server) 
 @pytest.fixture(scope="module")
 def loaded(served: Server, odd: Path) -> tuple[LoadedRun, LoadedRun]:
     """The run as it answers, and as it fills."""
-    place = Workspace(odd)
+    place = WorkspaceFolder(odd)
     return (
         load_run(place, name=None, progress=Silent()),
         load_run(place, name=None, stages=FILLING_STAGES, progress=Silent()),

@@ -17,7 +17,7 @@ from tiny import World
 import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, InputError
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.server import views
 
 
@@ -185,7 +185,7 @@ def test_runs_are_told_with_what_made_them(served: Server, odd: Path) -> None:
     found = served.get("/api/runs")
     [run] = found["runs"]
     assert found["default"] == run["name"] == "run-001"
-    record = Workspace(odd).run().read_record()
+    record = WorkspaceFolder(odd).run().read_record()
     assert (run["created"], run["start"], run["seed"]) == (record["created"], "scratch", 0)
     assert run["stages"] == ["ict", "realm", "qa"]
     assert run["has_reader"] and not run["in_training"] and not run["fits_corpus"]

@@ -19,7 +19,7 @@ from openrealm import recipes
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, CorpusError, InputError
 from openrealm.runs import checkpoints as checkpoint
-from openrealm.runs.workspace import Run, Workspace
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.server.model_cache import ANSWER, FILL, Want
 from openrealm.server.workspace_backend import WorkspaceBackend
 
@@ -91,10 +91,10 @@ def test_a_run_in_training_is_passed_over_and_refused_by_name(
 ) -> None:
     newer = workspace / "runs" / "run-002"
     shutil.copytree(workspace / "runs" / "run-001", newer)
-    record = Run(newer).read_record()
-    Run(newer).write_record({**record, "created": record["created"] + 1})
+    record = RunFolder(newer).read_record()
+    RunFolder(newer).write_record({**record, "created": record["created"] + 1})
     assert backend.load(ANSWER).source.run == "run-002"
-    with Run(newer).locked():
+    with RunFolder(newer).locked():
         assert backend.in_training("run-002") and not backend.in_training("run-001")
         assert backend.load(ANSWER).source.run == "run-001"
         with pytest.raises(CheckpointError, match="'run-002' is being trained"):
@@ -180,9 +180,9 @@ def test_names_that_are_not_unicode_can_be_sent(
 
 
 def test_only_the_last_ingests_are_told(backend: WorkspaceBackend, workspace: Path) -> None:
-    record = Workspace(workspace).ingests()[0]
+    record = WorkspaceFolder(workspace).ingests()[0]
     for n in range(150):
-        Workspace(workspace).add_ingest({**record, "added": n})
+        WorkspaceFolder(workspace).add_ingest({**record, "added": n})
     assert [ingest.added for ingest in backend.ingests()] == list(range(149, 49, -1))
 
 
@@ -296,10 +296,10 @@ def test_a_new_run_answers_as_soon_as_its_training_has_ended(
     with Crowd(server) as crowd:
         crowd.asked()
         newer.mkdir()
-        with Run(newer).locked():
+        with RunFolder(newer).locked():
             shutil.copytree(workspace / "runs" / "run-001", newer, dirs_exist_ok=True)
-            record = Run(newer).read_record()
-            Run(newer).write_record({**record, "created": record["created"] + 1})
+            record = RunFolder(newer).read_record()
+            RunFolder(newer).write_record({**record, "created": record["created"] + 1})
             crowd.asked()
             assert {answer["source"]["run"] for answer in crowd.answers} == {"run-001"}
             [_, run] = server.get("/api/runs")["runs"]
@@ -338,15 +338,15 @@ def test_damaged_newer_weights_are_passed_over(server: Server, workspace: Path) 
     shutil.copytree(workspace / "runs" / "run-001", newer)
     for folder in (newer / "checkpoints").iterdir():
         (folder / "weights.safetensors").write_bytes(b"damaged")
-    record = Run(newer).read_record()
-    Run(newer).write_record({**record, "created": record["created"] + 1})
+    record = RunFolder(newer).read_record()
+    RunFolder(newer).write_record({**record, "created": record["created"] + 1})
     until(lambda: server.service.desk.residents.problem(ANSWER))
     assert "run-002" in str(server.service.desk.residents.problem(ANSWER))
     assert server.post("/api/search", text="the river")["source"]["run"] == "run-001"
 
 
 def test_a_figure_that_is_no_number_is_told_as_none(server: Server, workspace: Path) -> None:
-    run = Workspace(workspace).run()
+    run = WorkspaceFolder(workspace).run()
     reports = [{"stage": "ict", "ict/loss": float("nan"), "ict/worst": float("inf")}]
     run.write_record({**run.read_record(), "stage_reports": reports})
     [found] = server.get("/api/runs")["runs"]
@@ -356,7 +356,7 @@ def test_a_figure_that_is_no_number_is_told_as_none(server: Server, workspace: P
 def test_events_are_told_while_the_next_is_being_written(server: Server, workspace: Path) -> None:
     record = {"event": "refresh", "total_step": 3, "text": "worker 1 died; its work was given on"}
     line = json.dumps(record)
-    with Workspace(workspace).run().metrics_file.open("a") as file:
+    with WorkspaceFolder(workspace).run().metrics_file.open("a") as file:
         file.write(f"{line}\n{line[:30]}")
     [found] = server.get("/api/runs")["runs"]
     assert found["events"] == [f"step 3: {record['text']}"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from openrealm.cli import text
-from openrealm.cli.options import Assignments, Json, RunName, WorkspaceFolder
+from openrealm.cli.options import Assignments, Json, RunName, WorkspaceArgument
 from openrealm.cli.output import show
 from openrealm.cli.terminal import make_progress
 
@@ -61,7 +61,7 @@ def import_(
 
 
 def export(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     to: Annotated[
         str,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-WorkspaceFolder = Annotated[
+WorkspaceArgument = Annotated[
     Path, typer.Argument(metavar="WS", help="The workspace: the folder that holds everything.")
 ]
 RunName = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from openrealm.cli import text
-from openrealm.cli.options import Json, Preset, RunName, Top, WorkspaceFolder
+from openrealm.cli.options import Json, Preset, RunName, Top, WorkspaceArgument
 from openrealm.cli.output import show
 from openrealm.cli.terminal import make_progress
 
@@ -17,7 +17,7 @@ DAMAGED = 1
 
 
 def evaluate(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     qa: Annotated[
         list[Path] | None,
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def search(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     query: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.")],
     *,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Chunks to show.")] = 5,
@@ -117,7 +117,7 @@ def search(
 
 
 def fill(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     masked: Annotated[str, typer.Argument(metavar="TEXT", help="A text with one or more [MASK]s.")],
     *,
     k: Annotated[
@@ -136,7 +136,7 @@ def fill(
 
 
 def ask(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to answer.")],
     *,
     k: Annotated[int | None, typer.Option("-k", metavar="N", min=1, help="Chunks read.")] = None,
@@ -151,7 +151,7 @@ def ask(
     show(found, lambda result: text.asked(result, workspace), as_json=as_json)
 
 
-def info(workspace: WorkspaceFolder, *, run: RunName = None, as_json: Json = False) -> None:
+def info(workspace: WorkspaceArgument, *, run: RunName = None, as_json: Json = False) -> None:
     """Says what is in a workspace, whether it is whole, and what made it.
 
     Reads everything and compares checksums; ends with status 1 where something is damaged.
@@ -165,7 +165,7 @@ def info(workspace: WorkspaceFolder, *, run: RunName = None, as_json: Json = Fal
 
 
 def report(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     compare: Annotated[
         list[str] | None,

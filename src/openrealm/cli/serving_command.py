@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from openrealm.cli.options import RunName, WorkspaceFolder
+from openrealm.cli.options import RunName, WorkspaceArgument
 from openrealm.cli.terminal import make_progress
 
 
 def serve(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[

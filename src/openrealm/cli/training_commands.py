@@ -16,7 +16,7 @@ from openrealm.cli.options import (
     Preset,
     Resume,
     RunName,
-    WorkspaceFolder,
+    WorkspaceArgument,
 )
 from openrealm.cli.output import show
 from openrealm.cli.terminal import make_progress
@@ -73,7 +73,7 @@ def ingest(
 
 
 def pretrain(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     start: Annotated[
         str | None,
@@ -126,7 +126,7 @@ def pretrain(
 
 
 def finetune(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     qa: Annotated[
         list[Path],
@@ -171,7 +171,7 @@ def finetune(
 
 
 def index(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     check: Annotated[
         bool, typer.Option("--check", help="Read all of the snapshot and compare its checksums.")
@@ -205,7 +205,7 @@ def index(
 
 
 def worker(
-    workspace: WorkspaceFolder,
+    workspace: WorkspaceArgument,
     *,
     run: RunName = None,
     number: Annotated[

@@ -24,8 +24,8 @@ from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import groups_of, shard_rows_for, write_shard
 from openrealm.retrieval.snapshot_maker import Order
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model, matching_snapshot, open_corpus
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, read_settings
 from openrealm.training.weights import (
     is_ordered,
@@ -100,7 +100,7 @@ class ShardOrder:
             CheckpointError: The order does not stand any more.
         """
         return SnapshotWriter(
-            Workspace(self.workspace).run(self.run).snapshots,
+            WorkspaceFolder(self.workspace).run(self.run).snapshots,
             generation=self.order.generation,
             step=self.order.step,
             chunks=len(corpus),
@@ -118,14 +118,14 @@ class ShardOrder:
 
 @lru_cache(maxsize=1)
 def _node(workspace: Path, run: str, on_gpu: bool) -> Node:
-    place = Workspace(workspace)
+    place = WorkspaceFolder(workspace)
     settings = read_settings(place.run(run).settings_file)
     return Node.of(settings, open_corpus(place), on_gpu=on_gpu)
 
 
 def write_ordered(
-    place: Workspace,
-    run: Run,
+    place: WorkspaceFolder,
+    run: RunFolder,
     settings: Settings,
     corpus: ChunkStore,
     *,
@@ -201,7 +201,7 @@ def wants_gpus(settings: Settings) -> bool:
 
 
 def index_by_fleet(
-    place: Workspace,
+    place: WorkspaceFolder,
     *,
     name: str | None,
     address: str,

@@ -35,7 +35,7 @@ from openrealm.index.snapshot import SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.retrieval.embedding import embed_block, fill_shard
 from openrealm.retrieval.snapshot_maker import Order
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 from openrealm.settings import Settings, read_settings, settings_text
 from openrealm.training.weights import (
     ORDER_FILE,
@@ -168,7 +168,7 @@ class StoredOrder:
 def stored(
     storage: Storage,
     corpus: ChunkStore,
-    run: Run,
+    run: RunFolder,
     settings: Settings,
     *,
     weights: Path,

@@ -15,8 +15,8 @@ from openrealm.progress import Progress, Silent
 from openrealm.recipes.finetuning import finetune
 from openrealm.recipes.ingestion import ingest
 from openrealm.recipes.pretraining import pretrain
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import Settings, read_settings, resolve
 
 PRESET = "tiny"
@@ -75,7 +75,7 @@ def demo(
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
         ingest(directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress)
-    place = Workspace(directory)
+    place = WorkspaceFolder(directory)
     changes = [f"seed={seed}", *assignments]
     begun = _begun(place, resolve(preset=PRESET, assignments=changes))
     if begun is None:
@@ -109,7 +109,7 @@ def demo(
     )
 
 
-def _begun(place: Workspace, settings: Settings) -> str | None:
+def _begun(place: WorkspaceFolder, settings: Settings) -> str | None:
     """Name of the newest run, where it is of these settings and has not come to its end."""
     run = next(reversed(place.runs()), None)
     if run is None or read_settings(run.settings_file) != settings:

@@ -28,6 +28,7 @@ from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.lexical import fuse_reciprocal_ranks
 from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import (
     ALL_STAGES,
     PRETRAINED_STAGES,
@@ -36,7 +37,6 @@ from openrealm.runs.loaded import (
     require_files,
 )
 from openrealm.runs.masked_queries import held_out_of
-from openrealm.runs.workspace import Workspace
 from openrealm.training.probe import run_probe
 
 
@@ -115,7 +115,7 @@ def evaluate(
         raise ConfigError(f"baseline '{baseline}' is unknown; there is: bm25")
     if not (qa or squad or beir or queries or probe):
         raise InputError("nothing to measure; give --qa, --squad, --beir, --queries or --probe")
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     stages = (stage,) if stage else ALL_STAGES
     loaded = load_run(place, name=run, stages=stages, progress=progress)
     rankers = _rankers(place, loaded, baseline)
@@ -150,7 +150,7 @@ def evaluate(
     )
 
 
-def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> LoadedRun:
+def _with_filler(place: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> LoadedRun:
     """The run with a reader that fills masks: one for questions that began as a tower cannot."""
     if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
         return loaded
@@ -158,7 +158,7 @@ def _with_filler(place: Workspace, loaded: LoadedRun, progress: Progress) -> Loa
     return load_run(place, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
 
 
-def _rankers(place: Workspace, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
+def _rankers(place: WorkspaceFolder, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
     dense = answerer_of(loaded).rank
     if baseline is None:
         return {"openrealm": dense}
@@ -173,7 +173,7 @@ def _rankers(place: Workspace, loaded: LoadedRun, baseline: str | None) -> dict[
     return {"openrealm": dense, "bm25": lexical, "openrealm + bm25": fused}
 
 
-def _probe(place: Workspace, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
+def _probe(place: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
     held_out = held_out_of(place, loaded, progress=progress)
     report = run_probe(
         loaded.model,

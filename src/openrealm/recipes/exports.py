@@ -18,9 +18,9 @@ from openrealm.interchange.tables import require_faiss, write_faiss, write_parqu
 from openrealm.interchange.tensor_names import EMBEDDER, ENCODER, OPENQA, READER, SCORER
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import ALL_STAGES, LoadedModel, load_model
 from openrealm.runs.model_folder import write_model_folder
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import Settings, settings_text
 
 # What of a run's record goes abroad; the names of local files do not.
@@ -107,7 +107,7 @@ def write_export(
         raise ConfigError(f"there is no format '{to}'; there are: {', '.join(_WRITERS)}")
     if to == "faiss":
         require_faiss()
-    home = Workspace(Path(workspace))
+    home = WorkspaceFolder(Path(workspace))
     loaded = load_model(home, name=run, stages=(stage,) if stage else ALL_STAGES)
     if to != "openrealm" and (lexical := loaded.model.lexical) is not None:
         progress.say(

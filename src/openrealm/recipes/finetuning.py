@@ -23,6 +23,7 @@ from openrealm.recipes.pretraining import RunSummary, training_in
 from openrealm.report.plots import draw_run
 from openrealm.runs.checkpoints import Checkpoint, checkpoints
 from openrealm.runs.devices import pick_precision, uses_gpu
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import (
     PRETRAINED_STAGES,
     LoadedModel,
@@ -33,7 +34,6 @@ from openrealm.runs.loaded import (
 )
 from openrealm.runs.parts import make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import read_settings, resolve, settings_text
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.metrics_log import metrics_log_of
@@ -75,7 +75,7 @@ def finetune(
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     if resume and (config or assignments):
         raise ConfigError("--resume goes on with the settings that fine-tuning began with")
     require_files([*qa, *dev])
@@ -111,7 +111,7 @@ def _digest(questions: Sequence[Question]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _require_the_same(run: Run, questions: Sequence[Question]) -> None:
+def _require_the_same(run: RunFolder, questions: Sequence[Question]) -> None:
     """Compares the questions with those that fine-tuning began with.
 
     Raises:
@@ -125,8 +125,8 @@ def _require_the_same(run: Run, questions: Sequence[Question]) -> None:
 
 
 def _begun(
-    place: Workspace,
-    folder: Run,
+    place: WorkspaceFolder,
+    folder: RunFolder,
     config: Path | None,
     assignments: Sequence[str],
     resume: bool,
@@ -145,7 +145,7 @@ def _begun(
     return replace(loaded, settings=settings), middle
 
 
-def _write_down(run: Run, measured: Table) -> None:
+def _write_down(run: RunFolder, measured: Table) -> None:
     total_step = next(checkpoints(run.checkpoints)).position.total_step
     record = run.read_record()
     means = {name: interval.mean for name, interval in measured.items()}
@@ -154,7 +154,7 @@ def _write_down(run: Run, measured: Table) -> None:
 
 
 def _train(
-    place: Workspace,
+    place: WorkspaceFolder,
     loaded: LoadedModel,
     questions: Sequence[Question],
     middle: Checkpoint | None,
@@ -208,7 +208,7 @@ def _train(
 
 
 def _measure(
-    place: Workspace, name: str, questions: Sequence[Question], progress: Progress
+    place: WorkspaceFolder, name: str, questions: Sequence[Question], progress: Progress
 ) -> Table:
     if not questions:
         return {}

@@ -29,8 +29,8 @@ from openrealm.interchange.tensor_names import BLOCK_EMB
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.runs.first_weights import first_record
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.parts import load_tokenizer
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import BertShape, CorpusConfig, Settings, resolve, settings_text
 from openrealm.tokenizer import WordPiece, agree
 
@@ -116,7 +116,7 @@ def import_weights(
     progress = progress or Silent()
     if stage not in (None, QA, REALM):
         raise ConfigError(f"--stage {stage} is neither {QA} nor {REALM}")
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     models, blocks = opened(sources)
     assembly = Assembly.of([(model, stage_of(model, stage)) for model in models])
     settings = imported_settings(models, assembly, assignments, names=[str(s) for s in sources])
@@ -149,7 +149,7 @@ def import_weights(
 
 
 @contextmanager
-def _undone_on_failure(place: Workspace) -> Iterator[list[Path]]:
+def _undone_on_failure(place: WorkspaceFolder) -> Iterator[list[Path]]:
     """Removes what was made, should anything fail; the list takes the folders that are."""
     had_corpus = ChunkStore.exists(place.corpus)
     had = place.directory.is_dir()
@@ -168,7 +168,7 @@ def _undone_on_failure(place: Workspace) -> Iterator[list[Path]]:
 
 
 def _corpus(
-    place: Workspace,
+    place: WorkspaceFolder,
     blocks: BlockFile | None,
     tokenizer: WordPiece | None,
     settings: Settings,
@@ -196,7 +196,7 @@ def _corpus(
 
 
 def _new_corpus(
-    place: Workspace,
+    place: WorkspaceFolder,
     blocks: BlockFile | None,
     tokenizer: WordPiece | None,
     settings: Settings,
@@ -269,7 +269,7 @@ def _with_corpus(settings: Settings, store: ChunkStore, assignments: Sequence[st
 
 
 def _make_run(
-    run: Run, assembly: Assembly, settings: Settings, store: ChunkStore, progress: Progress
+    run: RunFolder, assembly: Assembly, settings: Settings, store: ChunkStore, progress: Progress
 ) -> tuple[int, list[str]]:
     """Writes a run; the number of vectors in its snapshot, and what to say of it."""
     model, notes = assemble(assembly, settings, store.tokenizer, run.checkpoints, progress)

@@ -13,9 +13,9 @@ from openrealm.corpus.records import Document, Problem
 from openrealm.corpus.store import ChunkStore, IngestReport, ProblemLog, rechunk_store, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Progress, Silent
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import require_files
 from openrealm.runs.parts import load_tokenizer
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import Settings, resolve
 from openrealm.tokenizer import WordPiece
 
@@ -54,7 +54,7 @@ def ingest(
         ConfigError: Settings of tokenizer or chunking for a store that has others.
     """
     progress = progress or Silent()
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     require_files(sources)
     if not (sources or remove or rechunk):
         raise InputError("there is nothing to ingest; name files or folders, or --remove ID")
@@ -89,7 +89,9 @@ def ingest(
     return _noted(place, report, sources)
 
 
-def _noted(place: Workspace, report: IngestReport, sources: Sequence[Path] = ()) -> IngestReport:
+def _noted(
+    place: WorkspaceFolder, report: IngestReport, sources: Sequence[Path] = ()
+) -> IngestReport:
     """The report, kept in the workspace for whoever asks later what was skipped."""
     record = {"time": time.time(), "sources": [str(path) for path in sources], **asdict(report)}
     place.add_ingest(record)
@@ -97,7 +99,7 @@ def _noted(place: Workspace, report: IngestReport, sources: Sequence[Path] = ())
 
 
 def _rechunk(
-    place: Workspace, settings: Settings, log: ProblemLog, progress: Progress
+    place: WorkspaceFolder, settings: Settings, log: ProblemLog, progress: Progress
 ) -> IngestReport:
     place.require_corpus()
     tokenizer = load_tokenizer(settings.corpus)

@@ -28,11 +28,11 @@ from openrealm.runs.bm25_cache import bm25_together
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
 from openrealm.runs.devices import pick_device, pick_precision, uses_gpu
 from openrealm.runs.first_weights import begin, first_model, first_record, follow, settings_for
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, open_corpus, require_files
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
 from openrealm.runs.stage_reports import add_report
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, checked, read_settings, settings_text
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.objectives import JointStage, WarmupStage
@@ -98,7 +98,7 @@ def pretrain(
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     corpus = open_corpus(place)
     if resume:
         if start or preset or config or assignments or texts:
@@ -140,20 +140,20 @@ def pretrain(
 
 
 @contextmanager
-def training_in(run: Run, processes: Processes) -> Iterator[None]:
+def training_in(run: RunFolder, processes: Processes) -> Iterator[None]:
     """The run's lock is held, by the first process for all."""
     with run.locked() if processes.is_first else nullcontext():
         yield
 
 
 def _new_run(
-    place: Workspace,
+    place: WorkspaceFolder,
     name: str | None,
     settings: Settings,
     corpus: ChunkStore,
     texts: Sequence[Path],
     progress: Progress,
-) -> Run:
+) -> RunFolder:
     """A run folder with its settings, record, first weights and training texts."""
     # The start's own shape replaces the preset's before anything is written.
     started = begin(settings, corpus.tokenizer)
@@ -171,7 +171,9 @@ def _new_run(
     return run
 
 
-def _ingest_texts(run: Run, texts: Sequence[Path], corpus: ChunkStore, progress: Progress) -> None:
+def _ingest_texts(
+    run: RunFolder, texts: Sequence[Path], corpus: ChunkStore, progress: Progress
+) -> None:
     documents = read_documents(texts, on_problem=lambda problem: progress.say(str(problem)))
     update_store(
         run.texts,
@@ -187,8 +189,8 @@ class _Session:
 
     def __init__(
         self,
-        place: Workspace,
-        run: Run,
+        place: WorkspaceFolder,
+        run: RunFolder,
         corpus: ChunkStore,
         queries: Path | None,
         processes: Processes,

@@ -13,9 +13,9 @@ from openrealm.index.snapshot import Snapshot, snapshot_folder
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import damaged_checkpoints
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import FILLING_STAGES, load_run, open_corpus
 from openrealm.runs.run_info import RunInfo, run_info
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import preset_settings, settings_text
 
 
@@ -95,7 +95,7 @@ def search(
     Raises:
         InputError: The text is empty, or there is no run.
     """
-    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    loaded = load_run(WorkspaceFolder(Path(workspace)), name=run, progress=progress or Silent())
     hits = answerer_of(loaded).search([text], k=k)[0]
     return SearchResult(query=text, run=loaded.run.name, hits=tuple(hits))
 
@@ -115,7 +115,7 @@ def fill(
         InputError: The text has no mask, or there is no run.
     """
     loaded = load_run(
-        Workspace(Path(workspace)),
+        WorkspaceFolder(Path(workspace)),
         name=run,
         stages=FILLING_STAGES,
         progress=progress or Silent(),
@@ -138,7 +138,7 @@ def ask(
     Raises:
         InputError: The question is empty, or there is no run.
     """
-    loaded = load_run(Workspace(Path(workspace)), name=run, progress=progress or Silent())
+    loaded = load_run(WorkspaceFolder(Path(workspace)), name=run, progress=progress or Silent())
     answerer, read = answerer_of(loaded), k or loaded.settings.qa.read
     has_reader = loaded.checkpoint.position.stage == "qa"
     answers = answerer.ask([question], read=read, top=top)[0] if has_reader else None
@@ -181,7 +181,7 @@ def build_index(
         StorageError: The storage cannot be read or written.
         SnapshotError: The snapshot is damaged, or the cluster could not make it.
     """
-    place, progress = Workspace(Path(workspace)), progress or Silent()
+    place, progress = WorkspaceFolder(Path(workspace)), progress or Silent()
     if fleet is not None:
         index_by_fleet(place, name=run, address=fleet, storage=storage, progress=progress)
     elif storage is not None:
@@ -212,7 +212,7 @@ def info(
     Raises:
         CorpusError: There is no corpus.
     """
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     corpus = open_corpus(place)
     problems: list[str] = []
     _collect(problems, corpus.verify)
@@ -244,7 +244,7 @@ def config_text(preset: str | None = None) -> str:
     return settings_text(preset_settings(preset or "adapt"))
 
 
-def _check_snapshot(problems: list[str], run: Run, generation: int) -> None:
+def _check_snapshot(problems: list[str], run: RunFolder, generation: int) -> None:
     def check() -> None:
         directory = snapshot_folder(run.snapshots, generation)
         try:

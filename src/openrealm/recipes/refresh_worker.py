@@ -32,9 +32,9 @@ from openrealm.progress import Progress, Silent
 from openrealm.retrieval.embedding import shard_rows_for, write_snapshot
 from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
 from openrealm.runs.devices import pick_precision
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import empty_model, open_corpus
 from openrealm.runs.parts import make_templates
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, read_settings
 from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.refresh import InlineRefresh, Refresh
@@ -47,7 +47,7 @@ NICENESS = 10
 
 
 def refresh_by_settings(
-    place: Workspace, run: Run, settings: Settings, maker: SnapshotMaker
+    place: WorkspaceFolder, run: RunFolder, settings: Settings, maker: SnapshotMaker
 ) -> Refresh:
     """What keeps the index of a run fresh while it is trained.
 
@@ -85,14 +85,14 @@ def refresh_by_settings(
     return BackgroundRefresh(maker, run.weights, crew, threads=config.worker_threads)
 
 
-def _repeated(place: Workspace, settings: Settings) -> Path:
+def _repeated(place: WorkspaceFolder, settings: Settings) -> Path:
     """The metrics of the run whose swaps are repeated."""
     named = settings.refresh.replay
     folder = Path(named)
     return (folder if folder.is_dir() else place.run(named).directory) / "metrics.jsonl"
 
 
-def _command(place: Workspace, run: Run, number: int) -> Sequence[str]:
+def _command(place: WorkspaceFolder, run: RunFolder, number: int) -> Sequence[str]:
     own = [sys.executable, "-m", "openrealm", "worker", str(place.directory.absolute())]
     return [*own, "--run", run.name, "--number", str(number)]
 
@@ -109,7 +109,7 @@ class Pulse:
 
     path: Path | None
     parent: int | None
-    run: Run
+    run: RunFolder
 
     def __call__(self) -> None:
         """Touches the file.
@@ -152,7 +152,7 @@ def refresh_worker(
         CheckpointError: Nobody is training in the run.
     """
     progress = progress or Silent()
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     folder = place.run(run)
     if number is None and not folder.is_locked():
         raise CheckpointError(
@@ -178,7 +178,7 @@ def refresh_worker(
 Tick = Callable[[], None]
 
 
-def _serve(run: Run, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoReturn:
+def _serve(run: RunFolder, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoReturn:
     """Has a snapshot made for the newest order that is not fulfilled, again and again.
 
     Raises:
@@ -204,7 +204,7 @@ def _serve(run: Run, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoRe
                 raise
 
 
-def _trained_corpus(place: Workspace, run: Run) -> ChunkStore:
+def _trained_corpus(place: WorkspaceFolder, run: RunFolder) -> ChunkStore:
     """The corpus, while it is the one that the run is trained on.
 
     Raises:
@@ -223,7 +223,12 @@ class _Worker:
     """A model to embed with."""
 
     def __init__(
-        self, place: Workspace, run: Run, settings: Settings, number: int, progress: Progress
+        self,
+        place: WorkspaceFolder,
+        run: RunFolder,
+        settings: Settings,
+        number: int,
+        progress: Progress,
     ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
         self._corpus = _trained_corpus(place, run)
@@ -261,7 +266,9 @@ class _Worker:
 class _Dispatcher:
     """Hands what is ordered to the cluster that this process is connected to."""
 
-    def __init__(self, place: Workspace, run: Run, settings: Settings, progress: Progress) -> None:
+    def __init__(
+        self, place: WorkspaceFolder, run: RunFolder, settings: Settings, progress: Progress
+    ) -> None:
         self._place, self._run, self._settings = place, run, settings
         self._corpus, self._progress = _trained_corpus(place, run), progress
         self._dim = empty_model(settings, self._corpus.tokenizer, stage="realm").embedder.dim

@@ -21,9 +21,9 @@ from openrealm.report.plots import read_history, require_matplotlib, title_of
 from openrealm.report.probe_sentences import JOINT_STAGES, probed
 from openrealm.report.sentences import summary
 from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
 from openrealm.runs.stage_reports import stage_intervals
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import read_settings
 from openrealm.settings.config import to_dict
 
@@ -75,7 +75,7 @@ def report(
         InputError: There is no such run, or it is to be compared with itself.
         MissingDependencyError: matplotlib is not installed.
     """
-    progress, place = progress or Silent(), Workspace(Path(workspace))
+    progress, place = progress or Silent(), WorkspaceFolder(Path(workspace))
     require_matplotlib()
     chosen = place.run(run)
     others = [place.run(name) for name in dict.fromkeys(compare)]
@@ -100,7 +100,12 @@ def report(
 
 
 def _contents(
-    place: Workspace, run: Run, others: Sequence[Run], *, limit: int | None, progress: Progress
+    place: WorkspaceFolder,
+    run: RunFolder,
+    others: Sequence[RunFolder],
+    *,
+    limit: int | None,
+    progress: Progress,
 ) -> Contents:
     corpus = open_corpus(place)
     facts, *compared = (_facts(each, corpus) for each in (run, *others))
@@ -121,7 +126,7 @@ def _contents(
     )
 
 
-def _facts(run: Run, corpus: ChunkStore) -> RunFacts:
+def _facts(run: RunFolder, corpus: ChunkStore) -> RunFacts:
     record = run.read_record()
     return RunFacts(
         name=run.name,
@@ -142,7 +147,7 @@ def _figures(record: dict[str, Any], measured: dict[str, Any]) -> StageFigures:
     return StageFigures(stage=stage, means=means, intervals=stage_intervals(record, stage))
 
 
-def _checkpoints(run: Run) -> list[str]:
+def _checkpoints(run: RunFolder) -> list[str]:
     positions = [c.position for c in checkpoints(run.checkpoints, verify=False)]
     return [
         f"{p.stage}, {'its end, ' if p.finished else ''}step {p.step:,}"
@@ -151,7 +156,7 @@ def _checkpoints(run: Run) -> list[str]:
 
 
 def _probed(
-    place: Workspace, run: Run, *, limit: int | None, progress: Progress
+    place: WorkspaceFolder, run: RunFolder, *, limit: int | None, progress: Progress
 ) -> tuple[Probed | None, str]:
     """What the held-out sentences show, or why they show nothing."""
     positions = [c.position for c in checkpoints(run.checkpoints, verify=False)]
@@ -167,7 +172,7 @@ def _probed(
         return None, str(error)
 
 
-def _differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def _differences(runs: Sequence[RunFolder]) -> list[tuple[str, list[str]]]:
     """Settings that are not the same in all runs: dotted name, and each run's value."""
     flat = [_flat(to_dict(read_settings(run.settings_file))) for run in runs]
     names = dict.fromkeys(name for settings in flat for name in settings)

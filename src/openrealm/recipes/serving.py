@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from openrealm.errors import ConfigError, InputError, MissingDependencyError
 from openrealm.progress import Progress, Silent
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.settings.config import override
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def serve(
 
     progress = progress or Silent()
     config = override(ServeConfig(), assignments)
-    place = Workspace(Path(workspace))
+    place = WorkspaceFolder(Path(workspace))
     place.require_corpus()
     if run is not None:
         place.run(run)

@@ -19,7 +19,7 @@ import numpy as np
 from openrealm.errors import InputError, MissingDependencyError
 from openrealm.files import write_atomic
 from openrealm.progress import Progress
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ class History:
         return [(name, first, last) for name, (first, last) in spans.items()]
 
 
-def plot_run(run: Run, target: Path | None = None) -> Path:
+def plot_run(run: RunFolder, target: Path | None = None) -> Path:
     """Draws a run as a PNG of 1200 x 900 dots.
 
     Args:
@@ -138,7 +138,7 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def read_history(run: Run) -> History:
+def read_history(run: RunFolder) -> History:
     """A run's metrics and stage reports; lines that are no JSON are left out with a warning.
 
     Raises:
@@ -173,7 +173,7 @@ def draw(history: History, *, title: str) -> Figure:
     return figure
 
 
-def title_of(run: Run) -> str:
+def title_of(run: RunFolder) -> str:
     """The run, what it started from, and its exact match where it was fine-tuned and measured."""
     record = run.read_record()
     parts = [f"run {run.name}", f"started from {record.get('start', 'unknown weights')}"]
@@ -358,7 +358,7 @@ def _records(path: Path) -> Iterator[Record]:
                 yield record
 
 
-def draw_run(run: Run, progress: Progress) -> str | None:
+def draw_run(run: RunFolder, progress: Progress) -> str | None:
     """The picture of a run; None without matplotlib, or where no step was logged."""
     try:
         return str(plot_run(run))

@@ -17,10 +17,10 @@ from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress
 from openrealm.report.contents import CandidateView, Example, Floats, Probed, Quote
 from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun, load_model, load_run, matching_snapshot
 from openrealm.runs.masked_queries import HeldOut, held_out_of
 from openrealm.runs.parts import make_loader
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.training.probe import Reading, read_probe
 
 JOINT_STAGES = ("realm", "warmup")
@@ -29,7 +29,12 @@ _EXCERPT = 110  # characters shown on each side of what is marked
 
 
 def probed(
-    place: Workspace, run: Run, *, limit: int | None, num_examples: int, progress: Progress
+    place: WorkspaceFolder,
+    run: RunFolder,
+    *,
+    limit: int | None,
+    num_examples: int,
+    progress: Progress,
 ) -> Probed:
     """What the newest weights of joint training or warm-up make of the held-out sentences.
 
@@ -63,7 +68,7 @@ def probed(
     return _told(readings, loaded, held_out, num_examples=num_examples, note=note)
 
 
-def _loaded(place: Workspace, run: Run, progress: Progress) -> tuple[LoadedRun, str]:
+def _loaded(place: WorkspaceFolder, run: RunFolder, progress: Progress) -> tuple[LoadedRun, str]:
     """The run ready to be asked, and what is to be known about its index."""
     if not run.is_locked():
         return load_run(place, name=run.name, stages=JOINT_STAGES, progress=progress), ""

@@ -16,14 +16,14 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.hybrid import Lexical, WordScores
 from openrealm.retrieval.lexical import BM25, stemming
-from openrealm.runs.workspace import Workspace
+from openrealm.runs.folders import WorkspaceFolder
 
 _FORMAT = 1
 
 logger = logging.getLogger(__name__)
 
 
-def bm25_of(place: Workspace, corpus: ChunkStore, progress: Progress | None = None) -> BM25:
+def bm25_of(place: WorkspaceFolder, corpus: ChunkStore, progress: Progress | None = None) -> BM25:
     """BM25 over a corpus, made where it is not kept yet."""
     key = hashlib.sha256(f"{_FORMAT} {corpus.fingerprint} {stemming()}".encode()).hexdigest()
     kept = place.cache / f"bm25-{key[:16]}"
@@ -39,7 +39,10 @@ def bm25_of(place: Workspace, corpus: ChunkStore, progress: Progress | None = No
 
 
 def bm25_together(
-    place: Workspace, corpus: ChunkStore, processes: Processes, progress: Progress | None = None
+    place: WorkspaceFolder,
+    corpus: ChunkStore,
+    processes: Processes,
+    progress: Progress | None = None,
 ) -> BM25:
     """The same for each of several processes: one makes it, the others read what it has kept."""
     made = bm25_of(place, corpus, progress) if processes.is_first else None
@@ -60,7 +63,7 @@ def _keep(made: BM25, folder: Path) -> None:
 
 
 def lexical_of(
-    place: Workspace,
+    place: WorkspaceFolder,
     corpus: ChunkStore,
     model: Realm,
     *,

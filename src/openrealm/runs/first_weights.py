@@ -28,9 +28,9 @@ from openrealm.models.pretrained import (
 )
 from openrealm.models.realm import Realm
 from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.frequencies import known_tokens, token_prior
 from openrealm.runs.model_folder import ModelFolder, is_model_folder, open_model_folder
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import (
     ChunkingConfig,
     Settings,
@@ -120,7 +120,9 @@ def saved_model(start: str) -> SavedModel | None:
     if is_model_folder(path):
         return _of_model_folder(open_model_folder(path))
     if (path / "run.json").is_file():
-        found = (c for c in checkpoints(Run(path).checkpoints) if c.position.stage != _FINE_TUNED)
+        found = (
+            c for c in checkpoints(RunFolder(path).checkpoints) if c.position.stage != _FINE_TUNED
+        )
         checkpoint = next(found, None)
         if checkpoint is None:
             raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")
@@ -153,8 +155,8 @@ def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
             f"start '{checkpoint.directory}' was fine-tuned on questions; take a checkpoint from "
             "before"
         )
-    run = Run(checkpoint.directory.parent.parent)
-    corpus = Workspace(run.directory.parent.parent).corpus
+    run = RunFolder(checkpoint.directory.parent.parent)
+    corpus = WorkspaceFolder(run.directory.parent.parent).corpus
     record = run.read_record()
     return SavedModel(
         weights=checkpoint,

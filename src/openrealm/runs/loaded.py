@@ -22,8 +22,8 @@ from openrealm.retrieval.live_index import LiveIndex, Loader
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import first_model, load_after
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
 
@@ -39,8 +39,8 @@ FILLING_STAGES = ("realm", "warmup", "mlm", START)
 class LoadedModel:
     """A run with its model; ``checkpoint`` says how far its weights are."""
 
-    place: Workspace
-    run: Run
+    place: WorkspaceFolder
+    run: RunFolder
     settings: Settings
     corpus: ChunkStore
     model: Realm
@@ -125,7 +125,7 @@ class LoadedModel:
 class LoadedRun:
     """A run with its model and index, ready to answer."""
 
-    run: Run
+    run: RunFolder
     settings: Settings
     corpus: ChunkStore
     model: Realm
@@ -134,7 +134,7 @@ class LoadedRun:
     checkpoint: Checkpoint
 
 
-def open_corpus(workspace: Workspace) -> ChunkStore:
+def open_corpus(workspace: WorkspaceFolder) -> ChunkStore:
     """The workspace's knowledge corpus.
 
     Raises:
@@ -150,7 +150,7 @@ def open_corpus(workspace: Workspace) -> ChunkStore:
 
 
 def load_model(
-    workspace: Workspace,
+    workspace: WorkspaceFolder,
     *,
     name: str | None,
     stages: Sequence[str] = ALL_STAGES,
@@ -192,7 +192,7 @@ def load_model(
 
 
 def load_run(
-    workspace: Workspace,
+    workspace: WorkspaceFolder,
     *,
     name: str | None,
     stages: Sequence[str] = ALL_STAGES,
@@ -212,16 +212,16 @@ def load_run(
     return loaded.with_index(load(loaded.snapshot(progress, processes, trains=trains)))
 
 
-def _has_kept_start(run: Run) -> bool:
+def _has_kept_start(run: RunFolder) -> bool:
     return any(checkpoint.position.stage == START for checkpoint in checkpoints(run.checkpoints))
 
 
-def _start_of(run: Run) -> Checkpoint:
+def _start_of(run: RunFolder) -> Checkpoint:
     """Where a run stands before its first step."""
     return Checkpoint(directory=run.directory, position=Position.without_steps(START))
 
 
-def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
+def _first_of(run: RunFolder, settings: Settings, corpus: ChunkStore) -> Realm:
     """The weights that a run began with.
 
     Raises:
@@ -239,7 +239,7 @@ def _first_of(run: Run, settings: Settings, corpus: ChunkStore) -> Realm:
     return first_model(settings, corpus=corpus, texts=texts)
 
 
-def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -> Checkpoint:
+def newest_checkpoint(run: RunFolder, stages: Sequence[str], *, verify: bool = True) -> Checkpoint:
     """The newest checkpoint of the first of the stages that has one.
 
     Args:
@@ -262,7 +262,7 @@ def newest_checkpoint(run: Run, stages: Sequence[str], *, verify: bool = True) -
     )
 
 
-def matching_snapshot(run: Run, corpus: ChunkStore, model: Realm) -> Snapshot | None:
+def matching_snapshot(run: RunFolder, corpus: ChunkStore, model: Realm) -> Snapshot | None:
     """A published snapshot of these weights over this corpus, if there is one."""
     return find_snapshot(run.snapshots, snapshot_key(corpus, model.embedder))
 

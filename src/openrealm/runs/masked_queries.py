@@ -22,9 +22,9 @@ from openrealm.retrieval.batches import origin_of
 from openrealm.retrieval.lexical import LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.runs.bm25_cache import bm25_of
+from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun
 from openrealm.runs.parts import span_tagger
-from openrealm.runs.workspace import Workspace
 from openrealm.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _BLOCK = 512
 
 
 def masked_queries(
-    place: Workspace,
+    place: WorkspaceFolder,
     settings: Settings,
     *,
     texts: ChunkStore,
@@ -89,7 +89,7 @@ def masked_queries(
     )
 
 
-def kept_tagger(place: Workspace, settings: Settings, texts: ChunkStore) -> SpanTagger:
+def kept_tagger(place: WorkspaceFolder, settings: Settings, texts: ChunkStore) -> SpanTagger:
     """The tagger of the settings; what rules learn of the texts is kept from call to call."""
     if settings.salient.kind != "rules":
         return span_tagger(settings, texts)
@@ -120,7 +120,7 @@ class HeldOut:
     queries: list[MaskedQuery]
 
 
-def held_out_of(place: Workspace, loaded: LoadedRun, *, progress: Progress) -> HeldOut:
+def held_out_of(place: WorkspaceFolder, loaded: LoadedRun, *, progress: Progress) -> HeldOut:
     """A run's own held-out masked sentences.
 
     Raises:

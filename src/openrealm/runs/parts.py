@@ -15,7 +15,7 @@ from openrealm.retrieval.live_index import Loader
 from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
 from openrealm.runs.bm25_cache import lexical_of
 from openrealm.runs.devices import pick_precision
-from openrealm.runs.workspace import Run, Workspace
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.settings import CorpusConfig, Settings
 from openrealm.tokenizer import WordPiece
 
@@ -31,7 +31,7 @@ def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
 
 
 def make_loader(
-    place: Workspace,
+    place: WorkspaceFolder,
     settings: Settings,
     corpus: ChunkStore,
     model: Realm,
@@ -44,7 +44,7 @@ def make_loader(
 
 
 def make_maker(
-    run: Run,
+    run: RunFolder,
     settings: Settings,
     corpus: ChunkStore,
     model: Realm,
@@ -69,7 +69,7 @@ def make_maker(
 
 
 def make_pooled(
-    place: Workspace,
+    place: WorkspaceFolder,
     settings: Settings,
     corpus: ChunkStore,
     model: Realm,

@@ -10,7 +10,7 @@ from typing import Any
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.snapshot_catalog import generations
 from openrealm.runs.checkpoints import checkpoints
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 
 _NUM_EVENTS = 10
 
@@ -38,7 +38,7 @@ class RunInfo:
     refreshes: tuple[dict[str, Any], ...]
 
 
-def run_info(run: Run, corpus: ChunkStore, *, verify: bool = True) -> RunInfo:
+def run_info(run: RunFolder, corpus: ChunkStore, *, verify: bool = True) -> RunInfo:
     """What a run is made of.
 
     Args:
@@ -62,7 +62,7 @@ def run_info(run: Run, corpus: ChunkStore, *, verify: bool = True) -> RunInfo:
     )
 
 
-def _refresh_events(run: Run) -> list[dict[str, Any]]:
+def _refresh_events(run: RunFolder) -> list[dict[str, Any]]:
     """What metrics tell of workers that died, snapshots that were not used, and the like."""
     if not run.metrics_file.is_file():
         return []

@@ -17,6 +17,7 @@ from openrealm.models.pretrained import LABELLED_STARTS
 from openrealm.progress import Progress
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import (
     ALL_STAGES,
     FILLING_STAGES,
@@ -28,7 +29,6 @@ from openrealm.runs.loaded import (
 )
 from openrealm.runs.parts import make_loader
 from openrealm.runs.run_info import RunInfo, run_info
-from openrealm.runs.workspace import Run, Workspace
 from openrealm.server.model_cache import Resident, Want
 from openrealm.server.schemas import IngestView, RunView, Source
 
@@ -38,7 +38,7 @@ _NUM_INGESTS = 100
 class WorkspaceBackend:
     """One workspace; implements `openrealm.server.backend.Backend`."""
 
-    def __init__(self, workspace: Workspace, run: str | None, progress: Progress) -> None:
+    def __init__(self, workspace: WorkspaceFolder, run: str | None, progress: Progress) -> None:
         """Loads nothing yet.
 
         Args:
@@ -142,7 +142,7 @@ class WorkspaceBackend:
         """Whether a process is training in a run; in one that has been removed nobody is."""
         return any(each.name == run and each.is_locked() for each in self._workspace.runs())
 
-    def _run(self, want: Want) -> Run:
+    def _run(self, want: Want) -> RunFolder:
         """The run that is meant.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any
 from openrealm.errors import MissingDependencyError
 from openrealm.files import sync_file
 from openrealm.processes import ALONE, Processes
-from openrealm.runs.workspace import Run
+from openrealm.runs.folders import RunFolder
 from openrealm.settings import Settings
 from openrealm.training.stage import StepResult
 
@@ -159,7 +159,7 @@ class Window:
         }
 
 
-def metrics_log_of(run: Run, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
+def metrics_log_of(run: RunFolder, settings: Settings, processes: Processes = ALONE) -> MetricsLog:
     """The run's metrics file, and TensorBoard beside it where the settings ask for it."""
     wanted = settings.loop.tensorboard and processes.is_first
     listener = tensorboard_listener(run.directory / "tensorboard") if wanted else None

@@ -32,7 +32,7 @@ _PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """One run's folder."""
 
     directory: Path
@@ -151,7 +151,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Workspace:
+class WorkspaceFolder:
     """One workspace's folder."""
 
     directory: Path
@@ -204,15 +204,15 @@ class Workspace:
                 + shell_command("openrealm", "ingest", "YOUR_DOCUMENTS", "--to", self.directory)
             )
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunFolder]:
         """The runs, oldest first; one whose record is damaged stands before all others."""
         folder = self.directory / "runs"
         if not folder.is_dir():
             return []
-        found = [Run(path) for path in folder.iterdir() if (path / "run.json").is_file()]
+        found = [RunFolder(path) for path in folder.iterdir() if (path / "run.json").is_file()]
         return sorted(found, key=lambda run: (_created(run), run.name))
 
-    def run(self, name: str | None = None) -> Run:
+    def run(self, name: str | None = None) -> RunFolder:
         """A run by name, or the newest.
 
         Raises:
@@ -233,7 +233,7 @@ class Workspace:
         known = ", ".join(run.name for run in runs)
         raise InputError(f"'{self.directory}' has no run '{name}'; it has: {known}")
 
-    def new_run(self, name: str | None = None) -> Run:
+    def new_run(self, name: str | None = None) -> RunFolder:
         """A folder for a new run; the next free number where no name is given.
 
         Raises:
@@ -252,12 +252,12 @@ class Workspace:
             if not (folder / f"run-{number:03d}").exists():
                 name = f"run-{number:03d}"
             number += 1
-        run = Run(folder / name)
+        run = RunFolder(folder / name)
         run.directory.mkdir(parents=True)
         return run
 
 
-def _created(run: Run) -> float:
+def _created(run: RunFolder) -> float:
     try:
         return float(run.read_record().get("created", 0.0))
     except CheckpointError:
