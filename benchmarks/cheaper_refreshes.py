@@ -11,9 +11,8 @@ Trains the joint stage of a run anew from its warm-up, in one of these ways:
 ``retrieved``   no whole refresh; instead, ``--saving`` times in the time of ``rare``, an equal part
                 of the chunks, those that were candidates most often since they were last embedded
 ``moved``       the same with the chunks whose vectors moved most when they were last embedded
-``reranked``    ``rare``, over-retrieving ``--rerank`` chunks for the present tower to choose from
 
-and reports, beside the chunks that were embedded for the index or for re-ranking, how much of a
+and reports, beside the chunks that were embedded for the index, how much of a
 fresh index's candidates the live one finds, and recall of the held-out queries at the end.
 """
 
@@ -53,7 +52,7 @@ from openrealm.training.refresh import Swap
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.trainer import Trainer
 
-WAYS = ("full", "rare", "written", "retrieved", "moved", "reranked")
+WAYS = ("full", "rare", "written", "retrieved", "moved")
 
 
 @dataclass
@@ -190,8 +189,7 @@ def run(
     progress = make_progress()
     loaded = load_model(place, name=arguments.run, stages=("warmup",))
     settings = replace(loaded.settings, seed=seed)
-    rerank = arguments.rerank if way == "reranked" else 0
-    joint = replace(settings.realm, steps=arguments.steps, rerank_from=rerank)
+    joint = replace(settings.realm, steps=arguments.steps)
     corpus = loaded.corpus
     queries = masked_queries(place, settings, texts=corpus, corpus=corpus, progress=progress)
     parts = Ingredients(
@@ -260,12 +258,11 @@ def run(
     live = Piecewise(parts, loaded, 1, lambda: everything).first(0)
     answerer = Answerer(loaded.model, corpus, live.retriever, loaded.templates)
     held_out = retrieval_values(corpus, read_held_out(arguments.queries), answerer.rank)
-    reranked = arguments.steps * joint.batch_size * rerank
     return {
         "way": way,
         "seed": seed,
-        "embedded": refresh.embedded + reranked,
-        "corpora": (refresh.embedded + reranked) / num,
+        "embedded": refresh.embedded,
+        "corpora": refresh.embedded / num,
         "index_recall": fmean(probe.found[1:]),
         "seconds": seconds,
         **{name: interval.mean for name, interval in summarise(held_out).items()},
@@ -286,7 +283,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--every", type=int, default=25)
     parser.add_argument("--saving", type=int, default=4)
-    parser.add_argument("--rerank", type=int, default=16)
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for way in arguments.ways:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openrealm.errors import ConfigError
-from openrealm.settings import Settings, resolve
+from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.settings.presets import PRESETS
+from openrealm.settings.removed import REMOVED
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -48,12 +52,7 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
         ("adapt", ["model.embedder.projection=none"], "model.embedder.projection=adapter"),
         ("adapt", ["model.embedder.dropout=0.1"], "realm.towers=both"),
         ("adapt", ["stages=['realm','warmup','realm']"], "lists realm more than once"),
-        ("tiny", ["realm.rerank_from=4"], "raise it, or set it to 0"),
-        ("adapt", ["realm.rerank_from=40"], "set realm.towers=both"),
-        ("tiny", ["realm.rerank_from=9", "model.lexical_weight=0.3"], "set one of them to 0"),
         ("tiny", ["realm.lr_lexical=0.01"], "trains model.lexical_weight, which is 0"),
-        ("adapt", ["realm.lexical_query=unmasked"], "set realm.lexical=1"),
-        ("adapt", ["warmup.lexical_query=unmasked"], "set warmup.candidates=lexical"),
         (
             "adapt",
             ["corpus.chunking.chunk_tokens=500"],
@@ -97,12 +96,39 @@ def test_where_there_is_no_joint_stage_its_rates_may_be_0(without: list[str]) ->
 
 
 def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
-    resolve(assignments=["realm.lexical=1", "realm.lexical_query=unmasked"])
+    resolve(assignments=["realm.lexical=1"])
     resolve(assignments=["realm.towers=both"])
     resolve(assignments=["start=scratch", "stages=['ict','realm']", "ict.steps=5"])
 
 
-def test_the_marginal_of_chunks_goes_without_no_answer() -> None:
-    with pytest.raises(ConfigError, match=r"qa\.no_answer = false"):
-        resolve(assignments=["qa.marginal=chunks"])
-    assert not resolve(assignments=["qa.marginal=chunks", "qa.no_answer=false"]).qa.no_answer
+@pytest.mark.parametrize("key", REMOVED)
+def test_a_run_that_stored_what_is_always_so_now_loads(key: str, tmp_path: Path) -> None:
+    section, _, field = key.rpartition(".")
+    line = f"{field} = {json.dumps(REMOVED[key].now)}"
+    stored = tmp_path / "settings.toml"
+    stored.write_text(settings_text(resolve()).replace(f"[{section}]\n", f"[{section}]\n{line}\n"))
+    assert line in stored.read_text()
+    assert read_settings(stored) == resolve()
+
+
+@pytest.mark.parametrize("key", REMOVED)
+def test_another_value_of_a_setting_that_is_gone_is_refused_with_what_to_do(
+    key: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(f'{key} = "another"')
+    with pytest.raises(ConfigError) as caught:
+        resolve(config=config)
+    said = f"{config} sets {key} = 'another', which is gone: {REMOVED[key].instead}; remove it"
+    assert str(caught.value) == said
+    with pytest.raises(ConfigError, match=f"the configuration sets {re.escape(key)} ="):
+        resolve(assignments=[f"{key}=another"])
+
+
+@pytest.mark.parametrize("key", REMOVED)
+def test_no_setting_that_is_gone_is_there(key: str) -> None:
+    config: Any = Settings()
+    *sections, field = key.split(".")
+    for section in sections:
+        config = getattr(config, section)
+    assert not hasattr(config, field)

@@ -120,13 +120,12 @@ CASES = [
         },
     ),
     (
-        "evaluate ws --qa a b --squad c --beir d e --queries f --probe --baseline bm25 "
+        "evaluate ws --qa a b --beir d e --queries f --probe --baseline bm25 "
         "--stage ict --raw-match --regex-anywhere --read 9 --limit 10 --run mine",
         "evaluate",
         {
             "workspace": Path("ws"),
             "qa": [Path("a"), Path("b")],
-            "squad": [Path("c")],
             "beir": [Path("d"), Path("e")],
             "queries": [Path("f")],
             "probe": True,

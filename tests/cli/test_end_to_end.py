@@ -164,7 +164,6 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
         "model.embedder.shared=false",
         "realm.towers=query",
         "realm.lexical=1",
-        "realm.lexical_query=unmasked",
         "loop.checkpoint_every=2",
     )
     trained = run("pretrain", ws, "--preset", "tiny", *chosen, *settings(*SETTINGS), *ways)

@@ -21,7 +21,7 @@ def test_rules_add_dates_and_numbers_where_the_model_found_nothing() -> None:
         for text in texts:
             yield [Span(0, 9, "entity")] if text else []
 
-    tagger = ModelTagger("hf:x", find, library="pytest", max_words=3)
+    tagger = ModelTagger("hf:x", find, library="pytest")
     assert tagger.tag(["May 1 1950 in 1951", ""]) == [
         [Span(0, 9, "entity"), Span(14, 18, "date")],
         [],
@@ -32,22 +32,22 @@ def test_spans_of_a_model_that_are_too_long_are_left_out() -> None:
     def find(texts: Sequence[str]) -> Iterator[list[Span]]:
         yield from ([Span(0, len(text), "entity")] for text in texts)
 
-    assert ModelTagger("hf:x", find, library="pytest", max_words=3).tag(["a b c", "a b c d"]) == [
-        [Span(0, 5, "entity")],
+    ten, eleven = "a b c d e f g h i j", "a b c d e f g h i j k"
+    assert ModelTagger("hf:x", find, library="pytest").tag([ten, eleven]) == [
+        [Span(0, 19, "entity")],
         [],
     ]
 
 
-def test_the_fingerprint_depends_on_the_model_and_the_length() -> None:
+def test_the_fingerprint_depends_on_the_model() -> None:
     def find(texts: Sequence[str]) -> Iterator[list[Span]]:
         yield from ([] for _ in texts)
 
     taggers = [
         ModelTagger("hf:x", find, library="pytest"),
         ModelTagger("hf:y", find, library="pytest"),
-        ModelTagger("hf:x", find, library="pytest", max_words=3),
     ]
-    assert len({tagger.fingerprint for tagger in taggers}) == 3
+    assert len({tagger.fingerprint for tagger in taggers}) == 2
 
 
 class FakeLanguage:

@@ -322,18 +322,15 @@ def test_a_store_made_with_another_tokenizer_is_refused(world: World, tmp_path: 
 
 
 def masked_texts(world: World, **options: object) -> MaskedTexts:
-    settings = {"mask_rate": 0.15, "max_tokens": 50, "whole_words": True} | options
+    settings = {"mask_rate": 0.15, "max_tokens": 50} | options
     return MaskedTexts(world.store, seed=SEED, **settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("whole_words", [True, False])
-def test_chosen_tokens_are_masked_replaced_or_kept_80_10_10(
-    world: World, whole_words: bool
-) -> None:
+def test_chosen_tokens_are_masked_replaced_or_kept_80_10_10(world: World) -> None:
     mask = world.tokenizer.mask_id
     fates: Counter[str] = Counter()
     chosen = total = 0
-    for text in masked_texts(world, whole_words=whole_words, mask_rate=0.3).batch(0, 900):
+    for text in masked_texts(world, mask_rate=0.3).batch(0, 900):
         shown = text.masked_ids[text.positions]
         fates["masked"] += int((shown == mask).sum())
         fates["kept"] += int((shown == text.targets).sum())
@@ -362,7 +359,7 @@ def test_words_are_masked_whole(world: World, tmp_path: Path) -> None:
     )
     store = make_store(tmp_path / "corpus", [document], world.tokenizer, chunk_tokens=200)
     continues = world.tokenizer.is_continuation
-    texts = MaskedTexts(store, seed=0, mask_rate=0.4, max_tokens=99, whole_words=True)
+    texts = MaskedTexts(store, seed=0, mask_rate=0.4, max_tokens=99)
     for text in texts.batch(0, 20):
         original = text.masked_ids.copy()
         original[text.positions] = text.targets

@@ -46,11 +46,10 @@ def test_lengths_of_spans_are_geometric() -> None:
     assert max(lengths) == 10
 
 
-def test_fingerprints_tell_kind_seed_and_length_apart() -> None:
+def test_fingerprints_tell_kind_and_seed_apart() -> None:
     taggers = [
         RandomTagger("tokens", seed=0),
         RandomTagger("spans", seed=0),
         RandomTagger("spans", seed=1),
-        RandomTagger("spans", seed=0, max_words=5),
     ]
-    assert len({tagger.fingerprint for tagger in taggers}) == 4
+    assert len({tagger.fingerprint for tagger in taggers}) == 3

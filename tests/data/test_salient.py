@@ -88,12 +88,11 @@ def test_random_spans_find_little_of_it(kind: str) -> None:
 def test_options_of_the_config_reach_the_rules() -> None:
     config = override(
         SalientConfig(),
-        ["terms=always", "max_terms=1", "max_words=2", "lowercase_titles=false"],
+        ["terms=always"],
     )
     tagger = make_tagger(config, texts=["polonium", "polonium"], titles=["Polonium"], seed=0)
     assert isinstance(tagger, RuleTagger)
-    assert (tagger.terms, tagger.max_terms, tagger.max_words) == ("always", 1, 2)
-    assert tagger.gazetteer.topics == set()
+    assert tagger.terms == "always"
 
 
 def test_the_seed_reaches_the_random_taggers() -> None:
@@ -112,12 +111,12 @@ def test_an_unknown_kind_is_refused_by_name(kind: str) -> None:
 def test_models_are_looked_up_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def look_up(name: str, *, max_words: int) -> RuleTagger:
-        asked.append((name, max_words))
+    def look_up(name: str) -> RuleTagger:
+        asked.append(name)
         return RuleTagger()
 
     monkeypatch.setattr("openrealm.data.salient.spacy_tagger", look_up)
     monkeypatch.setattr("openrealm.data.salient.transformers_tagger", look_up)
     for kind in ("spacy:en_core_web_sm", "hf:dslim/bert-base-NER"):
         make_tagger(SalientConfig(kind=kind), texts=(), titles=(), seed=0)
-    assert asked == [("en_core_web_sm", 10), ("dslim/bert-base-NER", 10)]
+    assert asked == ["en_core_web_sm", "dslim/bert-base-NER"]

@@ -131,31 +131,6 @@ def test_the_papers_embedder_is_the_default() -> None:
     assert (config.normalize, config.score_scale) == (False, 1.0)
 
 
-def test_learned_weights_of_the_mean_begin_alike_and_can_leave_tokens_out(
-    world: World, chunks: Inputs
-) -> None:
-    plain = embedder_of(sentence_encoder(), world)
-    weighted = embedder_of(sentence_encoder(pooling="attention"), world)
-    alike = weighted.embed_chunks(chunks).detach()
-    torch.testing.assert_close(alike, plain.embed_chunks(chunks).detach())
-    tower = weighted.chunk_tower
-    torch.nn.init.normal_(tower.attention.weight, std=5.0)
-    states = tower.bert(
-        input_ids=chunks.token_ids,
-        token_type_ids=chunks.segment_ids,
-        attention_mask=chunks.attention_mask,
-    ).last_hidden_state.double()
-    logits = states @ tower.attention.weight[0].double()
-    for row, (state, logit, real) in enumerate(
-        zip(states, logits, chunks.attention_mask, strict=True)
-    ):
-        weight = torch.exp(logit[real] - logit[real].max())
-        mean = (weight[:, None] * state[real]).sum(0) / weight.sum()
-        by_hand = (mean / mean.norm()).float()
-        found = weighted.embed_chunks(chunks.rows(torch.tensor([row])))[0]
-        torch.testing.assert_close(found, by_hand, rtol=1e-3, atol=1e-4)
-
-
 def test_tokens_that_the_texts_do_not_have_are_passed_over(world: World) -> None:
     embedder = embedder_of(sentence_encoder(known_tokens=True), world)
     texts = ("the river Velle", "the river Bresk", "the river Sable")

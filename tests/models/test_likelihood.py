@@ -341,27 +341,6 @@ def test_chunks_that_are_not_read_count_as_the_worst_that_was() -> None:
 # Spans of several chunks --------------------------------------------------------------------------
 
 
-def test_chunks_times_spans_is_the_papers_product_by_hand() -> None:
-    generator = torch.Generator().manual_seed(5)
-    scores = torch.randn(1, 6, generator=generator)
-    valid = torch.tensor([[True, True, False, True, True, True]])
-    relevance = torch.tensor([[0.3, -1.2]])
-    found = likelihood.log_p_span_by_chunk(scores, valid, relevance).exp()[0].tolist()
-    e, z = scores[0].exp().tolist(), relevance[0].exp().tolist()
-    p_z = [one / sum(z) for one in z]
-    wanted = [p_z[0] * e[n] / (e[0] + e[1]) for n in (0, 1)] + [0.0]
-    wanted += [p_z[1] * e[n] / sum(e[3:]) for n in (3, 4, 5)]
-    assert found == pytest.approx(wanted, rel=1e-5)
-    assert sum(found) == pytest.approx(1.0, rel=1e-5)
-
-
-def test_a_chunk_without_a_span_takes_no_part() -> None:
-    scores = torch.tensor([[1.0, 2.0, 5.0, 5.0]])
-    valid = torch.tensor([[True, True, False, False]])
-    found = likelihood.log_p_span_by_chunk(scores, valid, torch.tensor([[0.0, 9.0]])).exp()
-    assert found[0].tolist() == pytest.approx([*torch.softmax(scores[0, :2], 0).tolist(), 0, 0])
-
-
 def test_the_joint_softmax_gives_the_share_of_correct_items() -> None:
     generator = torch.Generator().manual_seed(6)
     scores = torch.randn(3, 5, generator=generator)
@@ -373,17 +352,3 @@ def test_the_joint_softmax_gives_the_share_of_correct_items() -> None:
     wanted = likelihood.log_marginal_of_correct(scores, valid, correct)
     torch.testing.assert_close(found, wanted)
     assert found[2].item() == 0.0
-
-
-def test_the_gradient_of_a_span_by_chunk_is_that_of_finite_differences() -> None:
-    generator = torch.Generator().manual_seed(7)
-    scores = torch.randn(2, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    relevance = torch.randn(2, 2, generator=generator, dtype=torch.float64, requires_grad=True)
-    valid = torch.tensor([[True] * 5 + [False], [False, False, False, True, True, True]])
-    correct = valid & torch.tensor([[False, True, False, True, False, False]] * 2)
-
-    def total(scores: torch.Tensor, relevance: torch.Tensor) -> torch.Tensor:
-        log_p = likelihood.log_p_span_by_chunk(scores, valid, relevance)
-        return likelihood.log_p_of_any(log_p, correct)
-
-    assert torch.autograd.gradcheck(total, (scores, relevance))

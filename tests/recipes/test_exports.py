@@ -62,10 +62,10 @@ def test_a_folder_with_something_in_it_is_refused_and_kept(workspace: Path, tmp_
 def test_what_cannot_be_exported_leaves_nothing_behind(workspace: Path) -> None:
     file = workspace / "runs" / "run-001" / "settings.toml"
     settings = read_settings(file)
-    embedder = replace(settings.model.embedder, pooling="attention")
+    embedder = replace(settings.model.embedder, known_tokens=True)
     settings = replace(settings, model=replace(settings.model, embedder=embedder))
     file.write_text(settings_text(settings))
-    with pytest.raises(ConfigError, match="pooling = attention"):
+    with pytest.raises(ConfigError, match="known_tokens = true"):
         # `start`: weights of that shape are made again, where a checkpoint's would not fit.
         recipes.export(workspace, to="sentence-transformers", stage="start")
     assert not (workspace / "exports" / "run-001-sentence-transformers").exists()

@@ -61,8 +61,6 @@ PUBLISHED = {
     "qa.lr_retriever": 1e-5,
     "qa.beam": 5000,
     "qa.read": 5,
-    "qa.marginal": "spans",
-    "qa.per_chunk": False,
     "optim.bias_correction": False,
     "optim.weight_decay": 0.01,
     "optim.eps": 1e-6,

@@ -132,6 +132,6 @@ def test_what_rules_learn_of_the_texts_is_kept_and_made_again_where_it_is_damage
         kept.write_bytes(damaged)
         assert kept_tagger(place, settings, world.store).fingerprint == first.fingerprint
         assert kept.read_bytes() == whole
-    other = replace(settings, salient=replace(settings.salient, max_words=2))
+    other = replace(settings, salient=replace(settings.salient, terms="never"))
     kept_tagger(place, other, world.store)
     assert len(list(place.cache.glob("tagger-*.json"))) == 2

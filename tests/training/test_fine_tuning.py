@@ -19,7 +19,6 @@ from openrealm.training.fine_tuning import (
     QaStage,
     correct_items,
     holding_rows,
-    per_chunk_loss,
     regex_token_spans,
 )
 from openrealm.training.stage import Stage
@@ -416,47 +415,3 @@ def test_a_beam_wider_than_the_corpus_takes_all_of_it(
     assert math.isfinite(result.loss.item())
     assert result.metrics["qa/beam_holds_answer"] == 1.0
     assert result.metrics["qa/read_holds_answer"] == 1.0
-
-
-# Supervision per chunk ----------------------------------------------------------------------------
-
-
-def test_every_chunk_that_holds_an_answer_has_to_give_it(world: World) -> None:
-    generator = torch.Generator().manual_seed(3)
-    scores = torch.randn(2, 3 * 4, generator=generator)
-    valid = torch.tensor(
-        [[1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 1]]
-    )
-    right = torch.tensor(
-        [[0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
-    )
-    found = per_chunk_loss(scores, valid.bool(), right.bool(), slots=3)
-    e = scores.exp().tolist()[0]
-    second = (e[5] + e[7]) / (e[4] + e[5] + e[6] + e[7])
-    third = e[8] / (e[8] + e[9] + e[10])
-    assert found[0].item() == pytest.approx(-(math.log(second) + math.log(third)) / 2, rel=1e-5)
-    assert found[1].item() == 0.0
-
-
-def test_supervision_per_chunk_adds_to_the_readers_loss(
-    world: World, model: Realm, live: LiveIndex
-) -> None:
-    losses = [
-        stage_of(world, model, CAPITALS, per_chunk=on).step(0, live).loss.item()
-        for on in (False, True)
-    ]
-    assert losses[1] > losses[0]
-
-
-def test_chunks_may_compete_before_their_spans_do(
-    world: World, model: Realm, live: LiveIndex
-) -> None:
-    losses = [
-        stage_of(world, model, CAPITALS, marginal=form).step(0, live).loss
-        for form in ("spans", "chunks")
-    ]
-    assert losses[0].item() != pytest.approx(losses[1].item(), rel=1e-3)
-    model.zero_grad()
-    losses[1].backward()  # type: ignore[no-untyped-call]
-    gradients = [p.grad for p in model.embedder.query_tower.parameters()]
-    assert any(g is not None and g.abs().sum() > 0 for g in gradients)

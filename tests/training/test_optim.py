@@ -154,12 +154,6 @@ def test_the_rate_rises_linearly_and_then_falls_linearly_to_nothing() -> None:
     assert factors == pytest.approx([0.5, 1.0, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
 
 
-def test_the_rate_can_end_above_nothing_and_begin_at_its_peak() -> None:
-    config = OptimConfig(warmup_fraction=0.0, final_fraction=0.5)
-    factors = [learning_rate_factor(step, 4, config) for step in range(4)]
-    assert factors == pytest.approx([1.0, 0.875, 0.75, 0.625])
-
-
 def test_the_rate_is_never_zero_in_the_first_step_nor_above_its_peak() -> None:
     for steps in (1, 2, 3, 7, 50):
         for fraction in (0.0, 0.1, 0.5, 1.0):

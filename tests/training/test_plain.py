@@ -29,7 +29,6 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, mo
         seed=7,
         mask_rate=0.3,
         max_tokens=world.templates.joint_tokens - 2,
-        whole_words=True,
     ).batch(2, 4)
     wide = replace(world.templates, query_tokens=world.templates.joint_tokens)
     losses, right = [], []

@@ -143,25 +143,12 @@ def test_a_step_tells_the_vectors_of_its_candidates(world: World, unread: bool) 
     np.testing.assert_allclose(embedded.vectors.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_step_that_re_ranks_tells_all_that_it_embedded_without_dropout(world: World) -> None:
-    model = world.model(lively=True, dropout=DROPOUT)
-    live = world.live(world.model(lively=True, seed=1))
-    model.train()
-    embedded = joint(world, model, rerank_from=9).step(0, live).embedded
-    assert embedded is not None
-    rows, first = np.unique(embedded.rows, return_index=True)
-    assert set(rows.tolist()) == candidates_by_hand(world, model.eval(), live, 9)
-    wanted = embed_rows(world.store, rows, model.embedder, world.templates)
-    np.testing.assert_allclose(embedded.vectors[first].numpy(), wanted, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("config", [{}, {"rerank_from": 9}])
 def test_a_step_in_lower_precision_is_written_into_an_index_in_half_precision(
-    world: World, config: dict[str, int]
+    world: World,
 ) -> None:
     model = world.model(lively=True)
     parts = replace(world.parts(model), autocast=torch.bfloat16)
-    stage = JointStage(parts, JointConfig(batch_size=3, **config), world.queries(), k=3)
+    stage = JointStage(parts, JointConfig(batch_size=3), world.queries(), k=3)
     embedded = stage.step(0, world.live(world.model(lively=True, seed=1))).embedded
     assert embedded is not None
     index = ExactIndex(torch.zeros(48, 8, dtype=torch.float16))

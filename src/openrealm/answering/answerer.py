@@ -99,7 +99,6 @@ class Answerer:
         retriever: Retriever,
         templates: Templates,
         *,
-        by_chunk: bool = False,
         no_answer: bool = True,
         groups: int = 1,
     ) -> None:
@@ -110,13 +109,11 @@ class Answerer:
             corpus: The chunks.
             retriever: Over their embeddings.
             templates: How inputs are joined.
-            by_chunk: Spans compete within their chunk, and chunks with each other, instead of all
-                spans with all; as the reader was fine-tuned.
             no_answer: Whether the reader has learned to say that no chunk holds an answer.
             groups: In how many groups of similar length chunks are read for answers.
         """
         model.eval()
-        self._by_chunk, self._no_answer, self._groups = by_chunk, no_answer, groups
+        self._no_answer, self._groups = no_answer, groups
         self._model, self._corpus, self._retriever = model, corpus, retriever
         self._templates = templates
 
@@ -174,13 +171,8 @@ class Answerer:
             batch.joint, batch.relevance, batch.filled, spans, groups=self._groups
         )
         valid[:, 0] &= self._no_answer
-        relevance = batch.relevance.float()
-        if self._by_chunk:
-            log_p = likelihood.log_p_span_by_chunk(scores.float(), valid, relevance)
-        else:
-            log_p = likelihood.log_p_span_jointly(scores.float(), valid)
-        p_spans = log_p.exp().cpu().numpy()
-        p_z = torch.softmax(relevance, dim=1).cpu().numpy()
+        p_spans = likelihood.log_p_span_jointly(scores.float(), valid).exp().cpu().numpy()
+        p_z = torch.softmax(batch.relevance.float(), dim=1).cpu().numpy()
         starts, ends = spans.starts.cpu().numpy(), spans.ends.cpu().numpy()
         return [
             Answers(
@@ -363,7 +355,6 @@ def make_answerer(
         corpus,
         retriever,
         templates,
-        by_chunk=settings.qa.marginal == "chunks",
         no_answer=settings.qa.no_answer,
         groups=settings.length_groups,
     )

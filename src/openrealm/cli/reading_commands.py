@@ -24,11 +24,8 @@ def evaluate(
         typer.Option(
             "--qa",
             metavar="FILE...",
-            help="Questions with answers: recall, and exact match once fine-tuned.",
+            help="Questions with answers (SQuAD too): recall; once fine-tuned, exact match.",
         ),
-    ] = None,
-    squad: Annotated[
-        list[Path] | None, typer.Option("--squad", metavar="FILE...", help="SQuAD files, likewise.")
     ] = None,
     beir: Annotated[
         list[Path] | None,
@@ -87,7 +84,6 @@ def evaluate(
         run=run,
         stage=stage,
         qa=qa or (),
-        squad=squad or (),
         beir=beir or (),
         queries=queries or (),
         probe=probe,

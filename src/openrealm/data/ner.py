@@ -15,7 +15,7 @@ from typing import Any
 
 from openrealm.data.lexicon import words_of
 from openrealm.data.patterns import find_dates_and_numbers
-from openrealm.data.spans import Span, without_overlaps
+from openrealm.data.spans import MAX_WORDS, Span, without_overlaps
 from openrealm.errors import ConfigError, MissingDependencyError
 
 _BATCH = 32
@@ -41,7 +41,6 @@ class ModelTagger:
         find: Callable[[Sequence[str]], Iterator[list[Span]]],
         *,
         library: str,
-        max_words: int = 10,
     ) -> None:
         """Wraps a model.
 
@@ -49,15 +48,14 @@ class ModelTagger:
             name: ``spacy:...`` or ``hf:...``, as in the config.
             find: The model: texts to the spans of each.
             library: Distribution whose version belongs to the fingerprint.
-            max_words: Spans of more words are left out.
         """
         self.name = name
-        self._find, self._library, self._max_words = find, library, max_words
+        self._find, self._library = find, library
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the model's name, the library's version and the longest span."""
-        parts = f"{self.name} {self._library}=={version(self._library)} {self._max_words}"
+        parts = f"{self.name} {self._library}=={version(self._library)} {MAX_WORDS}"
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
@@ -71,16 +69,15 @@ class ModelTagger:
         found = without_overlaps(spans)
         rules = without_overlaps(find_dates_and_numbers(text, frozenset(words_of(text))))
         found += [r for r in rules if all(r.stop <= s.start or s.stop <= r.start for s in found)]
-        short = [s for s in found if text.count(" ", s.start, s.stop) < self._max_words]
+        short = [s for s in found if text.count(" ", s.start, s.stop) < MAX_WORDS]
         return sorted(short, key=lambda span: span.start)
 
 
-def spacy_tagger(pipeline: str, *, max_words: int = 10) -> ModelTagger:
+def spacy_tagger(pipeline: str) -> ModelTagger:
     """A tagger from the entities of a spaCy pipeline.
 
     Args:
         pipeline: Name of an installed pipeline ("en_core_web_sm") or its folder.
-        max_words: Spans of more words are left out.
 
     Raises:
         MissingDependencyError: spaCy or the pipeline is not installed.
@@ -102,15 +99,14 @@ def spacy_tagger(pipeline: str, *, max_words: int = 10) -> ModelTagger:
         for document in language.pipe(texts):
             yield [Span(e.start_char, e.end_char, _kind(e.label_)) for e in document.ents]
 
-    return ModelTagger(f"spacy:{pipeline}", find, library="spacy", max_words=max_words)
+    return ModelTagger(f"spacy:{pipeline}", find, library="spacy")
 
 
-def transformers_tagger(model: str, *, max_words: int = 10) -> ModelTagger:
+def transformers_tagger(model: str) -> ModelTagger:
     """A tagger from a Hugging Face token classifier.
 
     Args:
         model: Hub name ("dslim/bert-base-NER") or folder.
-        max_words: Spans of more words are left out.
 
     Raises:
         ConfigError: There is no such model, or it is no token classifier.
@@ -124,7 +120,7 @@ def transformers_tagger(model: str, *, max_words: int = 10) -> ModelTagger:
         for text in texts:
             yield list(_aggregated(text, next(results))) if text.strip() else []
 
-    return ModelTagger(f"hf:{model}", find, library="transformers", max_words=max_words)
+    return ModelTagger(f"hf:{model}", find, library="transformers")
 
 
 def _token_classifier(model: str) -> Any:

@@ -257,15 +257,12 @@ class MaskedText:
 
 
 class MaskedTexts:
-    """Chunks with random tokens masked, BERT's way: 80% [MASK], 10% random, 10% kept."""
+    """Chunks with random whole words masked, BERT's way: 80% [MASK], 10% random, 10% kept."""
 
-    def __init__(
-        self, store: ChunkStore, *, seed: int, mask_rate: float, max_tokens: int, whole_words: bool
-    ) -> None:
+    def __init__(self, store: ChunkStore, *, seed: int, mask_rate: float, max_tokens: int) -> None:
         """Takes the texts; inputs are cut at ``max_tokens``."""
         self._store, self._seed = store, seed
         self._mask_rate, self._max_tokens = mask_rate, max_tokens
-        self._whole_words = whole_words
 
     def batch(self, step: int, batch_size: int) -> list[MaskedText]:
         """The inputs of one step."""
@@ -279,8 +276,7 @@ class MaskedTexts:
     def _masked(self, row: int, draw: np.random.Generator) -> MaskedText:
         tokenizer = self._store.tokenizer
         ids = np.array(self._store.body_ids(row)[: self._max_tokens])
-        starts = ~tokenizer.is_continuation[ids] if self._whole_words else np.ones(len(ids), bool)
-        word = np.cumsum(starts)
+        word = np.cumsum(~tokenizer.is_continuation[ids])
         chosen = draw.random(int(word[-1]) + 1) < self._mask_rate
         if not chosen[word].any():
             chosen[draw.choice(word)] = True

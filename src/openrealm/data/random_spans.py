@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from openrealm.corpus.chunking import split_sentences
-from openrealm.data.spans import Span
+from openrealm.data.spans import MAX_WORDS, Span
 
 _STOP_PROBABILITY = 0.2  # of a span at each further word: SpanBERT's lengths, 3.8 words on average
 _WORDS_PER_SPAN = 10
@@ -23,16 +23,15 @@ _WORDS_PER_SPAN = 10
 class RandomTagger:
     """Marks single words (``tokens``) or runs of words (``spans``) at random."""
 
-    def __init__(self, kind: str, *, seed: int, max_words: int = 10) -> None:
+    def __init__(self, kind: str, *, seed: int) -> None:
         """A tagger of either kind.
 
         Args:
             kind: ``tokens`` or ``spans``.
             seed: The same seed and text give the same spans, whatever other texts there are.
-            max_words: Longest span.
         """
         self.name = kind
-        self._seed, self._max_words = seed, max_words if kind == "spans" else 1
+        self._seed, self._max_words = seed, MAX_WORDS if kind == "spans" else 1
 
     @cached_property
     def fingerprint(self) -> str:

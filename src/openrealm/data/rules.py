@@ -18,12 +18,13 @@ from openrealm.data.gazetteer import Gazetteer
 from openrealm.data.lexicon import Lexicon, LexiconBuilder, words_of
 from openrealm.data.names import find_names
 from openrealm.data.patterns import find_dates_and_numbers
-from openrealm.data.spans import Span, without_overlaps
+from openrealm.data.spans import MAX_WORDS, Span, without_overlaps
 from openrealm.data.terms import TermFinder, TermsBuilder
 from openrealm.errors import InputError
 
 FORMAT = 1
 
+_MAX_TERMS = 3  # in one sentence
 _MAX_TITLES = 2_000_000
 _RARE_COUNT = 50  # a title's word in lower case is rare when seen no more often than this,
 _RARE_SHARE = 2e-6  # or no oftener than this share of all words
@@ -41,8 +42,6 @@ class RuleTagger:
         gazetteer: Gazetteer | None = None,
         term_weights: Mapping[str, float] | None = None,
         terms: str = "fallback",
-        max_words: int = 10,
-        max_terms: int = 3,
     ) -> None:
         """A tagger; without knowledge of a corpus it knows only what a capital tells.
 
@@ -51,14 +50,12 @@ class RuleTagger:
             gazetteer: Titles of the corpus.
             term_weights: Terms of the corpus with their weights.
             terms: ``never``, ``fallback`` (in a sentence without other spans), ``always``.
-            max_words: Spans of more words are left out.
-            max_terms: At most so many terms in one sentence.
         """
         self.lexicon = lexicon or Lexicon()
         self.gazetteer = gazetteer or Gazetteer()
         self.term_weights = dict(term_weights or {})
         self._term_finder = TermFinder(self.term_weights)
-        self.terms, self.max_words, self.max_terms = terms, max_words, max_terms
+        self.terms = terms
 
     @classmethod
     def from_texts(
@@ -66,20 +63,14 @@ class RuleTagger:
         texts: Iterable[str],
         titles: Iterable[str] = (),
         *,
-        lowercase_titles: bool = True,
         terms: str = "fallback",
-        max_words: int = 10,
-        max_terms: int = 3,
     ) -> RuleTagger:
         """A tagger that knows a corpus, after one pass over its texts in bounded memory.
 
         Args:
             texts: Whole documents or chunks; how many texts hold a phrase makes it a term or not.
-            titles: The titles of the corpus.
-            lowercase_titles: Also tag titles in lower case ("polonium") that are rare enough.
+            titles: The titles of the corpus, tagged in lower case too ("polonium") if rare enough.
             terms: As in `RuleTagger`.
-            max_words: As in `RuleTagger`.
-            max_terms: As in `RuleTagger`.
         """
         words, phrases = LexiconBuilder(), TermsBuilder()
         counts_phrases = terms != "never"
@@ -92,16 +83,9 @@ class RuleTagger:
         gazetteer = Gazetteer.from_titles(
             islice(titles, _MAX_TITLES),
             lexicon=lexicon,
-            is_rare=lambda word: lowercase_titles and words.count(word) <= most,
+            is_rare=lambda word: words.count(word) <= most,
         )
-        return cls(
-            lexicon=lexicon,
-            gazetteer=gazetteer,
-            term_weights=phrases.build(),
-            terms=terms,
-            max_words=max_words,
-            max_terms=max_terms,
-        )
+        return cls(lexicon=lexicon, gazetteer=gazetteer, term_weights=phrases.build(), terms=terms)
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
         """The spans of each text, in order, none overlapping another."""
@@ -113,7 +97,7 @@ class RuleTagger:
         candidates += find_names(text, lexicon=self.lexicon, gazetteer=self.gazetteer)
         candidates += [Span(*place, "entity") for place in self.gazetteer.topics_in(text, words)]
         spans = without_overlaps(candidates)
-        spans = [s for s in spans if text.count(" ", s.start, s.stop) < self.max_words]
+        spans = [s for s in spans if text.count(" ", s.start, s.stop) < MAX_WORDS]
         if self.terms == "never" or not self.term_weights:
             return spans
         return sorted([*spans, *self._terms(text, spans)], key=lambda span: span.start)
@@ -131,7 +115,7 @@ class RuleTagger:
             if inside and self.terms == "fallback":
                 continue
             sentence = text[first:last]
-            for start, stop in self._term_finder.find(sentence, limit=self.max_terms):
+            for start, stop in self._term_finder.find(sentence, limit=_MAX_TERMS):
                 term = Span(first + start, first + stop, "term")
                 if all(term.stop <= span.start or span.stop <= term.start for span in inside):
                     yield term
@@ -151,8 +135,8 @@ class RuleTagger:
             "topics": sorted(self.gazetteer.topics),
             "term_weights": self.term_weights,
             "terms": self.terms,
-            "max_words": self.max_words,
-            "max_terms": self.max_terms,
+            "max_words": MAX_WORDS,
+            "max_terms": _MAX_TERMS,
         }
 
     @classmethod
@@ -171,8 +155,6 @@ class RuleTagger:
                 gazetteer=Gazetteer(names=saved["names"], topics=saved["topics"]),
                 term_weights=saved["term_weights"],
                 terms=saved["terms"],
-                max_words=saved["max_words"],
-                max_terms=saved["max_terms"],
             )
         except KeyError as error:
             raise InputError(f"the saved tagger lacks {error}; build it again") from error

@@ -36,20 +36,13 @@ def make_tagger(
     """
     kind, _, model = config.kind.partition(":")
     if config.kind == "rules":
-        return RuleTagger.from_texts(
-            texts,
-            titles,
-            terms=config.terms,
-            max_terms=config.max_terms,
-            max_words=config.max_words,
-            lowercase_titles=config.lowercase_titles,
-        )
+        return RuleTagger.from_texts(texts, titles, terms=config.terms)
     if config.kind in ("tokens", "spans"):
-        return RandomTagger(config.kind, seed=seed, max_words=config.max_words)
+        return RandomTagger(config.kind, seed=seed)
     if kind == "spacy" and model:
-        return spacy_tagger(model, max_words=config.max_words)
+        return spacy_tagger(model)
     if kind == "hf" and model:
-        return transformers_tagger(model, max_words=config.max_words)
+        return transformers_tagger(model)
     raise ConfigError(
         f"salient.kind = {config.kind!r} is unknown; use rules, tokens, spans, spacy:NAME or "
         "hf:NAME_OR_PATH"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
+# Longer spans are left out: the original asks for at most ten masked wordpieces (realm/model.py).
+MAX_WORDS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

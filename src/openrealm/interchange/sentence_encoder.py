@@ -98,11 +98,6 @@ def require_expressible(config: EmbedderConfig) -> None:
             "model.embedder.known_tokens = true passes over tokens that the texts lack, which "
             "sentence-transformers has no module for; export --to openrealm, or train with it false"
         )
-    if config.pooling == "attention":
-        raise ConfigError(
-            "model.embedder.pooling = attention has no module in sentence-transformers; export "
-            "--to openrealm, or train with mean or cls"
-        )
 
 
 def _write_tower(tower: Tower, tokenizer: WordPiece, directory: Path, *, max_tokens: int) -> None:

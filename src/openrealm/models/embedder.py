@@ -32,9 +32,6 @@ class Tower(nn.Module):
         super().__init__()
         self.config = config
         self.bert = BertModel(bert_config, add_pooling_layer=config.pooling == "cls")
-        if config.pooling == "attention":
-            self.attention = nn.Linear(bert_config.hidden_size, 1, bias=False)
-            nn.init.zeros_(self.attention.weight)
         if config.known_tokens:
             self.known: Tensor
             self.register_buffer("known", torch.ones(bert_config.vocab_size, dtype=torch.bool))
@@ -69,9 +66,7 @@ class Tower(nn.Module):
         if self.config.pooling == "cls":
             pooled: Tensor = output.pooler_output
         else:
-            states = output.last_hidden_state
-            logits = self.attention(states)[..., 0] if self.config.pooling == "attention" else None
-            pooled = _mean(states, mask, logits)
+            pooled = _mean(output.last_hidden_state, mask)
         return pooled
 
     def project(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
@@ -86,14 +81,12 @@ class Tower(nn.Module):
 
 
 def _mean(
-    states: Float[Tensor, "rows seq hidden"],
-    mask: Bool[Tensor, "rows seq"],
-    logits: Float[Tensor, "rows seq"] | None,
+    states: Float[Tensor, "rows seq hidden"], mask: Bool[Tensor, "rows seq"]
 ) -> Float[Tensor, "rows hidden"]:
-    """Mean of the states in the mask, weighted by the softmax of the logits if there are any."""
-    flat = torch.zeros_like(states[..., 0]) if logits is None else logits
+    """Mean of the states in the mask."""
     # In full precision, like every softmax here.
-    weight = torch.softmax(flat.float().masked_fill(~mask, -torch.inf), dim=1)
+    logits = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
+    weight = torch.softmax(logits, dim=1)
     return (states * weight[:, :, None].to(states.dtype)).sum(dim=1)
 
 

@@ -204,23 +204,6 @@ def log_p_span_jointly(
     return torch.log_softmax(scores.masked_fill(~valid, torch.finfo(scores.dtype).min), dim=1)
 
 
-def log_p_span_by_chunk(
-    scores: Float[Tensor, "batch items"],
-    valid: Bool[Tensor, "batch items"],
-    relevance: Float[Tensor, "batch slots"],
-) -> Float[Tensor, "batch items"]:
-    """log p(z|x) p(s|z,x): a softmax over chunks, and one over the spans of each  (section 3.2).
-
-    Items are ordered by chunk. A chunk without a valid span takes no part in p(z|x).
-    """
-    lowest = torch.finfo(scores.dtype).min
-    per_chunk = valid.reshape(*relevance.shape, -1)
-    within = scores.reshape(per_chunk.shape).masked_fill(~per_chunk, lowest)
-    log_p_s = torch.log_softmax(within, dim=-1)
-    log_p_z = log_p_z_given_x(relevance, per_chunk.any(dim=-1))
-    return (log_p_z[:, :, None] + log_p_s).flatten(1).masked_fill(~valid, lowest)
-
-
 def log_p_of_any(
     log_p: Float[Tensor, "batch items"], correct: Bool[Tensor, "batch items"]
 ) -> Float[Tensor, " batch"]:

@@ -75,7 +75,6 @@ def evaluate(
     run: str | None = None,
     stage: str | None = None,
     qa: Sequence[Path] = (),
-    squad: Sequence[Path] = (),
     beir: Sequence[Path] = (),
     queries: Sequence[Path] = (),
     probe: bool = False,
@@ -93,8 +92,8 @@ def evaluate(
         run: Name of the run; the newest by default.
         stage: Measure the weights at the end of this stage, or those that training began with
             (``start``); the last ones by default.
-        qa: Question files: recall@k, and exact match and F1 where there is a QA reader.
-        squad: SQuAD files, likewise.
+        qa: Question files of any known format, SQuAD's among them: recall@k, and exact match and
+            F1 where there is a QA reader.
         beir: BEIR directories: nDCG@10, recall@100, MRR.
         queries: Held-out query files.
         probe: The run's own held-out masked queries: recall, utility, accuracy.
@@ -110,11 +109,11 @@ def evaluate(
         InputError: Nothing to measure, or a broken file.
     """
     progress = progress or Silent()
-    require_files([*qa, *squad, *beir, *queries])
+    require_files([*qa, *beir, *queries])
     if baseline not in (None, "bm25"):
         raise ConfigError(f"baseline '{baseline}' is unknown; there is: bm25")
-    if not (qa or squad or beir or queries or probe):
-        raise InputError("nothing to measure; give --qa, --squad, --beir, --queries or --probe")
+    if not (qa or beir or queries or probe):
+        raise InputError("nothing to measure; give --qa, --beir, --queries or --probe")
     place = WorkspaceFolder(Path(workspace))
     stages = (stage,) if stage else ALL_STAGES
     loaded = load_run(place, name=run, stages=stages, progress=progress)
@@ -128,7 +127,7 @@ def evaluate(
         rows.extend(
             _recall(loaded.corpus, path.name, read_held_out(path)[:limit], rankers, raw_match)
         )
-    for path in (*qa, *squad):
+    for path in qa:
         questions = _answerable(path, limit, progress)
         asked = from_questions(questions)
         rows.extend(_recall(loaded.corpus, path.name, asked, rankers, raw_match))

@@ -54,14 +54,6 @@ def _check_candidates(settings: Settings) -> None:
             f"realm.lexical = {realm.lexical} leaves none of the {k - 1} chunks to the index; "
             "lower it or raise retrieval.k"
         )
-    if realm.rerank_from and (realm.rerank_from < k or realm.towers != "both"):
-        reason = (
-            f"is less than the {k - 1} chunks read and one more; raise it"
-            if realm.rerank_from < k
-            else f"does nothing with realm.towers = {realm.towers}, where the index is as "
-            "good as the tower; set realm.towers=both"
-        )
-        raise ConfigError(f"realm.rerank_from = {realm.rerank_from} {reason}, or set it to 0")
     if realm.unread and realm.batch_size == 1:
         raise ConfigError(
             "realm.unread takes chunks of the batch's other queries, but realm.batch_size = 1; "
@@ -70,21 +62,8 @@ def _check_candidates(settings: Settings) -> None:
 
 
 def _check_words(settings: Settings) -> None:
-    """Checks where words in common are looked up and weighed."""
+    """Checks that a weight of words in common is there where one is to be learned."""
     realm, weight = settings.realm, settings.model.lexical_weight
-    by_words = {"warmup": settings.warmup.candidates == "lexical", "realm": realm.lexical}
-    for stage, used in by_words.items():
-        if getattr(settings, stage).lexical_query == "unmasked" and not used:
-            needed = "candidates=lexical" if stage == "warmup" else "lexical=1"
-            raise ConfigError(
-                f"{stage}.lexical_query = unmasked does nothing without candidates by words; "
-                f"set {stage}.{needed}, or leave it at masked"
-            )
-    if realm.rerank_from and weight:
-        raise ConfigError(
-            f"realm.rerank_from = {realm.rerank_from} orders candidates by vectors alone, but "
-            f"model.lexical_weight = {weight} makes words count; set one of them to 0"
-        )
     if realm.lr_lexical and not weight:
         raise ConfigError(
             f"realm.lr_lexical = {realm.lr_lexical} trains model.lexical_weight, which is 0; set "
@@ -175,11 +154,6 @@ def _check_lengths(settings: Settings) -> None:
         name="model.bert",
         what="the longer of query and chunk has",
     )
-    if settings.qa.marginal == "chunks" and settings.qa.no_answer:
-        raise ConfigError(
-            "qa.marginal = chunks cannot learn that no chunk read holds an answer: the null chunk "
-            "has one span, whose own softmax is 1; set qa.no_answer = false with it"
-        )
     if settings.qa.reader == "tower":
         _require_positions(
             model.bert.max_positions,

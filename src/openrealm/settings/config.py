@@ -1,4 +1,5 @@
-"""Frozen, documented configs: TOML in and out, dotted overrides; knows no particular setting.
+"""Frozen, documented configs: TOML in and out, dotted overrides; knows no particular setting but
+those that are gone (`removed`).
 
 A config is a ``@dataclass(frozen=True, kw_only=True)`` whose fields are made with `option`, which
 keeps each field's documentation and limits beside it. Configs nest; a nested field's name is the
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from openrealm.errors import ConfigError
+from openrealm.settings.removed import REMOVED
 
 T = TypeVar("T")
 
@@ -65,24 +67,33 @@ def from_dict(config_class: type[T], values: Mapping[str, Any], *, path: str = "
     return merge(config_class(), values, path=path)
 
 
-def merge(config: T, values: Mapping[str, Any], *, path: str = "") -> T:
+def merge(config: T, values: Mapping[str, Any], *, path: str = "", name: str = "") -> T:
     """The config with the given nested values in place of its own.
 
+    Args:
+        config: Any config.
+        values: Nested values.
+        path: Where the config stands in the whole one, with a dot at its end.
+        name: What the values were read from.
+
     Raises:
-        ConfigError: An unknown key, a value of the wrong type or out of range.
+        ConfigError: An unknown key, one that is gone, a value of the wrong type or out of range.
     """
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
     for key, value in values.items():
         where = f"{path}{key}"
+        if key not in fields and where in REMOVED:
+            _require_what_is_so(where, value, name)
+            continue
         if key not in fields:
             raise ConfigError(_unknown_key(where, key, fields))
         current = getattr(config, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where} is a section of settings, not the value {value!r}")
-            changes[key] = merge(current, value, path=f"{where}.")
+            changes[key] = merge(current, value, path=f"{where}.", name=name)
         else:
             changes[key] = _checked(where, value, hints[key], fields[key].metadata)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
@@ -166,6 +177,16 @@ def _parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def _require_what_is_so(where: str, value: Any, name: str) -> None:
+    """Refuses a setting that is gone, unless it says what is always so now."""
+    gone = REMOVED[where]
+    if value != gone.now:
+        raise ConfigError(
+            f"{name or 'the configuration'} sets {where} = {value!r}, which is gone: "
+            f"{gone.instead}; remove it"
+        )
 
 
 def _unknown_key(where: str, key: str, fields: Mapping[str, Any]) -> str:

@@ -65,11 +65,6 @@ class SalientConfig:
         "sentences where nothing else is found, or always.",
         choices=("never", "fallback", "always"),
     )
-    max_terms: int = option(3, "Rules: most terms in one sentence.", minimum=1)
-    lowercase_titles: bool = option(
-        True, "Rules: titles of the corpus also where they stand in lower case, if they are rare."
-    )
-    max_words: int = option(10, "Longer spans are left out.", minimum=1)
     told_within: int = option(
         0,
         "Only spans are masked that stand in one of the so many other chunks that share most words "

@@ -41,9 +41,8 @@ class EmbedderConfig:
 
     pooling: str = option(
         "cls",
-        "What stands for the whole input: [CLS], the mean of all tokens, or a mean with learned "
-        "weights (attention), which begins as the plain one.",
-        choices=("cls", "mean", "attention"),
+        "What stands for the whole input: [CLS], or the mean of all tokens.",
+        choices=("cls", "mean"),
         source="cls: section 3.2",
     )
     projection: str = option(

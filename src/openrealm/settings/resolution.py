@@ -38,7 +38,7 @@ def resolve(
             text = config.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the configuration {config}: {error}") from error
-        base = merge(base, parse_toml(text, name=str(config)))
+        base = merge(base, parse_toml(text, name=str(config)), name=str(config))
     settings = checked(override(base, assignments))
     _require_stages_of(settings, assignments)
     return settings

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from openrealm.settings.config import option
 
 STAGES = ("mlm", "ict", "warmup", "realm")
-
-
-def _lexical_query() -> Any:
-    """What both stages say of words in common."""
-    return option(
-        "masked",
-        "The words that candidates by words in common are looked up with: the masked sentence's, "
-        "or the unmasked one's, which finds chunks that hold the answer. The embedder never sees "
-        "more than the masked sentence.",
-        choices=("masked", "unmasked"),
-        source="unmasked: after Hindsight (Paranjape et al., 2022), whose guide sees x and y",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +43,6 @@ class MlmConfig:
     batch_size: int = option(64, "Chunks per step.", minimum=1)
     lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
     mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
-    whole_words: bool = option(True, "Mask whole words instead of single wordpieces.")
     share: bool = option(True, "Start the towers from the resulting BERT.")
 
 
@@ -90,7 +76,6 @@ class WarmupConfig:
         "retriever is still too weak to find what the reader could learn to read.",
         choices=("retriever", "lexical"),
     )
-    lexical_query: str = _lexical_query()
     own_chunk: float = option(
         0.5,
         "Probability that the query's own chunk is among the candidates: the one chunk that "
@@ -135,20 +120,12 @@ class JointConfig:
         "Their p(z|x) is the embedder's like that of all others: it can learn to find them.",
         minimum=0,
     )
-    lexical_query: str = _lexical_query()
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
     unread: bool = option(
         False,
         "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
         "not read, and count as saying no more than the worst chunk that is. The top k alone "
         "leave everything else unpunished.",
-    )
-    rerank_from: int = option(
-        0,
-        "So many chunks are taken from the index, whose vectors are stale, embedded with the "
-        "present chunk tower, and the best k kept. 0: the index has the last word.",
-        minimum=0,
-        source="over-retrieval and re-ranking of Izacard et al., 2022 (Atlas)",
     )
     towers: str = option(
         "both",
@@ -189,21 +166,6 @@ class QaConfig:
         "Take any substring, case-sensitive, for an answer held by a chunk, as the original does; "
         "otherwise whole words, case and accents ignored.",
         source="orqa/ops/orqa_ops.cc",
-    )
-    marginal: str = option(
-        "spans",
-        "How chunks and spans share probability: one softmax over the spans of all chunks read, "
-        "relevance in every score (spans), or p(z|x) times a softmax over each chunk's own "
-        "(chunks).",
-        choices=("spans", "chunks"),
-        source="spans: orqa_model.py; chunks: equation 1 and section 3.2",
-    )
-    per_chunk: bool = option(
-        False,
-        "Every chunk read that holds an answer has to give it by itself as well, in a softmax over "
-        "its own spans; otherwise one of them is enough.",
-        source="distant supervision per chunk, as in DPR's reader and after REALM++ "
-        "(Balachandran et al., 2021)",
     )
     no_answer: bool = option(
         True, "Learn the probability that no chunk read holds an answer (not in the original)."

@@ -96,13 +96,6 @@ class OptimConfig:
         0, "So many of them at least.", minimum=0, source="100 in realm/model.py"
     )
     warmup_max: int = option(10_000, "So many at most.", minimum=0, source="realm/model.py")
-    final_fraction: float = option(
-        0.0,
-        "Learning rate at a stage's end as a part of its peak.",
-        minimum=0.0,
-        maximum=1.0,
-        source="bert/optimization.py",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

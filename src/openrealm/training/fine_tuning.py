@@ -180,19 +180,12 @@ class QaStage:
         scores = scores.float()
         lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
         right = correct_items(correct, lengths, spans, slots=read + 1).to(parts.device) & valid
-        by_itself = (
-            per_chunk_loss(scores, valid, right, slots=read + 1) if config.per_chunk else 0.0
-        )
         found = float(right.any(dim=1).float().mean())
         if config.no_answer:
             right[:, 0] |= unanswered  # not where one is too long for a span
         else:
             valid[:, 0] = False
-        if config.marginal == "chunks":
-            log_p = likelihood.log_p_span_by_chunk(scores, valid, batch.relevance.float())
-        else:
-            log_p = likelihood.log_p_span_jointly(scores, valid)
-        loss = by_itself - likelihood.log_p_of_any(log_p, right)
+        loss = -likelihood.log_p_of_any(likelihood.log_p_span_jointly(scores, valid), right)
         return loss, found, int(batch.joint.lengths.sum())
 
     def _correct_spans(self, number: int, row: int) -> npt.NDArray[np.int32]:
@@ -265,31 +258,6 @@ def _without_gradient(
     the null chunk: all queries to the same place, where none finds anything.
     """
     return torch.where(where, values.detach(), values)
-
-
-def per_chunk_loss(
-    scores: Float[Tensor, "batch items"],
-    valid: Bool[Tensor, "batch items"],
-    right: Bool[Tensor, "batch items"],
-    *,
-    slots: int,
-) -> Float[Tensor, " batch"]:
-    """-log p(an answer's span | chunk), the mean over a question's chunks that hold an answer.
-
-    Where `likelihood.log_marginal_of_correct` over all items is content with one chunk that gives
-    the answer, here each has to; 0 where none holds one.
-
-    Args:
-        scores: Items of `Reader.span_table`, a chunk's together.
-        valid: Which of them are spans of a body.
-        right: Which are answers.
-        slots: Chunks per question, the null chunk included.
-    """
-    chunks = (len(scores) * slots, -1)
-    right = right.reshape(chunks)
-    log_p = likelihood.log_marginal_of_correct(scores.reshape(chunks), valid.reshape(chunks), right)
-    num = right.any(dim=1).reshape(-1, slots).sum(dim=1)
-    return -log_p.reshape(-1, slots).sum(dim=1) / num.clamp(min=1)
 
 
 def holding_rows(

@@ -29,13 +29,7 @@ from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.snapshot_maker import PooledVectors
 from openrealm.settings import JointConfig, WarmupConfig
-from openrealm.training.candidates import (
-    by_words,
-    embedded_anew,
-    interleave,
-    rerank,
-    where_from,
-)
+from openrealm.training.candidates import interleave, where_from
 from openrealm.training.in_batch_negatives import unread_chunks
 from openrealm.training.stage import Ingredients, StepResult
 from openrealm.training.write_back import ChunkVectors
@@ -100,11 +94,11 @@ class WarmupStage:
         query_emb: Tensor,
         live: LiveIndex,
     ) -> npt.NDArray[np.int64]:
-        parts, wanted, words = self._parts, self._config.k - 1, self._config.lexical_query
+        parts, wanted = self._parts, self._config.k - 1
         where = where_from(parts, queries)
         if self._lexical is None:
             return live.retriever.candidates(query_emb.float(), wanted, texts=spoken, origins=where)
-        return by_words(parts, self._lexical, queries, where, wanted, words)
+        return self._lexical.candidates(spoken, wanted, origins=where)
 
     def _with_own(
         self, found: npt.NDArray[np.int64], queries: Sequence[MaskedQuery], step: int
@@ -187,20 +181,9 @@ class JointStage:
         num_chunks = self._k - 1
         searched, where = query_emb.detach().float(), where_from(parts, queries)
         spoken = query_texts(queries, parts.texts.tokenizer)
-        found = live.retriever.candidates(
-            searched,
-            max(num_chunks, config.rerank_from),
-            texts=spoken,
-            origins=where,
-        )
-        wide = None
-        if config.rerank_from:
-            wide = embedded_anew(parts, distinct_rows(found))
-            found = rerank(searched, found, wide, num_chunks)
+        found = live.retriever.candidates(searched, num_chunks, texts=spoken, origins=where)
         if self._lexical is not None:
-            proposed = by_words(
-                parts, self._lexical, queries, where, num_chunks, config.lexical_query
-            )
+            proposed = self._lexical.candidates(spoken, num_chunks, origins=where)
             found = interleave(found, proposed, num_last=config.lexical)
         unread = None
         if config.unread:
@@ -228,24 +211,18 @@ class JointStage:
             prefix="realm",
             embedded=config.towers == "both",
         )
-        embedded = self._embedded(found, output, wide)
+        embedded = self._embedded(found, output)
         metrics = result.metrics
         if (weight := parts.model.lexical) is not None:
             metrics = {**metrics, "realm/lexical_weight": weight.value}
         return replace(result, metrics=metrics, retrieval_s=retrieval_s, embedded=embedded)
 
-    def _embedded(
-        self, found: npt.NDArray[np.int64], output: MaskedOutput, wide: ChunkVectors | None
-    ) -> ChunkVectors | None:
-        """What the step has made of chunks with the tower that it trains, without dropout first."""
+    def _embedded(self, found: npt.NDArray[np.int64], output: MaskedOutput) -> ChunkVectors | None:
+        """What the step has made of its candidates with the tower that it trains."""
         if self._config.towers == "query":
             return None
         # Without the null chunk.
-        made = ChunkVectors(distinct_rows(found), output.chunk_emb.detach()[1:])
-        if wide is None:
-            return made
-        vectors = [wide.vectors.to(made.vectors.device), made.vectors.float()]
-        return ChunkVectors(np.concatenate([wide.rows, made.rows]), torch.cat(vectors))
+        return ChunkVectors(distinct_rows(found), output.chunk_emb.detach()[1:])
 
     def _vectors(self, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor | None:
         """Vectors of the distinct candidates, where the tower need not make them."""

@@ -104,8 +104,7 @@ def learning_rate_factor(step: int, steps: int, config: OptimConfig) -> float:
     warmup = min(config.warmup_max, warmup)
     if step < warmup:
         return (step + 1) / math.ceil(warmup)
-    left = 1.0 - step / steps
-    return config.final_fraction + (1.0 - config.final_fraction) * left
+    return 1.0 - step / steps
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

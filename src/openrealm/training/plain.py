@@ -33,7 +33,6 @@ class MlmStage:
             seed=parts.seed,
             mask_rate=config.mask_rate,
             max_tokens=parts.templates.joint_tokens - 2,
-            whole_words=config.whole_words,
         )
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
