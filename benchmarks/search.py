@@ -270,7 +270,7 @@ def measure_search(plan: Plan, kind: str, numbers: str, processes: int, read_gb_
     """Every batch over vectors in one form, in this process or together with others."""
     torch.set_num_threads(plan.threads)
     with joined(gpu=False) as group:
-        share = group.share(plan.rows)
+        share = group.local_slice(plan.rows)
         vectors = torch.from_numpy(np.array(mapped(plan, kind)[share.start : share.stop]))
         vectors = vectors.float() if numbers == "float32" else vectors
         floor_s = plan.rows * plan.dim * vectors.element_size() / _GB / read_gb_s
@@ -285,7 +285,7 @@ def measure_search(plan: Plan, kind: str, numbers: str, processes: int, read_gb_
 
         def searched(count: int, k: int) -> Record:
             every = queries_of(plan, kind, count)
-            mine = every[group.share(count).start : group.share(count).stop]
+            mine = every[group.local_slice(count).start : group.local_slice(count).stop]
             few = min(len(vectors), _SLICE // group.size)
             scale = len(vectors) / few
             forget_peak()
@@ -297,19 +297,19 @@ def measure_search(plan: Plan, kind: str, numbers: str, processes: int, read_gb_
                 whole, scale = index(len(vectors)), 1.0
                 took = best_of(lambda: found.append(whole.search(mine, k)), times=3)
                 hits = Hits(
-                    scores=torch.cat(group.gather(found[-1].scores)),
-                    rows=torch.cat(group.gather(found[-1].rows)),
+                    scores=torch.cat(group.all_gather(found[-1].scores)),
+                    rows=torch.cat(group.all_gather(found[-1].rows)),
                 )
                 if group.is_first:
                     record |= compared(plan, hits, f"{kind}-{count}-{k}", numbers, processes)
-            slowest = torch.stack(group.gather(torch.tensor(took))).amax(dim=0) * scale
+            slowest = torch.stack(group.all_gather(torch.tensor(took))).amax(dim=0) * scale
             seconds, cpu_s = (float(value) for value in slowest)
             record |= {"seconds": seconds, "times_floor": seconds / floor_s, "cpu_s": cpu_s}
             record["gb_s"] = floor_s * read_gb_s / seconds
-            return record | {"peak_gb": float(group.sum(torch.tensor(memory_gb(peak=True))))}
+            return record | {"peak_gb": float(group.all_reduce(torch.tensor(memory_gb(peak=True))))}
 
         searches = [searched(count, k) for count in plan.queries for k in plan.ks]
-        held_gb = float(group.sum(torch.tensor(memory_gb())))
+        held_gb = float(group.all_reduce(torch.tensor(memory_gb())))
     named = {"kind": kind, "numbers": numbers, "processes": processes, "held_gb": held_gb}
     return named | {"searches": searches}
 

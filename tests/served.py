@@ -135,7 +135,7 @@ def serving(
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SOON) as client:
                 if ready:
-                    until(lambda: all(map(service.desk.residents.get, (ANSWER, FILL))))
+                    until(lambda: all(map(service.handler.model_cache.get, (ANSWER, FILL))))
                 yield Server(port=port, client=client, service=service)
         finally:
             service.stopping.set()
@@ -205,23 +205,23 @@ class WaitingBackend:
         self.known: Exception | None = None
         self.training = True
 
-    def identity(self, want: Any) -> Hashable:
+    def identity(self, key: Any) -> Hashable:
         """Always the same, or an error where one is set."""
         if self.known is not None:
             raise self.known
-        if want.run not in (None, "run-001"):
-            raise InputError(f"no run '{want.run}'")
+        if key.run not in (None, "run-001"):
+            raise InputError(f"no run '{key.run}'")
         return "run-001"
 
-    def load(self, want: Any) -> Any:
+    def load(self, key: Any) -> Any:
         """The answerer that waits."""
-        from openrealm.server.model_cache import Resident
+        from openrealm.server.model_cache import CachedModel
         from openrealm.server.schemas import Source
 
         source = Source(
             run="run-001", stage="ict", step=1, generation=1, corpus=self._store.fingerprint
         )
-        return Resident(
+        return CachedModel(
             identity="run-001",
             source=source,
             answerer=cast(Any, self.answerer),

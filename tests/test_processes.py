@@ -15,20 +15,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 def test_shares_are_in_order_leave_nothing_out_and_differ_by_one_at_most() -> None:
     for count in (0, 1, 5, 12, 13):
         for size in (1, 2, 3, 5):
-            shares = [Processes(rank, size).share(count) for rank in range(size)]
+            shares = [Processes(rank, size).local_slice(count) for rank in range(size)]
             assert [n for share in shares for n in share] == list(range(count))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_alone_nothing_is_sent() -> None:
     tensor = torch.arange(3.0, requires_grad=True)
-    assert ALONE.gather(tensor)[0] is tensor and ALONE.gather_with_gradient(tensor) is tensor
-    assert ALONE.sum(tensor) is tensor
+    assert (
+        ALONE.all_gather(tensor)[0] is tensor and ALONE.all_gather_with_gradient(tensor) is tensor
+    )
+    assert ALONE.all_reduce(tensor) is tensor
     assert ALONE.any(True) and not ALONE.any(False)
-    assert ALONE.from_first([3, 4]) == [3, 4]
-    assert ALONE.text_from_first("run-007") == "run-007"
-    ALONE.wait()
-    ALONE.sum_gradients([torch.nn.Parameter(tensor.detach())])
+    assert ALONE.broadcast([3, 4]) == [3, 4]
+    assert ALONE.broadcast_text("run-007") == "run-007"
+    ALONE.barrier()
+    ALONE.all_reduce_gradients([torch.nn.Parameter(tensor.detach())])
 
 
 def talk(processes: Processes) -> dict[str, object]:
@@ -37,15 +39,15 @@ def talk(processes: Processes) -> dict[str, object]:
     parameters[0].grad = torch.full((2,), float(rank + 1))
     if rank == 1:  # the others know nothing of it
         parameters[1].grad = torch.full((2,), 5.0)
-    processes.sum_gradients(parameters)
+    processes.all_reduce_gradients(parameters)
     return {
         "gathered": [
-            part.tolist() for part in processes.gather(torch.arange(rank + 1) + 10 * rank)
+            part.tolist() for part in processes.all_gather(torch.arange(rank + 1) + 10 * rank)
         ],
-        "sum": processes.sum(torch.tensor([1.0, rank])).tolist(),
+        "sum": processes.all_reduce(torch.tensor([1.0, rank])).tolist(),
         "any": [processes.any(rank == 1), processes.any(False)],
-        "numbers": processes.from_first([rank + 7, 2**40]),
-        "text": processes.text_from_first("élan" if rank == 0 else ""),
+        "numbers": processes.broadcast([rank + 7, 2**40]),
+        "text": processes.broadcast_text("élan" if rank == 0 else ""),
         "gradients": [p.grad.tolist() if p.grad is not None else None for p in parameters],
     }
 
@@ -66,9 +68,9 @@ def test_processes_tell_each_other_what_they_have() -> None:
 def softmax_over_all(processes: Processes) -> list[float]:
     torch.manual_seed(0)
     everything = torch.randn(5, 3)
-    share = processes.share(5)
+    share = processes.local_slice(5)
     mine = everything[share.start : share.stop].clone().requires_grad_()
-    scores = mine @ processes.gather_with_gradient(mine * mine).T
+    scores = mine @ processes.all_gather_with_gradient(mine * mine).T
     own = torch.arange(share.start, share.stop)
     torch.nn.functional.cross_entropy(scores, own, reduction="sum").backward()  # type: ignore[no-untyped-call]
     assert mine.grad is not None

@@ -45,11 +45,11 @@ class Processes:
         """Whether this is the one that writes files and speaks to the user."""
         return self.rank == 0
 
-    def share(self, count: int) -> range:
+    def local_slice(self, count: int) -> range:
         """The part of ``count`` things that is this process's; parts differ by one at most."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """Every process's tensor, by rank; together. They may differ in their first axis."""
         if self.size == 1:
             return [tensor]
@@ -64,14 +64,14 @@ class Processes:
         pairs = zip(found, lengths, strict=True)
         return [one[: int(length)].to(tensor.device) for one, length in pairs]
 
-    def gather_with_gradient(self, tensor: Tensor) -> Tensor:
+    def all_gather_with_gradient(self, tensor: Tensor) -> Tensor:
         """All processes' rows one after another, by rank; together, and so is its gradient."""
         if self.size == 1:
             return tensor
         found: Tensor = _Gather.apply(tensor, self)  # type: ignore[no-untyped-call]
         return found
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of every process's tensor of this shape; together."""
         if self.size == 1:
             return tensor
@@ -83,9 +83,9 @@ class Processes:
         """Whether the flag is up in any process; together."""
         if self.size == 1:
             return flag
-        return bool(self.sum(torch.tensor([float(flag)])) > 0)
+        return bool(self.all_reduce(torch.tensor([float(flag)])) > 0)
 
-    def from_first(self, values: Sequence[int]) -> list[int]:
+    def broadcast(self, values: Sequence[int]) -> list[int]:
         """The first process's numbers, of which there are as many everywhere; together."""
         if self.size == 1:
             return list(values)
@@ -93,24 +93,24 @@ class Processes:
         dist.broadcast(sent, src=0)
         return [int(value) for value in sent.tolist()]
 
-    def text_from_first(self, text: str) -> str:
+    def broadcast_text(self, text: str) -> str:
         """The first process's text; together."""
         letters = torch.tensor(list(text.encode()), dtype=torch.uint8)
-        return bytes(self.gather(letters)[0].tolist()).decode()
+        return bytes(self.all_gather(letters)[0].tolist()).decode()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Goes on when all have come here; together."""
         if self.size > 1:
             self.any(False)
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Puts the sum of all processes' gradients in the place of each one's own; together.
 
         A parameter that has a gradient nowhere keeps none.
         """
         if self.size == 1:
             return
-        has = self.sum(torch.tensor([float(p.grad is not None) for p in parameters]))
+        has = self.all_reduce(torch.tensor([float(p.grad is not None) for p in parameters]))
         moved = [p for p, count in zip(parameters, has.tolist(), strict=True) if count]
         for parameter in moved:
             if parameter.grad is None:
@@ -132,13 +132,13 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, processes: Processes) -> Tensor:
-        parts = processes.gather(tensor)
+        parts = processes.all_gather(tensor)
         ctx.processes, ctx.lengths = processes, [len(part) for part in parts]
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total: Tensor = ctx.processes.sum(gradient)
+        total: Tensor = ctx.processes.all_reduce(gradient)
         return torch.split(total, ctx.lengths)[ctx.processes.rank], None
 
 

@@ -121,7 +121,7 @@ def test_the_search_runs_in_the_numbers_of_the_index() -> None:
 def test_vectors_are_replaced_in_the_memory_that_was_given(dtype: torch.dtype) -> None:
     chunks = torch.zeros(4, 3, dtype=dtype)
     index = ExactIndex(chunks)
-    assert index.part is index and index.held == range(4)
+    assert index.local is index and index.local_rows == range(4)
     fresh = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     index.write(torch.tensor([2, 0]), fresh)
     assert torch.equal(chunks[[2, 0]], fresh.to(dtype))

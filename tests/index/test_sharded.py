@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 
 
 def part_of(processes: Processes, vectors: torch.Tensor) -> ShardedIndex:
-    rows = processes.share(len(vectors))
+    rows = processes.local_slice(len(vectors))
     return ShardedIndex(
         ExactIndex(vectors[rows.start : rows.stop], block_rows=7),
         first_row=rows.start,
@@ -85,7 +85,7 @@ def test_vectors_come_from_whoever_holds_them() -> None:
 
 def still_asking(processes: Processes) -> list[bool]:
     index = part_of(processes, torch.ones(4, 2))
-    return [index.anyone(processes.rank == 0), index.anyone(False)]
+    return [index.any_pending(processes.rank == 0), index.any_pending(False)]
 
 
 def test_who_has_no_query_left_goes_on_as_long_as_another_has() -> None:
@@ -94,9 +94,9 @@ def test_who_has_no_query_left_goes_on_as_long_as_another_has() -> None:
 
 def write_own(processes: Processes, vectors: torch.Tensor) -> Any:
     index = part_of(processes, vectors.clone())
-    assert len(index.held) == len(index.part)
-    index.part.write(torch.arange(len(index.held)), vectors[list(index.held)] + 1)
-    return index.vectors(torch.arange(len(vectors))).numpy(), index.held
+    assert len(index.local_rows) == len(index.local)
+    index.local.write(torch.arange(len(index.local_rows)), vectors[list(index.local_rows)] + 1)
+    return index.vectors(torch.arange(len(vectors))).numpy(), index.local_rows
 
 
 def test_each_process_writes_into_its_own_part() -> None:

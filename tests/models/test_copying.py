@@ -110,7 +110,7 @@ def test_groups_and_padding_do_not_change_what_is_copied(world: World, reader: R
     for groups in (1, 2, 3):
         alone = reader.real_log_p(joint, positions, real, targets, groups=groups)
         torch.testing.assert_close(alone, log_p, rtol=1e-4, atol=1e-5)
-        found = reader.real_logits_at(joint, positions, real, groups=groups)
+        found = reader.masked_logits(joint, positions, real, groups=groups)
         torch.testing.assert_close(found, whole[real], rtol=1e-4, atol=1e-5)
     alone = reader.logits_at(joint.rows(torch.tensor([1])), positions[1:2])
     torch.testing.assert_close(alone[0], whole[1], rtol=1e-4, atol=1e-5)

@@ -66,7 +66,7 @@ def test_logits_are_those_of_the_whole_sequence_at_the_chosen_places(
             )
         real = torch.tensor([[True, False], [True, True]])
         wanted = torch.stack([everywhere[0, 3], everywhere[1, 2], everywhere[1, 2]])
-        alone = reader.real_logits_at(joint, positions, real, groups=groups)
+        alone = reader.masked_logits(joint, positions, real, groups=groups)
         torch.testing.assert_close(alone, wanted, rtol=1e-5, atol=1e-5)
 
 

@@ -119,7 +119,7 @@ def test_best_rows_are_the_first_of_equal_ones() -> None:
 def _search_together(
     processes: Processes, inner: np.ndarray, words: np.ndarray, asked: list[list[int]]
 ) -> tuple[list[list[int]], list[list[float]]]:
-    rows = processes.share(len(inner))
+    rows = processes.local_slice(len(inner))
     index = ShardedIndex(
         ExactIndex(torch.from_numpy(inner[rows.start : rows.stop])),
         first_row=rows.start,

@@ -13,18 +13,18 @@ import pytest
 
 from openrealm.errors import CheckpointError, InputError, OpenRealmError
 from openrealm.server import model_cache as module
-from openrealm.server.model_cache import ANSWER, FILL, Busy, Resident, Residents, Want
+from openrealm.server.model_cache import ANSWER, FILL, Busy, CachedModel, ModelCache, ModelKey
 from openrealm.server.schemas import Source
 
 SOON = 60.0
-ICT = Want("answer", "run-001", "ict")
+ICT = ModelKey("answer", "run-001", "ict")
 
 
 class Shelf:
     """Weights by what is asked for: a name for each, or the error that there is instead."""
 
     def __init__(self) -> None:
-        self.names: dict[Want, str | Exception] = {ANSWER: "qa-1", FILL: "realm-1"}
+        self.names: dict[ModelKey, str | Exception] = {ANSWER: "qa-1", FILL: "realm-1"}
         self.broken: set[str] = set()
         self.loads: list[str] = []
         self.looks = threading.Condition()
@@ -32,25 +32,25 @@ class Shelf:
         self.gate = threading.Event()
         self.gate.set()
 
-    def identity(self, want: Want) -> str:
+    def identity(self, key: ModelKey) -> str:
         with self.looks:
             self.num_looks += 1
             self.looks.notify_all()
-        name = self.names.get(want, InputError(f"no {want.run}"))
+        name = self.names.get(key, InputError(f"no {key.run}"))
         if isinstance(name, Exception):
             raise name
         return name
 
-    def load(self, want: Want) -> Resident:
+    def load(self, key: ModelKey) -> CachedModel:
         assert self.gate.wait(SOON)
-        name = self.identity(want)
+        name = self.identity(key)
         self.loads.append(name)
         if name in self.broken:
             raise CheckpointError(f"{name} is damaged")
         if name == "odd":
             raise ZeroDivisionError("odd")
         source = Source(run=name, stage="qa", step=1, generation=1, corpus="c")
-        return Resident(
+        return CachedModel(
             identity=name,
             source=source,
             answerer=cast(Any, None),
@@ -67,18 +67,20 @@ class Shelf:
             assert self.looks.wait_for(lambda: self.num_looks >= wanted, SOON)
 
 
-Make = Callable[..., Residents]
+Make = Callable[..., ModelCache]
 
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    made: list[Residents] = []
+    made: list[ModelCache] = []
 
-    def residents(shelf: Shelf, *, max_loaded: int = 4, watch_s: float = 0.01, **more: Any) -> Any:
-        made.append(Residents(shelf, max_loaded=max_loaded, watch_s=watch_s, **more))
+    def model_cache(
+        shelf: Shelf, *, max_loaded: int = 4, watch_s: float = 0.01, **more: Any
+    ) -> Any:
+        made.append(ModelCache(shelf, max_loaded=max_loaded, watch_s=watch_s, **more))
         return made[-1]
 
-    yield residents
+    yield model_cache
     for each in made:
         each.close()
 
@@ -91,32 +93,32 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def name_of(found: Resident | None) -> str | None:
+def name_of(found: CachedModel | None) -> str | None:
     return None if found is None else found.source.run
 
 
 def test_what_answers_and_what_fills_is_loaded_without_being_asked_for(make: Make) -> None:
-    residents = make(Shelf())
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
-    assert (name_of(residents.get(ANSWER)), name_of(residents.get(FILL))) == ("qa-1", "realm-1")
+    model_cache = make(Shelf())
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    assert (name_of(model_cache.get(ANSWER)), name_of(model_cache.get(FILL))) == ("qa-1", "realm-1")
 
 
 def test_the_same_weights_are_loaded_once_for_both(make: Make) -> None:
     shelf = Shelf()
     shelf.names = {ANSWER: "realm-1", FILL: "realm-1"}
-    residents = make(shelf)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
-    assert residents.get(ANSWER) is residents.get(FILL)
+    model_cache = make(shelf)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    assert model_cache.get(ANSWER) is model_cache.get(FILL)
     assert shelf.loads == ["realm-1"]
 
 
 def test_newer_weights_take_the_place_of_older_ones_which_their_holder_keeps(make: Make) -> None:
     shelf, swaps = Shelf(), []
-    residents = make(shelf, on_swap=swaps.append)
-    until(lambda: residents.get(ANSWER))
-    kept = residents.get(ANSWER)
+    model_cache = make(shelf, on_swap=swaps.append)
+    until(lambda: model_cache.get(ANSWER))
+    kept = model_cache.get(ANSWER)
     shelf.names[ANSWER] = "qa-2"
-    until(lambda: name_of(residents.get(ANSWER)) == "qa-2")
+    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-2")
     assert name_of(kept) == "qa-1"
     until(lambda: swaps)
     assert [name_of(each) for each in swaps] == ["qa-2"]
@@ -124,8 +126,8 @@ def test_newer_weights_take_the_place_of_older_ones_which_their_holder_keeps(mak
 
 def test_nothing_is_loaded_again_while_nothing_has_changed(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf)
-    until(lambda: residents.get(FILL))
+    model_cache = make(shelf)
+    until(lambda: model_cache.get(FILL))
     shelf.looked_again()
     assert sorted(shelf.loads) == ["qa-1", "realm-1"]
 
@@ -134,25 +136,25 @@ def test_newer_weights_that_cannot_be_loaded_leave_the_old_ones_and_are_tried_on
     make: Make,
 ) -> None:
     shelf = Shelf()
-    residents = make(shelf)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
+    model_cache = make(shelf)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
     shelf.broken = {"qa-2"}
     shelf.names[ANSWER] = "qa-2"
     until(lambda: "qa-2" in shelf.loads)
     shelf.looked_again()
-    assert name_of(residents.get(ANSWER)) == "qa-1"
+    assert name_of(model_cache.get(ANSWER)) == "qa-1"
     assert shelf.loads.count("qa-2") == 1
-    assert "damaged" in str(residents.problem(ANSWER))
+    assert "damaged" in str(model_cache.problem(ANSWER))
 
 
 def test_after_a_failure_the_next_weights_are_tried_at_once(make: Make) -> None:
     shelf = Shelf()
     shelf.broken, shelf.names[ANSWER] = {"qa-2"}, "qa-2"
-    residents = make(shelf)
-    until(lambda: residents.problem(ANSWER))
+    model_cache = make(shelf)
+    until(lambda: model_cache.problem(ANSWER))
     shelf.names[ANSWER] = "qa-3"
-    until(lambda: name_of(residents.get(ANSWER)) == "qa-3")
-    assert residents.problem(ANSWER) is None
+    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-3")
+    assert model_cache.problem(ANSWER) is None
 
 
 def test_after_a_while_the_same_weights_are_tried_again(
@@ -161,20 +163,20 @@ def test_after_a_while_the_same_weights_are_tried_again(
     monkeypatch.setattr(module, "_AGAIN_S", 0.0)
     shelf = Shelf()
     shelf.broken, shelf.names[ANSWER] = {"qa-2"}, "qa-2"
-    residents = make(shelf)
-    until(lambda: residents.problem(ANSWER))
+    model_cache = make(shelf)
+    until(lambda: model_cache.problem(ANSWER))
     shelf.broken = set()
-    until(lambda: name_of(residents.get(ANSWER)) == "qa-2")
+    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-2")
 
 
 def test_weights_that_appear_later_are_found(make: Make) -> None:
     shelf = Shelf()
     shelf.names = {}
-    residents = make(shelf)
-    until(lambda: residents.problem(ANSWER) and residents.problem(FILL))
+    model_cache = make(shelf)
+    until(lambda: model_cache.problem(ANSWER) and model_cache.problem(FILL))
     shelf.names = {ANSWER: "qa-1", FILL: "realm-1"}
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
-    assert residents.problem(ANSWER) is None
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    assert model_cache.problem(ANSWER) is None
 
 
 def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
@@ -183,9 +185,9 @@ def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
     shelf = Shelf()
     shelf.names[ANSWER] = "odd"
     with caplog.at_level(logging.ERROR):
-        residents = make(shelf)
-        until(lambda: residents.problem(ANSWER))
-    assert "the server's log says why" in str(residents.problem(ANSWER))
+        model_cache = make(shelf)
+        until(lambda: model_cache.problem(ANSWER))
+    assert "the server's log says why" in str(model_cache.problem(ANSWER))
     assert "ZeroDivisionError" in caplog.text
     shelf.looked_again()
     assert shelf.loads.count("odd") == 1
@@ -193,22 +195,22 @@ def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
 
 def test_other_weights_are_loaded_when_they_are_asked_for_and_stay(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf)
+    model_cache = make(shelf)
     shelf.names[ICT] = "ict-1"
-    assert residents.get(ICT) is None
-    assert name_of(residents.order(ICT).result(SOON)) == "ict-1"
-    assert name_of(residents.get(ICT)) == "ict-1"
-    assert residents.order(ICT).result(SOON) is residents.get(ICT)
+    assert model_cache.get(ICT) is None
+    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-1"
+    assert name_of(model_cache.get(ICT)) == "ict-1"
+    assert model_cache.order(ICT).result(SOON) is model_cache.get(ICT)
     assert shelf.loads.count("ict-1") == 1
 
 
 def test_all_who_ask_for_the_same_while_it_is_loaded_get_the_same(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf)
-    until(lambda: residents.get(FILL))
+    model_cache = make(shelf)
+    until(lambda: model_cache.get(FILL))
     shelf.names[ICT] = "ict-1"
     shelf.gate.clear()
-    futures = [residents.order(ICT) for _ in range(20)]
+    futures = [model_cache.order(ICT) for _ in range(20)]
     shelf.gate.set()
     assert len({id(future.result(SOON)) for future in futures}) == 1
     assert shelf.loads.count("ict-1") == 1
@@ -218,80 +220,82 @@ def test_of_more_weights_than_allowed_those_used_longest_ago_go_but_never_the_pi
     make: Make,
 ) -> None:
     shelf = Shelf()
-    residents = make(shelf, max_loaded=4)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
-    wants = [Want("answer", f"run-{n}") for n in range(4)]
-    for want in wants:
-        shelf.names[want] = f"{want.run}"
-        residents.order(want).result(SOON)
-        residents.get(wants[0])  # used all the time
-    found = [name_of(residents.get(want)) for want in wants]
+    model_cache = make(shelf, max_loaded=4)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    keys = [ModelKey("answer", f"run-{n}") for n in range(4)]
+    for key in keys:
+        shelf.names[key] = f"{key.run}"
+        model_cache.order(key).result(SOON)
+        model_cache.get(keys[0])  # used all the time
+    found = [name_of(model_cache.get(key)) for key in keys]
     assert found == ["run-0", None, None, "run-3"]
-    assert residents.get(ANSWER) and residents.get(FILL)
-    assert len(residents.all()) == 4
+    assert model_cache.get(ANSWER) and model_cache.get(FILL)
+    assert len(model_cache.all()) == 4
 
 
 def test_the_pinned_stay_even_where_only_one_is_allowed(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf, max_loaded=1)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
+    model_cache = make(shelf, max_loaded=1)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
     shelf.names[ICT] = "ict-1"
-    assert name_of(residents.order(ICT).result(SOON)) == "ict-1"  # answers, and is not kept
-    assert residents.get(ICT) is None
-    assert len(residents.all()) == 2
+    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-1"  # answers, and is not kept
+    assert model_cache.get(ICT) is None
+    assert len(model_cache.all()) == 2
 
 
 def test_weights_that_were_dropped_with_a_problem_can_be_asked_for_again(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf, max_loaded=3)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
+    model_cache = make(shelf, max_loaded=3)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
     shelf.names[ICT] = "ict-1"
-    residents.order(ICT).result(SOON)
+    model_cache.order(ICT).result(SOON)
     shelf.names[ICT] = CheckpointError("is being trained")
-    until(lambda: residents.problem(ICT))
-    other = Want("answer", "run-002")
+    until(lambda: model_cache.problem(ICT))
+    other = ModelKey("answer", "run-002")
     shelf.names[other] = "other"
-    residents.order(other).result(SOON)
-    assert residents.get(ICT) is None
-    assert residents.problem(ICT) is None
+    model_cache.order(other).result(SOON)
+    assert model_cache.get(ICT) is None
+    assert model_cache.problem(ICT) is None
     shelf.names[ICT] = "ict-2"
-    assert name_of(residents.order(ICT).result(SOON)) == "ict-2"
+    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-2"
 
 
 def test_names_that_do_not_exist_leave_nothing_behind(make: Make) -> None:
-    residents = make(Shelf())
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
+    model_cache = make(Shelf())
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
     for n in range(50):
         with pytest.raises(InputError, match=f"no nowhere-{n}$"):
-            residents.order(Want("answer", f"nowhere-{n}")).result(SOON)
-        assert residents.problem(Want("answer", f"nowhere-{n}")) is None
-    kept = [getattr(residents, n) for n in ("_found", "_used", "_problems", "_failed", "_waiting")]
+            model_cache.order(ModelKey("answer", f"nowhere-{n}")).result(SOON)
+        assert model_cache.problem(ModelKey("answer", f"nowhere-{n}")) is None
+    kept = [
+        getattr(model_cache, n) for n in ("_found", "_used", "_problems", "_failed", "_waiting")
+    ]
     assert [len(each) for each in kept] == [2, 2, 0, 0, 0]
 
 
 def test_while_a_load_goes_on_only_so_many_others_wait(make: Make) -> None:
     shelf = Shelf()
     shelf.gate.clear()
-    residents = make(shelf)
+    model_cache = make(shelf)
 
-    def order_all() -> list[Future[Resident]]:
-        return [residents.order(Want("answer", f"nowhere-{n}")) for n in range(1000)]
+    def order_all() -> list[Future[CachedModel]]:
+        return [model_cache.order(ModelKey("answer", f"nowhere-{n}")) for n in range(1000)]
 
     with pytest.raises(Busy):
         order_all()
     shelf.gate.set()
-    until(lambda: residents.get(FILL))
+    until(lambda: model_cache.get(FILL))
     with pytest.raises(OpenRealmError):
-        residents.order(Want("answer", "nowhere")).result(SOON)
+        model_cache.order(ModelKey("answer", "nowhere")).result(SOON)
 
 
 def test_closing_ends_the_thread_and_the_waiting(make: Make) -> None:
     shelf = Shelf()
-    residents = make(shelf)
-    until(lambda: residents.get(ANSWER) and residents.get(FILL))
-    residents.close()
+    model_cache = make(shelf)
+    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    model_cache.close()
     looks = shelf.num_looks
-    waiting = residents.order(ICT)
-    residents.close()
+    waiting = model_cache.order(ICT)
+    model_cache.close()
     assert waiting.cancelled()
     assert shelf.num_looks == looks

@@ -15,9 +15,9 @@ from tiny import World
 from openrealm.errors import CheckpointError, CorpusError, InputError
 from openrealm.server import request_handler as module
 from openrealm.server.counters import Counters
-from openrealm.server.model_cache import ANSWER, Busy, Want
+from openrealm.server.model_cache import ANSWER, Busy, ModelKey
 from openrealm.server.problems import Problem
-from openrealm.server.request_handler import ClientGone, Desk
+from openrealm.server.request_handler import ClientGone, RequestHandler
 from openrealm.server.schemas import AskRequest, FillRequest, SearchRequest
 from openrealm.settings import ServeConfig
 
@@ -30,8 +30,8 @@ def backend(world: World, tmp_path: Path) -> Iterator[WaitingBackend]:
 
 
 @pytest.fixture
-def desk(backend: WaitingBackend) -> Iterator[Desk]:
-    made = Desk(backend, ServeConfig(watch_s=0.05), Counters())
+def handler(backend: WaitingBackend) -> Iterator[RequestHandler]:
+    made = RequestHandler(backend, ServeConfig(watch_s=0.05), Counters())
     yield made
     backend.answerer.release.set()
     made.close()
@@ -45,49 +45,55 @@ async def goes() -> None:
     await asyncio.sleep(0)
 
 
-def search(desk: Desk, text: str = "a", *, gone: Any = stays, **more: Any) -> Any:
+def search(handler: RequestHandler, text: str = "a", *, gone: Any = stays, **more: Any) -> Any:
     request = SearchRequest(text=text, k=1, **more)
-    return asyncio.run(desk.search(request, gone, time.monotonic() + SOON))
+    return asyncio.run(handler.search(request, gone, time.monotonic() + SOON))
 
 
-def problem(desk: Desk, text: str = "a", **more: Any) -> Problem:
+def problem(handler: RequestHandler, text: str = "a", **more: Any) -> Problem:
     with pytest.raises(Problem) as caught:
-        search(desk, text, **more)
+        search(handler, text, **more)
     return caught.value
 
 
-def test_a_run_that_cannot_answer_questions_answers_with_search_results(desk: Desk) -> None:
+def test_a_run_that_cannot_answer_questions_answers_with_search_results(
+    handler: RequestHandler,
+) -> None:
     asked = AskRequest(question="Where?", read=3)
-    found = asyncio.run(desk.ask(asked, stays, time.monotonic() + SOON))
+    found = asyncio.run(handler.ask(asked, stays, time.monotonic() + SOON))
     assert (found.has_reader, found.answers, found.no_answer, found.read) == (False, [], None, [])
     assert [hit.rank for hit in found.hits] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["none", "[mask]", "[MASK] " * 9])
 def test_a_text_without_masks_or_with_too_many_is_told_before_anything_is_loaded(
-    desk: Desk, text: str
+    handler: RequestHandler, text: str
 ) -> None:
     with pytest.raises(Problem, match=r"\[MASK\]s; write 1 to 8") as caught:
-        asyncio.run(desk.fill(FillRequest(text=text), stays, time.monotonic() + SOON))
+        asyncio.run(handler.fill(FillRequest(text=text), stays, time.monotonic() + SOON))
     assert (caught.value.status, caught.value.field) == (422, "text")
 
 
-def test_who_has_gone_is_not_answered(desk: Desk, backend: WaitingBackend) -> None:
-    until(lambda: desk.residents.get(ANSWER))
+def test_who_has_gone_is_not_answered(handler: RequestHandler, backend: WaitingBackend) -> None:
+    until(lambda: handler.model_cache.get(ANSWER))
     with pytest.raises(ClientGone):
-        search(desk, "hold", gone=goes)
+        search(handler, "hold", gone=goes)
 
 
 def test_a_request_that_is_ended_from_outside_leaves_nothing_to_compute(
-    desk: Desk, backend: WaitingBackend
+    handler: RequestHandler, backend: WaitingBackend
 ) -> None:
-    until(lambda: desk.residents.get(ANSWER))
+    until(lambda: handler.model_cache.get(ANSWER))
 
     async def ended() -> None:
         deadline = time.monotonic() + SOON
-        first = asyncio.create_task(desk.search(SearchRequest(text="hold", k=1), stays, deadline))
+        first = asyncio.create_task(
+            handler.search(SearchRequest(text="hold", k=1), stays, deadline)
+        )
         await asyncio.to_thread(backend.answerer.held.wait, SOON)
-        second = asyncio.create_task(desk.search(SearchRequest(text="late", k=1), stays, deadline))
+        second = asyncio.create_task(
+            handler.search(SearchRequest(text="late", k=1), stays, deadline)
+        )
         await asyncio.sleep(0)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
@@ -95,14 +101,14 @@ def test_a_request_that_is_ended_from_outside_leaves_nothing_to_compute(
         assert (await first).text == "hold"
 
     asyncio.run(ended())
-    desk.close()
+    handler.close()
     assert backend.answerer.computed == ["hold"]
 
 
-def test_a_closed_desk_says_that_it_is_stopping(desk: Desk) -> None:
-    until(lambda: desk.residents.get(ANSWER))
-    desk.close()
-    found = problem(desk)
+def test_a_closed_desk_says_that_it_is_stopping(handler: RequestHandler) -> None:
+    until(lambda: handler.model_cache.get(ANSWER))
+    handler.close()
+    found = problem(handler)
     assert (found.status, found.code) == (503, "stopping")
     assert found.retry_after_s
 
@@ -117,11 +123,15 @@ def test_a_closed_desk_says_that_it_is_stopping(desk: Desk) -> None:
     ],
 )
 def test_weights_that_were_named_and_cannot_be_had_are_told(
-    desk: Desk, backend: WaitingBackend, error: Exception, status: int, code: str
+    handler: RequestHandler,
+    backend: WaitingBackend,
+    error: Exception,
+    status: int,
+    code: str,
 ) -> None:
-    until(lambda: desk.residents.get(ANSWER))
+    until(lambda: handler.model_cache.get(ANSWER))
     backend.known = error
-    found = problem(desk, run="run-009")
+    found = problem(handler, run="run-009")
     assert (found.status, found.code) == (status, code)
     assert (found.retry_after_s is None) == (status != 503)
 
@@ -132,46 +142,46 @@ def test_without_weights_of_its_own_choice_it_is_not_ready(
 ) -> None:
     backend = WaitingBackend(world.store, tmp_path)
     backend.known = error
-    desk = Desk(backend, ServeConfig(watch_s=0.05), Counters())
+    handler = RequestHandler(backend, ServeConfig(watch_s=0.05), Counters())
     try:
         for _ in range(2):  # while it looks, and when it knows
-            found = problem(desk)
+            found = problem(handler)
             assert (found.status, found.code) == (503, "not_ready")
-            until(lambda: desk.residents.problem(ANSWER))
+            until(lambda: handler.model_cache.problem(ANSWER))
         assert "fire" not in found.message
     finally:
-        desk.close()
+        handler.close()
 
 
 def test_weights_that_take_long_to_load_are_told_to_be_loading(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    handler: RequestHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    until(lambda: desk.residents.get(ANSWER))
+    until(lambda: handler.model_cache.get(ANSWER))
     ordered = []
 
-    def order(want: Want) -> Any:
+    def order(key: ModelKey) -> Any:
         from concurrent.futures import Future
 
-        ordered.append(want)
+        ordered.append(key)
         return Future()
 
-    monkeypatch.setattr(desk.residents, "order", order)
+    monkeypatch.setattr(handler.model_cache, "order", order)
     monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
-    found = problem(desk, stage="ict")
+    found = problem(handler, stage="ict")
     assert (found.status, found.code, found.retry_after_s) == (503, "loading", 2.0)
-    assert ordered == [Want("answer", None, "ict")]
-    assert desk._waiting == 0
+    assert ordered == [ModelKey("answer", None, "ict")]
+    assert handler._waiting == 0
 
 
 def test_where_too_much_is_being_loaded_nothing_more_is_taken(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    handler: RequestHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    until(lambda: desk.residents.get(ANSWER))
+    until(lambda: handler.model_cache.get(ANSWER))
 
-    def order(want: Want) -> Any:
+    def order(key: ModelKey) -> Any:
         raise Busy
 
-    monkeypatch.setattr(desk.residents, "order", order)
-    assert problem(desk, stage="ict").code == "loading"
-    monkeypatch.setattr(desk, "_waiting", 10_000)
-    assert problem(desk, stage="ict").code == "loading"
+    monkeypatch.setattr(handler.model_cache, "order", order)
+    assert problem(handler, stage="ict").code == "loading"
+    monkeypatch.setattr(handler, "_waiting", 10_000)
+    assert problem(handler, stage="ict").code == "loading"

@@ -20,7 +20,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, CorpusError, InputError
 from openrealm.runs import checkpoints as checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.server.model_cache import ANSWER, FILL, Want
+from openrealm.server.model_cache import ANSWER, FILL, ModelKey
 from openrealm.server.workspace_backend import WorkspaceBackend
 
 
@@ -59,13 +59,13 @@ def test_the_newest_run_answers_after_its_last_stage_and_fills_after_pre_trainin
 def test_what_would_be_loaded_is_known_without_reading_the_weights(
     backend: WorkspaceBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = [backend.load(want).identity for want in (ANSWER, FILL)]
+    loaded = [backend.load(key).identity for key in (ANSWER, FILL)]
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} was read")
 
     monkeypatch.setattr(checkpoint, "checksum", refuse)
-    assert [backend.identity(want) for want in (ANSWER, FILL)] == loaded
+    assert [backend.identity(key) for key in (ANSWER, FILL)] == loaded
     assert backend.runs()[0].stages == ["ict", "realm", "qa"]
 
 
@@ -79,11 +79,11 @@ def test_reader_and_question_answerer_of_a_run_share_their_index(
 
 def test_a_stage_can_be_named_for_either_purpose(backend: WorkspaceBackend) -> None:
     for purpose in ("answer", "fill"):
-        assert backend.load(Want(purpose, "run-001", "ict")).source.stage == "ict"
-    begun = backend.load(Want("answer", None, "start"))
+        assert backend.load(ModelKey(purpose, "run-001", "ict")).source.stage == "ict"
+    begun = backend.load(ModelKey("answer", None, "start"))
     assert (begun.source.stage, begun.source.step) == ("start", 0)
     with pytest.raises(InputError, match="has no checkpoint of mlm"):
-        backend.identity(Want("answer", None, "mlm"))
+        backend.identity(ModelKey("answer", None, "mlm"))
 
 
 def test_a_run_in_training_is_passed_over_and_refused_by_name(
@@ -98,7 +98,7 @@ def test_a_run_in_training_is_passed_over_and_refused_by_name(
         assert backend.in_training("run-002") and not backend.in_training("run-001")
         assert backend.load(ANSWER).source.run == "run-001"
         with pytest.raises(CheckpointError, match="'run-002' is being trained"):
-            backend.load(Want("answer", "run-002"))
+            backend.load(ModelKey("answer", "run-002"))
     assert backend.load(ANSWER).source.run == "run-002"
 
 
@@ -248,8 +248,8 @@ def server(workspace: Path) -> Iterator[Server]:
 
 def sources(server: Server) -> dict[str, Any]:
     answer, fill = (
-        server.service.desk.residents.get(ANSWER),
-        server.service.desk.residents.get(FILL),
+        server.service.handler.model_cache.get(ANSWER),
+        server.service.handler.model_cache.get(FILL),
     )
     assert answer is not None and fill is not None
     return {"answer": answer.source, "fill": fill.source}
@@ -320,7 +320,7 @@ def test_what_was_loaded_goes_on_answering_when_runs_and_corpus_are_taken_away(
     known = sources(server)["answer"]
     shutil.rmtree(workspace / "runs")
     shutil.rmtree(workspace / "corpus")
-    until(lambda: server.service.desk.residents.problem(ANSWER))
+    until(lambda: server.service.handler.model_cache.problem(ANSWER))
     found = server.post("/api/search", text="the river", k=2)
     assert found["source"] == known.model_dump()
     [first, _] = found["hits"]
@@ -340,8 +340,8 @@ def test_damaged_newer_weights_are_passed_over(server: Server, workspace: Path) 
         (folder / "weights.safetensors").write_bytes(b"damaged")
     record = RunFolder(newer).read_record()
     RunFolder(newer).write_record({**record, "created": record["created"] + 1})
-    until(lambda: server.service.desk.residents.problem(ANSWER))
-    assert "run-002" in str(server.service.desk.residents.problem(ANSWER))
+    until(lambda: server.service.handler.model_cache.problem(ANSWER))
+    assert "run-002" in str(server.service.handler.model_cache.problem(ANSWER))
     assert server.post("/api/search", text="the river")["source"]["run"] == "run-001"
 
 

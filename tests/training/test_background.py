@@ -476,7 +476,7 @@ def writing(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rea
     swapped, states = trainer.refresh.before_step, []
 
     def before_step(total_step: int, live: LiveIndex) -> Swap | None:
-        states.append((total_step, live, live.index.part.chunk_emb.clone()))
+        states.append((total_step, live, live.index.local.chunk_emb.clone()))
         return swapped(total_step, live)
 
     trainer.refresh.before_step = before_step  # type: ignore[method-assign]

@@ -114,7 +114,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     found, by_vectors = [], []
     for query, text in zip(batch, query_texts(batch, world.tokenizer), strict=True):
         x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))
-        inner = (x @ live.index.part.chunk_emb.T)[0].detach().numpy()
+        inner = (x @ live.index.local.chunk_emb.T)[0].detach().numpy()
         for scores, into in ((inner + 0.5 * bm25.every(text), found), (inner, by_vectors)):
             ranked = np.argsort(-scores, kind="stable").tolist()
             into.append([row for row in ranked if row != query.row][:3])
@@ -402,7 +402,7 @@ def test_what_has_no_learning_rate_is_not_trained(world: World) -> None:
     model = world.model()
     for changes, wanted in (
         ({"lr": 0.0}, [model.embedder]),
-        ({"lr_retriever": 0.0}, list(model.reader.fillers)),
+        ({"lr_retriever": 0.0}, list(model.reader.mlm_parts)),
     ):
         config = JointConfig(batch_size=4, **changes)
         stage = JointStage(world.parts(model), config, world.queries(), k=3)

@@ -35,7 +35,7 @@ class Copier(Realm):
         self.embedder.embed_queries = self._queries  # type: ignore[method-assign]
         self.embedder.embed_chunks = self._chunks  # type: ignore[method-assign]
         self.reader.logits_at = self._logits  # type: ignore[method-assign]
-        self.reader.real_logits_at = (  # type: ignore[method-assign]
+        self.reader.masked_logits = (  # type: ignore[method-assign]
             lambda inputs, positions, real, groups: self._logits(inputs, positions)[real]
         )
 

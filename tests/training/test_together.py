@@ -19,7 +19,7 @@ from openrealm.index.sharded import ShardedIndex
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.runs.checkpoints import checkpoints
-from openrealm.training.write_back import ChunkVectors, Written
+from openrealm.training.write_back import ChunkVectors, WriteBack
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -185,10 +185,10 @@ def test_several_processes_write_what_one_writes(
 
 
 def write_the_same(processes: Processes) -> tuple[np.ndarray, list[int], float]:
-    rows = processes.share(5)
+    rows = processes.local_slice(5)
     part = ExactIndex(torch.zeros(len(rows), 2))
     index = ShardedIndex(part, first_row=rows.start, num_rows=5, processes=processes)
-    written = Written(index, processes)
+    written = WriteBack(index, processes)
     mine = {0: [3, 1], 1: [4, 3], 2: [3, 0]}[processes.rank]
     vectors = torch.full((2, 2), 1.0 + processes.rank)
     written.write(index, ChunkVectors(np.array(mine), vectors), step=2)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from openrealm.training import worker_pool as crew_module
-from openrealm.training.worker_pool import Crew
+from openrealm.training import worker_pool as worker_pool_module
+from openrealm.training.worker_pool import WorkerPool
 
 PATIENCE_S = 60.0
 
@@ -23,9 +23,11 @@ def python(script: str) -> list[str]:
     return [sys.executable, "-c", script]
 
 
-def make(folder: Path, *scripts: str, hang_s: float = 60.0) -> tuple[Crew, list[dict[str, Any]]]:
+def make(
+    folder: Path, *scripts: str, hang_s: float = 60.0
+) -> tuple[WorkerPool, list[dict[str, Any]]]:
     told: list[dict[str, Any]] = []
-    crew = Crew(
+    crew = WorkerPool(
         [python(script) for script in scripts],
         folder=folder,
         hang_s=hang_s,
@@ -35,7 +37,7 @@ def make(folder: Path, *scripts: str, hang_s: float = 60.0) -> tuple[Crew, list[
     return crew, told
 
 
-def tended_until(crew: Crew, done: Callable[[], bool]) -> None:
+def polled_until(crew: WorkerPool, done: Callable[[], bool]) -> None:
     """Looks after the crew, as training does, until something has happened."""
     until = time.monotonic() + PATIENCE_S
     while not done():
@@ -46,8 +48,8 @@ def tended_until(crew: Crew, done: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(crew_module, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(worker_pool_module, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(worker_pool_module, "_LOOK_EVERY_S", 0.0)
 
 
 STAYS = "import time; time.sleep(1000)"
@@ -64,17 +66,17 @@ def test_a_worker_that_dies_is_told_and_started_again_after_ever_longer_pauses(
 ) -> None:
     crew, told = make(tmp_path, "import sys; sys.exit('the disk is full')")
     with crew:
-        tended_until(crew, lambda: len(told) >= 3)
+        polled_until(crew, lambda: len(told) >= 3)
     assert told[0]["text"] == "worker 0 ended with status 1; it is started again"
     assert told[0]["reason"] == "the disk is full"
     assert [event["pause_s"] for event in told[:3]] == [0.01, 0.02, 0.04]
 
 
 def test_the_longest_pause_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "_LONGEST_PAUSE_S", 0.03)
+    monkeypatch.setattr(worker_pool_module, "_LONGEST_PAUSE_S", 0.03)
     crew, told = make(tmp_path, "import sys; sys.exit(1)")
     with crew:
-        tended_until(crew, lambda: len(told) >= 4)
+        polled_until(crew, lambda: len(told) >= 4)
     assert max(event["pause_s"] for event in told) == 0.03
 
 
@@ -85,9 +87,9 @@ def test_a_worker_killed_for_want_of_memory_is_started_again(tmp_path: Path) -> 
         return [int(path.name.split("-")[1]) for path in tmp_path.glob("came-*")]
 
     with crew:
-        tended_until(crew, lambda: len(came()) == 1)
+        polled_until(crew, lambda: len(came()) == 1)
         os.kill(came()[0], signal.SIGKILL)
-        tended_until(crew, lambda: len(came()) == 2)
+        polled_until(crew, lambda: len(came()) == 2)
     assert "was killed (signal 9)" in told[0]["text"]
 
 
@@ -100,15 +102,15 @@ while True:
 """
     crew, told = make(tmp_path, STAYS, beats, hang_s=1.5)
     with crew:
-        tended_until(crew, lambda: bool(told))
+        polled_until(crew, lambda: bool(told))
     assert "worker 0 showed no progress for 2 s and was killed" in told[0]["text"]
     assert {event["worker"] for event in told} == {0}
 
 
 def test_an_old_pulse_of_an_earlier_run_does_not_count(tmp_path: Path) -> None:
-    pulse = tmp_path / "worker-0.pulse"
-    pulse.touch()
-    os.utime(pulse, (1.0, 1.0))
+    heartbeat = tmp_path / "worker-0.pulse"
+    heartbeat.touch()
+    os.utime(heartbeat, (1.0, 1.0))
     crew, told = make(tmp_path, STAYS, hang_s=30.0)
     with crew:
         crew.tend()
@@ -125,8 +127,8 @@ time.sleep(1000)
     crew, told = make(tmp_path, COMES, ignores)
     crew_module_grace = 0.5
     with pytest.MonkeyPatch.context() as patch, crew:
-        patch.setattr(crew_module, "_GRACE_S", crew_module_grace)
-        tended_until(crew, lambda: len(list(tmp_path.glob("came-*"))) == 2)
+        patch.setattr(worker_pool_module, "_GRACE_S", crew_module_grace)
+        polled_until(crew, lambda: len(list(tmp_path.glob("came-*"))) == 2)
         pids = [int(path.name.split("-")[1]) for path in tmp_path.glob("came-*")]
         crew.__exit__(None, None, None)
         for pid in pids:
@@ -136,7 +138,7 @@ time.sleep(1000)
 
 
 def test_a_command_that_cannot_be_started_is_an_error_at_once(tmp_path: Path) -> None:
-    crew = Crew(
+    crew = WorkerPool(
         [["/no/such/program"]],
         folder=tmp_path,
         hang_s=1.0,
@@ -150,7 +152,7 @@ def test_a_command_that_cannot_be_started_is_an_error_at_once(tmp_path: Path) ->
 def test_ctrl_c_at_the_terminal_is_not_the_workers_business(tmp_path: Path) -> None:
     crew, _ = make(tmp_path, COMES)
     with crew:
-        tended_until(crew, lambda: bool(list(tmp_path.glob("came-*"))))
+        polled_until(crew, lambda: bool(list(tmp_path.glob("came-*"))))
         pid = int(next(tmp_path.glob("came-*")).name.split("-")[1])
         assert os.getpgid(pid) != os.getpgid(0)
         assert subprocess.run(["kill", "-0", str(pid)], check=False).returncode == 0

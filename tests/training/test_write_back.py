@@ -44,7 +44,7 @@ from openrealm.runs.checkpoints import checkpoints
 from openrealm.settings import JointConfig, RefreshConfig
 from openrealm.training.objectives import JointStage
 from openrealm.training.trainer import Trainer
-from openrealm.training.write_back import ChunkVectors, Written
+from openrealm.training.write_back import ChunkVectors, WriteBack
 
 NEVER = 100  # steps: no refresh in so short a run
 
@@ -67,7 +67,7 @@ def firsts(index: ExactIndex) -> list[float]:
 
 def test_vectors_take_the_place_of_older_ones_and_the_first_of_a_row_counts() -> None:
     index = index_of(6)
-    written = Written(index)
+    written = WriteBack(index)
     assert written.share() == 0.0
     written.write(index, vectors([4, 1], 0.4, 0.1), step=7)
     written.write(index, vectors([4, 0, 4], 1.4, 1.0, 9.9), step=8)
@@ -79,20 +79,20 @@ def test_vectors_take_the_place_of_older_ones_and_the_first_of_a_row_counts() ->
 
 def test_a_step_that_found_no_chunk_writes_none() -> None:
     index = index_of(2)
-    written = Written(index)
+    written = WriteBack(index)
     written.write(index, ChunkVectors(np.empty(0, dtype=np.int64), torch.empty(0, 3)), step=1)
     assert written.share() == 0.0 and firsts(index) == [0.0, 0.0]
 
 
 def test_vectors_are_cast_to_the_numbers_of_the_index_and_come_back_bit_for_bit() -> None:
     index = index_of(4, torch.float16)
-    written = Written(index)
+    written = WriteBack(index)
     written.write(index, vectors([2], 1 / 3), step=3)
     assert index.chunk_emb.dtype == torch.float16
     assert torch.equal(index.chunk_emb[2], torch.full((3,), 1 / 3).half())
     for dtype in (torch.float16, torch.float32):  # taken up on a GPU, and on a processor
         other = index_of(4, dtype)
-        again = Written(other)
+        again = WriteBack(other)
         again.take_up(other, written.state(index))
         assert torch.equal(other.chunk_emb.float(), index.chunk_emb.float())
         assert again.share() == 1 / 4
@@ -100,7 +100,7 @@ def test_vectors_are_cast_to_the_numbers_of_the_index_and_come_back_bit_for_bit(
 
 def test_a_new_index_gets_what_is_newer_than_its_weights_and_nothing_else(world: World) -> None:
     old = live_of(world, index_of(5), step=0)
-    written = Written(old.index)
+    written = WriteBack(old.index)
     for step, row in ((3, 0), (4, 1), (5, 2), (3, 3), (6, 3)):
         written.write(old.index, vectors([row], float(step)), step=step)
     new = live_of(world, index_of(5, value=-1.0), step=4)  # of the weights of step 4
@@ -152,7 +152,7 @@ def test_a_step_in_lower_precision_is_written_into_an_index_in_half_precision(
     embedded = stage.step(0, world.live(world.model(lively=True, seed=1))).embedded
     assert embedded is not None
     index = ExactIndex(torch.zeros(48, 8, dtype=torch.float16))
-    Written(index).write(index, embedded, step=0)
+    WriteBack(index).write(index, embedded, step=0)
     rows, first = np.unique(embedded.rows, return_index=True)
     assert torch.equal(index.chunk_emb[rows], embedded.vectors[first].half())
     exact = embed_rows(world.store, rows, model.embedder, world.templates)
@@ -183,7 +183,7 @@ def test_a_stage_that_moves_no_chunk_writes_none(world: World, tmp_path: Path, n
 def assert_untouched(trainer: Trainer, directory: Path) -> None:
     assert trainer.live is not None
     snapshot = Snapshot.open(directory / "snapshots" / f"{trainer.live.generation:06d}")
-    assert torch.equal(trainer.live.index.part.chunk_emb, torch.from_numpy(snapshot.read()))
+    assert torch.equal(trainer.live.index.local.chunk_emb, torch.from_numpy(snapshot.read()))
 
 
 def test_what_a_moving_projection_makes_is_written(world: World, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_the_live_index_is_its_snapshot_and_over_it_what_steps_since_have_made(
     trainer.run(stage)
     live = trainer.live
     assert live is not None and live.step == (4 if every == 4 else 0)
-    found = live.index.part.chunk_emb.numpy()
+    found = live.index.local.chunk_emb.numpy()
     np.testing.assert_array_equal(found, index_by_hand(tmp_path, live, stage, swapped_at=live.step))
     snapshot = Snapshot.open(tmp_path / "snapshots" / f"{live.generation:06d}")
     assert not np.array_equal(found, snapshot.read())
@@ -313,7 +313,7 @@ def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     trainer.run(make_stage("realm", world, again), found)
     assert_same_weights(whole, again)
     assert trainer.live is not None and untouched.live is not None
-    assert torch.equal(trainer.live.index.part.chunk_emb, untouched.live.index.part.chunk_emb)
+    assert torch.equal(trainer.live.index.local.chunk_emb, untouched.live.index.local.chunk_emb)
     assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
 
 
@@ -332,7 +332,7 @@ def test_a_checkpoint_that_has_nothing_of_it_is_taken_up_with_the_snapshot_alone
     trainer.run(stage, next(checkpoints(tmp_path / "checkpoints")))
     assert trainer.live is not None
     np.testing.assert_array_equal(
-        trainer.live.index.part.chunk_emb.numpy(), index_by_hand(tmp_path, trainer.live, stage)
+        trainer.live.index.local.chunk_emb.numpy(), index_by_hand(tmp_path, trainer.live, stage)
     )
 
 

@@ -229,7 +229,7 @@ class Answerer:
         log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)
         query, slot = batch.joint_slots.unbind(dim=1)
         real = batch.mask_mask[query]
-        logits = self._model.reader.real_logits_at(batch.joint, batch.mask_positions[query], real)
+        logits = self._model.reader.masked_logits(batch.joint, batch.mask_positions[query], real)
         # The inputs of a query are together, and each has all of the query's masks.
         sizes = batch.candidate_mask.sum(dim=1) * batch.mask_mask.sum(dim=1)
         found = []

@@ -35,15 +35,15 @@ class Index(Protocol):
     def vectors(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
         """Vectors of some rows, in float32."""
 
-    def anyone(self, asks: bool) -> bool:
+    def any_pending(self, asks: bool) -> bool:
         """Whether this process, or another that shares the index, has a search to make."""
 
     @property
-    def part(self) -> ExactIndex:
+    def local(self) -> ExactIndex:
         """What this process holds of the vectors."""
 
     @property
-    def held(self) -> range:
+    def local_rows(self) -> range:
         """The rows of that part."""
 
 
@@ -69,17 +69,17 @@ class ExactIndex:
         """Vectors of some rows, in float32."""
         return self._chunk_emb[rows.to(self._chunk_emb.device)].float()
 
-    def anyone(self, asks: bool) -> bool:
+    def any_pending(self, asks: bool) -> bool:
         """Whether this process has a search to make: nobody shares the index."""
         return asks
 
     @property
-    def part(self) -> ExactIndex:
+    def local(self) -> ExactIndex:
         """All of it."""
         return self
 
     @property
-    def held(self) -> range:
+    def local_rows(self) -> range:
         """All rows."""
         return range(len(self))
 

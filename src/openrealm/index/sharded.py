@@ -40,13 +40,15 @@ class ShardedIndex:
 
     def search(self, query_emb: Float[Tensor, "batch dim"], k: int) -> Hits:
         """The ``min(k, len)`` rows of largest inner product; ``k`` is the same everywhere."""
-        asked = self._processes.gather(query_emb.float())
+        asked = self._processes.all_gather(query_emb.float())
         here = self._part.search(torch.cat(asked), min(k, self._num_rows))
         scores, rows = self._filled(here, min(k, self._num_rows))
         start = sum(len(one) for one in asked[: self._processes.rank])
         mine = slice(start, start + len(query_emb))
         found: Hits | None = None
-        parts = zip(self._processes.gather(scores), self._processes.gather(rows), strict=True)
+        parts = zip(
+            self._processes.all_gather(scores), self._processes.all_gather(rows), strict=True
+        )
         for one_scores, one_rows in parts:
             hits = Hits(scores=one_scores[mine], rows=one_rows[mine])
             found = hits if found is None else merge(found, hits, scores.shape[1])
@@ -66,24 +68,24 @@ class ShardedIndex:
 
     def vectors(self, rows: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch dim"]:
         """Vectors of rows that this process names, whoever holds them."""
-        asked = self._processes.gather(rows.flatten())
+        asked = self._processes.all_gather(rows.flatten())
         wanted = torch.cat(asked) - self._first_row
         mine = (wanted >= 0) & (wanted < len(self._part))
         table = self._part.vectors(wanted.clamp(0, max(len(self._part) - 1, 0)))
-        table = self._processes.sum(table.masked_fill(~mine.to(table.device)[:, None], 0.0))
+        table = self._processes.all_reduce(table.masked_fill(~mine.to(table.device)[:, None], 0.0))
         own = torch.split(table, [len(one) for one in asked])[self._processes.rank]
         return own.view(*rows.shape, table.shape[1])
 
-    def anyone(self, asks: bool) -> bool:
+    def any_pending(self, asks: bool) -> bool:
         """Whether any process still asks: those that do not have to ask along with it."""
         return self._processes.any(asks)
 
     @property
-    def part(self) -> ExactIndex:
+    def local(self) -> ExactIndex:
         """What this process holds; asking it is not asking the others."""
         return self._part
 
     @property
-    def held(self) -> range:
+    def local_rows(self) -> range:
         """The rows of that part."""
         return range(self._first_row, self._first_row + len(self._part))

@@ -76,7 +76,7 @@ class Reader(nn.Module):
         )
 
     @property
-    def fillers(self) -> tuple[nn.Module, ...]:
+    def mlm_parts(self) -> tuple[nn.Module, ...]:
         """What predicts masked tokens beside chunks: BERT with its head, and the copy head."""
         return (self.masked_lm,) if self.copy_head is None else (self.masked_lm, self.copy_head)
 
@@ -121,10 +121,10 @@ class Reader(nn.Module):
         With a copy head they are the log-probabilities of the mixture, whose softmax is itself.
         """
         everywhere = torch.ones_like(positions, dtype=torch.bool)
-        logits = self.real_logits_at(inputs, positions, everywhere, groups=groups)
+        logits = self.masked_logits(inputs, positions, everywhere, groups=groups)
         return logits.view(*positions.shape, -1)
 
-    def real_logits_at(
+    def masked_logits(
         self,
         inputs: Inputs,
         positions: Int[Tensor, "rows masks"],
@@ -151,7 +151,7 @@ class Reader(nn.Module):
     ) -> Float[Tensor, " reals"]:
         """log p(y_j|z,x) of the targets at the real positions, one after another."""
         if self.copy_head is None:
-            logits = self.real_logits_at(inputs, positions, real, groups=groups)
+            logits = self.masked_logits(inputs, positions, real, groups=groups)
             return likelihood.log_p_y_given_zx(logits.float(), targets[real])
         logits, copied, token_ids = self._real(inputs, positions, real, groups=groups)
         log_p = likelihood.log_p_y_given_zx(logits.float(), targets[real])

@@ -95,7 +95,7 @@ def finetune(
                 _train(place, loaded, questions, middle, processes, progress)
             if processes.is_first:
                 _write_down(folder, _measure(place, folder.name, asked, progress))
-            processes.wait()
+            processes.barrier()
         plot = draw_run(folder, progress) if processes.is_first else None
     return RunSummary(
         workspace=str(workspace),

@@ -119,7 +119,7 @@ def pretrain(
         folder = place.run(run) if resume else None
         if folder is None and processes.is_first:
             folder = _new_run(place, run, settings, corpus, texts, progress)
-        folder = place.run(processes.text_from_first(folder.name if folder is not None else ""))
+        folder = place.run(processes.broadcast_text(folder.name if folder is not None else ""))
         with training_in(folder, processes):
             try:
                 session = _Session(place, folder, corpus, queries, processes, progress)
@@ -215,7 +215,7 @@ class _Session:
         for first in (True, False):
             if processes.is_first == first:
                 self._queries = self._masked_queries()
-            processes.wait()
+            processes.barrier()
         self._parts = Ingredients(
             model=self._model,
             corpus=corpus,
@@ -294,7 +294,7 @@ class _Session:
         """Where nothing is trained, the first weights are what the run is asked with."""
         if self._processes.is_first:
             save_checkpoint(self._run.checkpoints, self._model, None, Position.without_steps(START))
-        self._processes.wait()
+        self._processes.barrier()
 
     def _after(self, stage: str) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
@@ -326,7 +326,7 @@ class _Session:
         add_report(self._record, measured, intervals)
         if self._processes.is_first:
             self._run.write_record(self._record)
-        self._processes.wait()
+        self._processes.barrier()
         shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
         if shown:
             self._progress.say(f"after {stage}: {shown}")
@@ -423,7 +423,7 @@ class _Session:
         if given is not None and self._processes.is_first:
             read_held_out(given)  # refused before it is kept
             shutil.copyfile(given, kept)
-        self._processes.wait()
+        self._processes.barrier()
         return read_held_out(kept) if kept.is_file() else []
 
 

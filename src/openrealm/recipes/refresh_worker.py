@@ -40,7 +40,7 @@ from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.refresh import InlineRefresh, Refresh
 from openrealm.training.replay import ReplayRefresh, recorded_swaps
 from openrealm.training.weights import is_ordered, load_ordered, orders
-from openrealm.training.worker_pool import Crew, Report, pulse_file
+from openrealm.training.worker_pool import Report, WorkerPool, heartbeat_file
 
 _POLL_S = 0.2
 NICENESS = 10
@@ -74,7 +74,7 @@ def refresh_by_settings(
 
     def crew(report: Report) -> AbstractContextManager[Makers]:
         commands = [_command(place, run, n) for n in range(num_workers)]
-        return Crew(
+        return WorkerPool(
             commands,
             folder=run.workers,
             hang_s=config.hang_s,
@@ -98,7 +98,7 @@ def _command(place: WorkspaceFolder, run: RunFolder, number: int) -> Sequence[st
 
 
 @dataclass
-class Pulse:
+class Heartbeat:
     """How a worker shows that it is alive, and learns that it need not be.
 
     Attributes:
@@ -158,8 +158,8 @@ def refresh_worker(
         raise CheckpointError(
             f"nobody is training in run '{folder.name}', so that there is nothing to embed for"
         )
-    pulse = Pulse(
-        path=pulse_file(folder.workers, number) if number is not None else None,
+    heartbeat = Heartbeat(
+        path=heartbeat_file(folder.workers, number) if number is not None else None,
         parent=os.getppid() if number is not None else None,
         run=folder,
     )
@@ -168,9 +168,9 @@ def refresh_worker(
         if settings.refresh.mode == "fleet" and number is not None:
             config = settings.refresh
             with connected(config.fleet, cpus=config.workers * config.worker_threads):
-                _serve(folder, pulse, _Dispatcher(place, folder, settings, progress))
+                _serve(folder, heartbeat, _Dispatcher(place, folder, settings, progress))
         else:
-            _serve(folder, pulse, _Worker(place, folder, settings, number or 0, progress))
+            _serve(folder, heartbeat, _Worker(place, folder, settings, number or 0, progress))
     except WorkerDone:
         progress.say("the training has ended, and so does this worker")
 
@@ -178,14 +178,14 @@ def refresh_worker(
 Tick = Callable[[], None]
 
 
-def _serve(run: RunFolder, pulse: Tick, make: Callable[[Order, Tick], object]) -> NoReturn:
+def _serve(run: RunFolder, heartbeat: Tick, make: Callable[[Order, Tick], object]) -> NoReturn:
     """Has a snapshot made for the newest order that is not fulfilled, again and again.
 
     Raises:
         WorkerDone: By the pulse.
     """
     while True:
-        pulse()
+        heartbeat()
         newest = orders(run.weights)[-1:]
         if not newest or snapshot_folder(run.snapshots, newest[0].generation).is_dir():
             time.sleep(_POLL_S)
@@ -193,7 +193,7 @@ def _serve(run: RunFolder, pulse: Tick, make: Callable[[Order, Tick], object]) -
         order = newest[0]
 
         def tick(order: Order = order) -> None:
-            pulse()
+            heartbeat()
             if not is_ordered(run.weights, order):
                 raise TakenBack
 

@@ -82,7 +82,7 @@ def search_both(
     rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
     words = [lexical.words.every(text) for text in texts]
     waiting, wide = list(range(len(query_emb))), max(4 * k, _LEAST_WIDE)
-    while index.anyone(bool(waiting and k)):
+    while index.any_pending(bool(waiting and k)):
         wide = min(wide, len(index))
         dense = index.search(query_emb[waiting], wide)
         ends = [best_rows(words[query], wide) for query in waiting]

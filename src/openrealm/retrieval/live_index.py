@@ -56,7 +56,7 @@ class Loader:
 
     def __call__(self, snapshot: Snapshot) -> LiveIndex:
         """The snapshot in memory: in its own precision on a GPU, in float32 on a CPU."""
-        rows = self.processes.share(snapshot.manifest.chunks)
+        rows = self.processes.local_slice(snapshot.manifest.chunks)
         dtype = None if self.device.type == "cuda" else "float32"
         vectors = torch.from_numpy(snapshot.read(rows, dtype=dtype)).to(self.device)
         index: Index = ExactIndex(vectors)
@@ -81,4 +81,4 @@ class Loader:
         Raises:
             SnapshotError: Something is missing or damaged.
         """
-        snapshot.verify(self.processes.share(snapshot.manifest.chunks))
+        snapshot.verify(self.processes.local_slice(snapshot.manifest.chunks))

@@ -126,7 +126,7 @@ class Retriever:
             num_queries=len(query_emb),
             num_chunks=num_chunks,
             origins=origins,
-            anyone=self.index.anyone,
+            any_pending=self.index.any_pending,
         )
 
 
@@ -138,7 +138,7 @@ def take_not_trivial(
     num_queries: int,
     num_chunks: int,
     origins: Sequence[Origin] | None,
-    anyone: Callable[[bool], bool] = bool,
+    any_pending: Callable[[bool], bool] = bool,
 ) -> npt.NDArray[np.int64]:
     """The best rows ``(num_queries, num_chunks)`` of a ranking that are not trivial, best first.
 
@@ -149,12 +149,12 @@ def take_not_trivial(
         num_queries: How many queries there are.
         num_chunks: Rows wanted for each; where the corpus has fewer, the rest is `NO_CHUNK`.
         origins: Where the queries were taken from; None for queries from elsewhere.
-        anyone: Whether a further ranking is needed here or where others rank along.
+        any_pending: Whether a further ranking is needed here or where others rank along.
     """
     wide = num_chunks if origins is None else num_chunks + 8
     found = np.full((num_queries, num_chunks), NO_CHUNK, dtype=np.int64)
     waiting = np.arange(num_queries)
-    while anyone(len(waiting) > 0):
+    while any_pending(len(waiting) > 0):
         wide = min(wide, len(store))
         rows = ranked(waiting, wide)
         still = []

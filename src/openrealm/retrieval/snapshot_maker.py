@@ -88,7 +88,7 @@ class PooledVectors(_Embeds):
         name = f"pooled-{key.corpus[:16]}-{made_how}"
         folder = self.directory / name
         planned = _planned(folder, key) if processes.is_first else [0, 0]
-        generation, found = processes.from_first(planned)
+        generation, found = processes.broadcast(planned)
         if found:
             return Snapshot.open(snapshot_folder(folder, generation))
         others = sorted(self.directory.glob(f"pooled-*-{made_how}"), key=_made_at, reverse=True)
@@ -161,7 +161,7 @@ class SnapshotMaker(_Embeds):
         processes = self.processes
         key = snapshot_key(self.corpus, self.embedder)
         planned = _planned(self.directory, key) if processes.is_first else [0, 0]
-        generation, found = processes.from_first(planned)
+        generation, found = processes.broadcast(planned)
         if found:
             return Snapshot.open(self.folder(generation))
         earlier = None

@@ -46,7 +46,7 @@ def bm25_together(
 ) -> BM25:
     """The same for each of several processes: one makes it, the others read what it has kept."""
     made = bm25_of(place, corpus, progress) if processes.is_first else None
-    processes.wait()
+    processes.barrier()
     return bm25_of(place, corpus) if made is None else made
 
 

@@ -29,13 +29,13 @@ _ERRORS = documented(400, 404, 408, 409, 413, 415, 422, 503, 504)
 @router.post("/ask", response_model=AskResponse, responses=_ERRORS)
 async def ask(asked: AskRequest, request: Request, service: Served) -> AskResponse | Response:
     """Answers a question, with evidence; search results where the run cannot answer yet."""
-    return await _unless_gone(service.desk.ask, asked, request)
+    return await _unless_gone(service.handler.ask, asked, request)
 
 
 @router.post("/fill", response_model=FillResponse, responses=_ERRORS)
 async def fill(asked: FillRequest, request: Request, service: Served) -> FillResponse | Response:
     """Fills the masks of a text: p(y|x), and p(z|x) and p(y|z,x) of every candidate."""
-    return await _unless_gone(service.desk.fill, asked, request)
+    return await _unless_gone(service.handler.fill, asked, request)
 
 
 @router.post("/search", response_model=SearchResponse, responses=_ERRORS)
@@ -43,7 +43,7 @@ async def search(
     asked: SearchRequest, request: Request, service: Served
 ) -> SearchResponse | Response:
     """Finds the chunks of largest inner product with a text."""
-    return await _unless_gone(service.desk.search, asked, request)
+    return await _unless_gone(service.handler.search, asked, request)
 
 
 async def _unless_gone(

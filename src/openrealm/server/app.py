@@ -29,7 +29,7 @@ def create_app(backend: Backend, config: ServeConfig, counters: Counters) -> Fas
             yield
         finally:
             service.stopping.set()
-            await asyncio.to_thread(service.desk.close)
+            await asyncio.to_thread(service.handler.close)
 
     app = FastAPI(
         title="openrealm",

@@ -93,7 +93,7 @@ class Batcher:
             key: Only items of equal keys are computed together.
             item: What to compute.
             cost: Its share of ``max_cost``.
-            deadline: Time by `time.monotonic` after which nobody wants it any more.
+            deadline: Time by `time.monotonic` after which nobody keys it any more.
 
         Returns:
             A future, which gets the result, the error of ``run``, or `TimeoutError` after the

@@ -168,7 +168,7 @@ class Guard:
             right = hmac.compare_digest(given.strip(), self._token)
             if kind.lower() != b"bearer" or not right:
                 raise Refused(
-                    401, "unauthorized", "this server wants a token: Authorization: Bearer TOKEN"
+                    401, "unauthorized", "this server keys a token: Authorization: Bearer TOKEN"
                 )
         if scope["method"] == "POST":
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()

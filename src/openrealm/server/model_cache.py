@@ -29,7 +29,7 @@ _MAX_ORDERS = 32
 
 
 @dataclass(frozen=True)
-class Want:
+class ModelKey:
     """Which weights are asked for.
 
     Attributes:
@@ -43,11 +43,11 @@ class Want:
     stage: str | None = None
 
 
-ANSWER, FILL = Want("answer"), Want("fill")
+ANSWER, FILL = ModelKey("answer"), ModelKey("fill")
 
 
 @dataclass(frozen=True, eq=False)
-class Resident:
+class CachedModel:
     """A run's weights with their index, ready to answer.
 
     Attributes:
@@ -72,14 +72,14 @@ class Resident:
 class Loader(Protocol):
     """What finds and loads weights."""
 
-    def identity(self, want: Want) -> Hashable:
-        """What `Resident.identity` would be, were it loaded now; found without loading it.
+    def identity(self, key: ModelKey) -> Hashable:
+        """What `CachedModel.identity` would be, were it loaded now; found without loading it.
 
         Raises:
             OpenRealmError: There is nothing of the kind.
         """
 
-    def load(self, want: Want) -> Resident:
+    def load(self, key: ModelKey) -> CachedModel:
         """The weights that are asked for.
 
         Raises:
@@ -91,7 +91,7 @@ class Busy(Exception):
     """So much is waiting to be loaded that no more is taken."""
 
 
-class Residents:
+class ModelCache:
     """Weights in memory by what is asked for; `ANSWER` and `FILL` are always kept."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Residents:
         *,
         max_loaded: int,
         watch_s: float,
-        on_swap: Callable[[Resident], None] = lambda resident: None,
+        on_swap: Callable[[CachedModel], None] = lambda cached: None,
     ) -> None:
         """Starts the thread, which begins with `ANSWER` and `FILL`.
 
@@ -112,50 +112,50 @@ class Residents:
         """
         self._loader, self._on_swap = loader, on_swap
         self._max_loaded, self._watch_s = max_loaded, watch_s
-        self._found: dict[Want, Resident] = {}
-        self._used: dict[Want, float] = {}
-        self._problems: dict[Want, OpenRealmError] = {}
-        self._failed: dict[Want, tuple[Hashable, float]] = {}
-        self._waiting: dict[Want, Future[Resident]] = {}
+        self._found: dict[ModelKey, CachedModel] = {}
+        self._used: dict[ModelKey, float] = {}
+        self._problems: dict[ModelKey, OpenRealmError] = {}
+        self._failed: dict[ModelKey, tuple[Hashable, float]] = {}
+        self._waiting: dict[ModelKey, Future[CachedModel]] = {}
         self._lock = threading.Lock()
-        self._orders: queue.SimpleQueue[Want | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[ModelKey | None] = queue.SimpleQueue()
         self._closed = threading.Event()
-        for want in (ANSWER, FILL):
-            self.order(want)
+        for key in (ANSWER, FILL):
+            self.order(key)
         self._thread = threading.Thread(target=self._work, name="loader", daemon=True)
         self._thread.start()
 
-    def get(self, want: Want) -> Resident | None:
+    def get(self, key: ModelKey) -> CachedModel | None:
         """What is asked for, if it is in memory."""
         with self._lock:
-            found = self._found.get(want)
+            found = self._found.get(key)
             if found is not None:
-                self._used[want] = time.monotonic()
+                self._used[key] = time.monotonic()
             return found
 
-    def order(self, want: Want) -> Future[Resident]:
+    def order(self, key: ModelKey) -> Future[CachedModel]:
         """What is asked for, as soon as it is in memory; its `OpenRealmError` where it fails.
 
         Raises:
             Busy: Too much is waiting already.
         """
         with self._lock:
-            future = self._waiting.get(want)
+            future = self._waiting.get(key)
             if future is None:
                 if len(self._waiting) >= _MAX_ORDERS:
                     raise Busy
-                future = self._waiting[want] = Future()
-                self._orders.put(want)
+                future = self._waiting[key] = Future()
+                self._orders.put(key)
             return future
 
-    def all(self) -> list[Resident]:
+    def all(self) -> list[CachedModel]:
         """Everything in memory."""
         with self._lock:
             return list(self._found.values())
 
-    def problem(self, want: Want) -> OpenRealmError | None:
+    def problem(self, key: ModelKey) -> OpenRealmError | None:
         """Why the last look for it failed; None where it did not."""
-        return self._problems.get(want)
+        return self._problems.get(key)
 
     def close(self) -> None:
         """Ends the thread; a load that is going on is left to itself."""
@@ -170,76 +170,76 @@ class Residents:
         while not self._closed.is_set():
             try:
                 patience = max(looked + self._watch_s - time.monotonic(), 0.0)
-                want = self._orders.get(timeout=patience)
+                key = self._orders.get(timeout=patience)
             except queue.Empty:
                 self._look()
                 looked = time.monotonic()
                 continue
-            if want is not None:
-                self._fetch(want)
+            if key is not None:
+                self._fetch(key)
 
-    def _fetch(self, want: Want) -> None:
+    def _fetch(self, key: ModelKey) -> None:
         """Loads what was ordered, and tells those who wait."""
         error: BaseException | None = None
         try:
-            resident = self._found.get(want) or self._take(want)
+            cached = self._found.get(key) or self._take(key)
         except BaseException as caught:
             error = caught
         with self._lock:
-            future = self._waiting.pop(want)
+            future = self._waiting.pop(key)
         if not future.set_running_or_notify_cancel():
             return
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(resident)
+            future.set_result(cached)
 
     def _look(self) -> None:
         """Replaces what is no longer the newest; what cannot be found stays as it is."""
-        for want in dict.fromkeys((ANSWER, FILL, *self._found)):
+        for key in dict.fromkeys((ANSWER, FILL, *self._found)):
             if self._closed.is_set():
                 return
             try:
-                identity = self._loader.identity(want)
-                known = self._found.get(want)
+                identity = self._loader.identity(key)
+                known = self._found.get(key)
                 if known is not None and known.identity == identity:
-                    self._problems.pop(want, None)
-                elif not self._failed_lately(want, identity):
-                    self._take(want)
+                    self._problems.pop(key, None)
+                elif not self._failed_lately(key, identity):
+                    self._take(key)
             except Exception as error:
-                self._problems[want] = _told(error)
+                self._problems[key] = _told(error)
 
-    def _failed_lately(self, want: Want, identity: Hashable) -> bool:
-        failed, when = self._failed.get(want, (None, 0.0))
+    def _failed_lately(self, key: ModelKey, identity: Hashable) -> bool:
+        failed, when = self._failed.get(key, (None, 0.0))
         return failed == identity and time.monotonic() < when + _AGAIN_S
 
-    def _take(self, want: Want) -> Resident:
-        """Loads, unless the same weights are in memory for another want."""
+    def _take(self, key: ModelKey) -> CachedModel:
+        """Loads, unless the same weights are in memory for another key."""
         identity = None
         try:
-            identity = self._loader.identity(want)
+            identity = self._loader.identity(key)
             same = (r for r in self._found.values() if r.identity == identity)
-            resident = next(same, None) or self._loader.load(want)
+            cached = next(same, None) or self._loader.load(key)
         except Exception as caught:
             error = _told(caught)
             # Only of what is looked for again: requests could name runs without end.
-            if want in (ANSWER, FILL) or want in self._found:
-                self._failed[want] = (identity, time.monotonic())
-                self._problems[want] = error
+            if key in (ANSWER, FILL) or key in self._found:
+                self._failed[key] = (identity, time.monotonic())
+                self._problems[key] = error
             if error is caught:
                 raise
             raise error from caught
         with self._lock:
-            self._failed.pop(want, None)
-            self._problems.pop(want, None)
-            swapped = want in self._found
-            self._found[want] = resident
-            self._used[want] = time.monotonic()
+            self._failed.pop(key, None)
+            self._problems.pop(key, None)
+            swapped = key in self._found
+            self._found[key] = cached
+            self._used[key] = time.monotonic()
             self._drop_unused()
         if swapped:
-            logger.info("%s answers now", resident.source)
-            self._on_swap(resident)
-        return resident
+            logger.info("%s answers now", cached.source)
+            self._on_swap(cached)
+        return cached
 
     def _drop_unused(self) -> None:
         optional = sorted(

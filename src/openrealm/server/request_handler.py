@@ -13,7 +13,15 @@ from openrealm.answering.answerer import ChunkHit
 from openrealm.errors import CheckpointError, CorpusError, InputError, SnapshotError
 from openrealm.server.batcher import Batcher, Closed, QueueFull
 from openrealm.server.counters import Counters
-from openrealm.server.model_cache import ANSWER, FILL, Busy, Loader, Resident, Residents, Want
+from openrealm.server.model_cache import (
+    ANSWER,
+    FILL,
+    Busy,
+    CachedModel,
+    Loader,
+    ModelCache,
+    ModelKey,
+)
 from openrealm.server.problems import Problem
 from openrealm.server.response_shapes import ask_response, fill_response, hit_views
 from openrealm.server.schemas import (
@@ -39,17 +47,17 @@ class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 
 
-class Desk:
+class RequestHandler:
     """Answers requests: one batcher over all weights in memory."""
 
     def __init__(self, loader: Loader, config: ServeConfig, counters: Counters) -> None:
         """Starts the threads that load and compute."""
         self._config = config
-        self.residents = Residents(
+        self.model_cache = ModelCache(
             loader,
             max_loaded=config.max_loaded,
             watch_s=config.watch_s,
-            on_swap=lambda resident: counters.swapped(),
+            on_swap=lambda cached: counters.swapped(),
         )
         self._batcher = Batcher(
             _compute,
@@ -64,88 +72,88 @@ class Desk:
     def close(self) -> None:
         """Computes what is waiting, and ends the threads."""
         self._batcher.close()
-        self.residents.close()
+        self.model_cache.close()
 
     async def ask(self, request: AskRequest, gone: Gone, deadline: float) -> AskResponse:
         """Answers with evidence; search results where the run cannot answer.
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody wants to know.
+            ClientGone: Nobody keys to know.
         """
-        resident = await self._resident(Want("answer", request.run), deadline)
-        question, read = request.question, request.read or resident.read
-        if not resident.has_reader:
-            hits = await self._found(resident, question, read, gone, deadline)
-            return ask_response(question, resident.source, None, hits)
-        key = ("ask", resident, read, request.top)
+        cached = await self._cached_model(ModelKey("answer", request.run), deadline)
+        question, read = request.question, request.read or cached.read
+        if not cached.has_reader:
+            hits = await self._found(cached, question, read, gone, deadline)
+            return ask_response(question, cached.source, None, hits)
+        key = ("ask", cached, read, request.top)
         answers = await self._computed(key, question, read + 1, gone, deadline)
-        return ask_response(question, resident.source, answers, ())
+        return ask_response(question, cached.source, answers, ())
 
     async def fill(self, request: FillRequest, gone: Gone, deadline: float) -> FillResponse:
         """Fillings with the candidates that spoke for them.
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody wants to know.
+            ClientGone: Nobody keys to know.
         """
         masks = request.text.count(MASK)
         if not 1 <= masks <= MAX_MASKS:
             message = f"the text has {masks} {MASK}s; write 1 to {MAX_MASKS}"
             raise Problem(422, "invalid", message, field="text")
-        resident = await self._resident(Want("fill", request.run, request.stage), deadline)
-        k = (request.k or resident.k) if request.retrieval else 1
-        key = ("fill", resident, k, request.top)
+        cached = await self._cached_model(ModelKey("fill", request.run, request.stage), deadline)
+        k = (request.k or cached.k) if request.retrieval else 1
+        key = ("fill", cached, k, request.top)
         item = (request.text, tuple(request.also))
         found = await self._computed(key, item, k, gone, deadline)
-        return fill_response(resident.source, found)
+        return fill_response(cached.source, found)
 
     async def search(self, request: SearchRequest, gone: Gone, deadline: float) -> SearchResponse:
         """The nearest chunks.
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody wants to know.
+            ClientGone: Nobody keys to know.
         """
-        resident = await self._resident(Want("answer", request.run, request.stage), deadline)
-        hits = await self._found(resident, request.text, request.k, gone, deadline)
-        return SearchResponse(text=request.text, source=resident.source, hits=hit_views(hits))
+        cached = await self._cached_model(ModelKey("answer", request.run, request.stage), deadline)
+        hits = await self._found(cached, request.text, request.k, gone, deadline)
+        return SearchResponse(text=request.text, source=cached.source, hits=hit_views(hits))
 
     async def _found(
-        self, resident: Resident, text: str, k: int, gone: Gone, deadline: float
+        self, cached: CachedModel, text: str, k: int, gone: Gone, deadline: float
     ) -> Sequence[ChunkHit]:
         found: Sequence[ChunkHit] = await self._computed(
-            ("search", resident, k, None), text, 1, gone, deadline
+            ("search", cached, k, None), text, 1, gone, deadline
         )
         return found
 
-    async def _resident(self, want: Want, deadline: float) -> Resident:
+    async def _cached_model(self, key: ModelKey, deadline: float) -> CachedModel:
         """The weights asked for.
 
         Raises:
             Problem: There are none, or not yet.
         """
-        found = self.residents.get(want)
+        found = self.model_cache.get(key)
         if found is not None:
             return found
-        known = self.residents.problem(want)
+        known = self.model_cache.problem(key)
         if known is not None:
             raise Problem(503, "not_ready", str(known), retry_after_s=self._config.watch_s)
         if self._waiting >= self._config.max_queue:
             raise _loading()
         self._waiting += 1
         try:
-            ordered = asyncio.wrap_future(self.residents.order(want))
+            ordered = asyncio.wrap_future(self.model_cache.order(key))
             patience = min(_PATIENCE_S, deadline - time.monotonic())
             return await asyncio.wait_for(asyncio.shield(ordered), timeout=patience)
         except (TimeoutError, Busy):
             raise _loading() from None
         except InputError as error:
-            status, code = (503, "not_ready") if want in (ANSWER, FILL) else (404, "not_found")
+            status, code = (503, "not_ready") if key in (ANSWER, FILL) else (404, "not_found")
             raise Problem(status, code, str(error), field="run") from error
         except CorpusError as error:
             # Weights that someone named and that do not fit this corpus will not fit it later.
-            if want in (ANSWER, FILL):
+            if key in (ANSWER, FILL):
                 raise Problem(503, "not_ready", str(error), retry_after_s=_LOADING_S) from error
             raise Problem(409, "corpus_changed", str(error), field="run") from error
         except (CheckpointError, SnapshotError) as error:
@@ -209,11 +217,11 @@ def _loading() -> Problem:
 
 def _compute(key: Any, items: Sequence[Any]) -> Sequence[Any]:
     """A batch through the model, in the batcher's thread."""
-    kind, resident, size, top = key
-    assert isinstance(resident, Resident)
+    kind, cached, size, top = key
+    assert isinstance(cached, CachedModel)
     if kind == "ask":
-        return resident.answerer.ask(items, read=size, top=top)
+        return cached.answerer.ask(items, read=size, top=top)
     if kind == "fill":
         texts, also = zip(*items, strict=True)
-        return resident.answerer.fill(texts, k=size, top=top, also=also)
-    return resident.answerer.search(items, k=size)
+        return cached.answerer.fill(texts, k=size, top=top, also=also)
+    return cached.answerer.search(items, k=size)

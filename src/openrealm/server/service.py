@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from openrealm.server.backend import Backend
 from openrealm.server.corpora import Corpora
 from openrealm.server.counters import Counters
-from openrealm.server.request_handler import Desk
+from openrealm.server.request_handler import RequestHandler
 from openrealm.settings import ServeConfig
 
 
@@ -29,11 +29,11 @@ class Service:
     def __init__(self, backend: Backend, config: ServeConfig, counters: Counters) -> None:
         """Starts the threads that load and compute."""
         self.backend, self.counters = backend, counters
-        self.desk = Desk(backend, config, counters)
+        self.handler = RequestHandler(backend, config, counters)
         self.corpora = Corpora(
             backend.open_corpus,
             backend.corpus_state,
-            lambda: [resident.corpus for resident in self.desk.residents.all()],
+            lambda: [cached.corpus for cached in self.handler.model_cache.all()],
         )
         self.stopping = asyncio.Event()
         self.num_followers = 0

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 import openrealm
 from openrealm.corpus.store import ChunkStore
-from openrealm.server.model_cache import ANSWER, Resident
+from openrealm.server.model_cache import ANSWER, CachedModel
 from openrealm.server.problems import Problem, documented
 from openrealm.server.response_shapes import chunk_view
 from openrealm.server.schemas import (
@@ -185,7 +185,7 @@ async def metrics(
 async def state(service: Served) -> StateView:
     """What this server is, and what answers by default."""
     live = _live(service)
-    problem = service.desk.residents.problem(ANSWER)
+    problem = service.handler.model_cache.problem(ANSWER)
     reason = None if live else str(problem or "the newest run is being loaded")
     return StateView(
         version=openrealm.__version__,
@@ -212,7 +212,7 @@ async def readyz(service: Served) -> Health | Response:
     if service.stopping.is_set():
         return JSONResponse({"status": "stopping"}, status_code=503)
     if _live(service) is None:
-        reason = str(service.desk.residents.problem(ANSWER) or "loading")
+        reason = str(service.handler.model_cache.problem(ANSWER) or "loading")
         return JSONResponse({"status": reason}, status_code=503)
     return Health(status="ok")
 
@@ -225,8 +225,8 @@ async def counters(service: Served) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _live(service: Service) -> Resident | None:
-    return service.desk.residents.get(ANSWER)
+def _live(service: Service) -> CachedModel | None:
+    return service.handler.model_cache.get(ANSWER)
 
 
 def _store(service: Service, fingerprint: str | None) -> ChunkStore:

@@ -29,7 +29,7 @@ from openrealm.runs.loaded import (
 )
 from openrealm.runs.parts import make_loader
 from openrealm.runs.run_info import RunInfo, run_info
-from openrealm.server.model_cache import Resident, Want
+from openrealm.server.model_cache import CachedModel, ModelKey
 from openrealm.server.schemas import IngestView, RunView, Source
 
 _NUM_INGESTS = 100
@@ -59,31 +59,31 @@ class WorkspaceBackend:
         """Name of the workspace's folder."""
         return self._workspace.directory.resolve().name
 
-    def identity(self, want: Want) -> Hashable:
+    def identity(self, key: ModelKey) -> Hashable:
         """Run, checkpoint and state of the corpus.
 
         Raises:
             CheckpointError: The run is being trained.
             InputError: There is no such run, or it has no such weights.
         """
-        run = self._run(want)
-        if want.stage == START:
+        run = self._run(key)
+        if key.stage == START:
             return run.name, START, self.corpus_state()
         # Not verified: this is asked every few seconds, and would read all weights each time.
-        folder = newest_checkpoint(run, _stages(want), verify=False).directory
+        folder = newest_checkpoint(run, _stages(key), verify=False).directory
         return run.name, folder.name, _changed(folder), self.corpus_state()
 
-    def load(self, want: Want) -> Resident:
+    def load(self, key: ModelKey) -> CachedModel:
         """The weights asked for, with an index over the present corpus.
 
         Raises:
             OpenRealmError: There are none, or they are damaged.
         """
-        identity = self.identity(want)
-        loaded = load_model(self._workspace, name=self._run(want).name, stages=_stages(want))
+        identity = self.identity(key)
+        loaded = load_model(self._workspace, name=self._run(key).name, stages=_stages(key))
         snapshot = loaded.snapshot(self._progress)
         position, settings = loaded.checkpoint.position, loaded.settings
-        return Resident(
+        return CachedModel(
             identity=identity,
             source=Source(
                 run=loaded.run.name,
@@ -142,14 +142,14 @@ class WorkspaceBackend:
         """Whether a process is training in a run; in one that has been removed nobody is."""
         return any(each.name == run and each.is_locked() for each in self._workspace.runs())
 
-    def _run(self, want: Want) -> RunFolder:
+    def _run(self, key: ModelKey) -> RunFolder:
         """The run that is meant.
 
         Raises:
             CheckpointError: It is being trained.
             InputError: There is none.
         """
-        name = want.run or self._default
+        name = key.run or self._default
         if name is None:
             for run in reversed(self._workspace.runs()):
                 if not run.is_locked() and any(checkpoints(run.checkpoints, verify=False)):
@@ -177,10 +177,10 @@ class WorkspaceBackend:
         return found
 
 
-def _stages(want: Want) -> Sequence[str]:
-    if want.stage is not None:
-        return (want.stage,)
-    return FILLING_STAGES if want.purpose == "fill" else ALL_STAGES
+def _stages(key: ModelKey) -> Sequence[str]:
+    if key.stage is not None:
+        return (key.stage,)
+    return FILLING_STAGES if key.purpose == "fill" else ALL_STAGES
 
 
 def _changed(path: Path) -> Hashable:

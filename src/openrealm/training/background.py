@@ -95,7 +95,7 @@ class BackgroundRefresh:
         if order is not None and order not in orders(self.weights):
             self._report({"text": f"the weights of generation {order.generation} are lost"})
             order = None
-        processes.wait()
+        processes.barrier()
         self._order, self._ordered_at = order, time.time()
 
     def news(self) -> Sequence[Mapping[str, Any]]:
@@ -113,7 +113,7 @@ class BackgroundRefresh:
         """What has become ready, swapped in; and the next order where it is time for it."""
         processes = self.maker.processes
         decision = self._decide(total_step, live) if processes.is_first else [_NOTHING, 0, 0]
-        what, generation, step = processes.from_first(decision)
+        what, generation, step = processes.broadcast(decision)
         if what == _IN_LINE:
             return self._in_line(total_step, live)
         if what == _LOAD:

@@ -18,18 +18,18 @@ _FEW_QUESTIONS_LOST = 20
 
 # Looks at every record that a stage writes to its metrics; gives a sentence where the user has to
 # be told, once in a stage.
-Watch = Callable[[Mapping[str, Any]], str | None]
+Alarm = Callable[[Mapping[str, Any]], str | None]
 
 
-def watch_over(stage: Stage) -> Watch:
+def alarm_for(stage: Stage) -> Alarm:
     """What is watched while a stage is trained."""
     if stage.uses_index and stage.moves_retriever:
-        return CollapseWatch()
-    return AnswersWatch(stage.batch_size)
+        return CollapseAlarm()
+    return AnswersAlarm(stage.batch_size)
 
 
 @dataclass
-class CollapseWatch:
+class CollapseAlarm:
     """Notices when joint training drives the answer out of what is retrieved.
 
     The first report of a stage is the measure: recall at 5 below half of it, with at least ten
@@ -59,7 +59,7 @@ class CollapseWatch:
 
 
 @dataclass
-class AnswersWatch:
+class AnswersAlarm:
     """Notices when fine-tuning drives the answers out of the chunks that are retrieved to be read.
 
     The first two hundred questions are the measure: where of the last two hundred or more less than

@@ -122,7 +122,7 @@ class QaStage:
     def _chosen(self, step: int) -> list[int]:
         size, batch = len(self._questions), self._config.batch_size
         chosen = []
-        for number in (step * batch + n for n in self._parts.processes.share(batch)):
+        for number in (step * batch + n for n in self._parts.processes.local_slice(batch)):
             epoch, place = divmod(number, size)
             order = np.random.default_rng((self._parts.seed, 6, epoch)).permutation(size)
             chosen.append(int(order[place]))

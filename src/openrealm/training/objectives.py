@@ -62,7 +62,7 @@ class WarmupStage:
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """The reader alone."""
-        return [(part, self._config.lr) for part in self._parts.model.reader.fillers]
+        return [(part, self._config.lr) for part in self._parts.model.reader.mlm_parts]
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Marginal likelihood over the null chunk, retrieved chunks and, at times, the own one."""
@@ -111,7 +111,7 @@ class WarmupStage:
             return found
         size = self._config.batch_size
         draw = np.random.default_rng((self._parts.seed, 5, step)).random(size)
-        own = draw[self._parts.processes.share(size)] < self._config.own_chunk
+        own = draw[self._parts.processes.local_slice(size)] < self._config.own_chunk
         rows = np.array([query.row for query in queries])
         own &= ~(found == rows[:, None]).any(axis=1)
         found[own, -1] = rows[own]
@@ -160,7 +160,7 @@ class JointStage:
             "query": (model.embedder.query_tower,),
             "projection": [part for tower in towers for part in tower.projections],
         }
-        readers = model.reader.fillers if config.lr else ()
+        readers = model.reader.mlm_parts if config.lr else ()
         retrievers = moving[config.towers] if config.lr_retriever else ()
         weights = [model.lexical] if model.lexical is not None and config.lr_lexical else []
         return [
@@ -246,7 +246,7 @@ def _share(
 ) -> list[MaskedQuery]:
     """This process's queries of a step."""
     batch = queries.batch(step, batch_size)
-    return [batch[n] for n in parts.processes.share(len(batch))]
+    return [batch[n] for n in parts.processes.local_slice(len(batch))]
 
 
 def _known_vectors(parts: Ingredients, found: npt.NDArray[np.int64], live: LiveIndex) -> Tensor:

@@ -43,10 +43,10 @@ class MlmStage:
         """Cross-entropy at the masked positions."""
         parts = self._parts
         texts = self._texts.batch(step, self._config.batch_size)
-        texts = [texts[n] for n in parts.processes.share(len(texts))]
+        texts = [texts[n] for n in parts.processes.local_slice(len(texts))]
         inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
         with parts.precision():
-            logits = parts.model.reader.real_logits_at(
+            logits = parts.model.reader.masked_logits(
                 inputs.to(parts.device),
                 positions.to(parts.device),
                 real.to(parts.device),
@@ -85,7 +85,7 @@ class IctStage:
         """Softmax cross-entropy over the chunks of the batch, those of all processes."""
         parts = self._parts
         everyones = self._pairs.batch(step, self._config.batch_size)
-        share = parts.processes.share(len(everyones))
+        share = parts.processes.local_slice(len(everyones))
         pairs = [everyones[n] for n in share]
         queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
         rows = torch.tensor([pair.row for pair in everyones])
@@ -98,7 +98,7 @@ class IctStage:
                 chunks.to(parts.device), groups=parts.groups
             )
         query_emb = query_emb.float()
-        chunk_emb = parts.processes.gather_with_gradient(chunk_emb.float())
+        chunk_emb = parts.processes.all_gather_with_gradient(chunk_emb.float())
         loss = likelihood.in_batch_cross_entropy(
             query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
         )

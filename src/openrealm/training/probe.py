@@ -297,7 +297,7 @@ def _logits(model: Realm, batch: MaskedBatch) -> torch.Tensor:
     """The reader's ``(real masks of all joint inputs, vocab)``."""
     query, _ = batch.joint_slots.unbind(dim=1)
     positions, real = batch.mask_positions[query], batch.mask_mask[query]
-    return model.reader.real_logits_at(batch.joint, positions, real, groups=2).float()
+    return model.reader.masked_logits(batch.joint, positions, real, groups=2).float()
 
 
 def _correct(logits: torch.Tensor, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:

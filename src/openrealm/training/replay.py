@@ -97,7 +97,7 @@ class ReplayRefresh:
         """Goes on with an order whose swap lies ahead."""
         if self.maker.processes.is_first:
             prune_weights(self.weights, keep={order.generation} if order is not None else set())
-        self.maker.processes.wait()
+        self.maker.processes.barrier()
         self._order = order
 
     def news(self) -> Sequence[Mapping[str, Any]]:
@@ -123,7 +123,7 @@ class ReplayRefresh:
     def _place(self, order: Order) -> None:
         if self.maker.processes.is_first:
             publish_weights(self.weights, order, tower_copy(self.maker.embedder))
-        self.maker.processes.wait()
+        self.maker.processes.barrier()
         self._order = order
 
     def _repeated(self, swap: RecordedSwap) -> Swap:

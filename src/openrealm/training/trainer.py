@@ -35,7 +35,7 @@ from openrealm.runs.checkpoints import (
     save_checkpoint,
 )
 from openrealm.settings import LoopConfig, OptimConfig
-from openrealm.training.collapse_alarm import Watch, watch_over
+from openrealm.training.collapse_alarm import Alarm, alarm_for
 from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.optim import (
     AdamWeightDecay,
@@ -46,7 +46,7 @@ from openrealm.training.optim import (
 from openrealm.training.refresh import IndexMaker, Refresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
-from openrealm.training.write_back import Written
+from openrealm.training.write_back import WriteBack
 
 logger = logging.getLogger(__name__)
 
@@ -103,9 +103,9 @@ class Trainer:
     write_back: bool = False
     live: LiveIndex | None = None
     total_step: int = 0
-    _watch: Watch = field(init=False)
+    _alarm: Alarm = field(init=False)
     _held_up_s: float = field(default=0.0, init=False)
-    _written: Written | None = field(default=None, init=False)
+    _written: WriteBack | None = field(default=None, init=False)
 
     def run(self, stage: Stage, resume: Checkpoint | None = None) -> Checkpoint:
         """Trains one stage to its end.
@@ -125,7 +125,7 @@ class Trainer:
                 f"of the {self.parts.processes.size} processes; raise it, or start fewer"
             )
         optimizer = self._prepare(stage)
-        self._watch = watch_over(stage)
+        self._alarm = alarm_for(stage)
         first = 0
         if resume is not None:
             first = self._take_up(stage, optimizer, resume)
@@ -183,11 +183,11 @@ class Trainer:
         self.live = replace(live, step=self.total_step)
         self._log_start(stage)
 
-    def _begin_writing(self, stage: Stage, resume: Checkpoint | None) -> Written | None:
+    def _begin_writing(self, stage: Stage, resume: Checkpoint | None) -> WriteBack | None:
         """What a checkpoint has of the live index beyond its snapshot, written into it again."""
         if self.live is None or not (self.write_back and stage.uses_index and stage.moves_chunks):
             return None
-        written = Written(self.live.index, self.parts.processes)
+        written = WriteBack(self.live.index, self.parts.processes)
         if resume is not None:
             written.take_up(self.live.index, resume.written())
         return written
@@ -247,10 +247,10 @@ class Trainer:
             order = Order(generation=position.ordered_generation, step=position.ordered_step)
             self.refresh.take_up(order if order.generation else None)
         self.log.cut(position.metrics_bytes)
-        self.parts.processes.wait()
+        self.parts.processes.barrier()
         for record in self.log.records():
             if record.get("stage") == position.stage:
-                self._watch(record)
+                self._alarm(record)
         return position.step
 
     def _log_start(self, stage: Stage) -> None:
@@ -309,7 +309,7 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         (mine.loss * weight).backward()  # type: ignore[no-untyped-call]
         params = [p for group in optimizer.param_groups for p in group["params"]]
-        processes.sum_gradients(params)
+        processes.all_reduce_gradients(params)
         norm = torch.nn.utils.clip_grad_norm_(params, self.optim.clip_norm or math.inf)
         if not math.isfinite(norm):
             raise TrainingError(
@@ -353,7 +353,7 @@ class Trainer:
     def _tell(self, record: Mapping[str, Any]) -> None:
         """Writes a record of the metrics down, and warns where it has to be."""
         self.log.write(record)
-        if warning := self._watch(record):
+        if warning := self._alarm(record):
             self.progress.say(f"WARNING: {warning}")
             position = {name: record[name] for name in ("stage", "step", "total_step")}
             self.log.write({"event": "warning", **position, "text": warning})
@@ -381,7 +381,7 @@ class Trainer:
             ordered_generation=order.generation if order is not None else 0,
             ordered_step=order.step if order is not None else 0,
         )
-        states = processes.gather(random_state()[None])
+        states = processes.all_gather(random_state()[None])
         written = None
         if self._written is not None and self.live is not None and optimizer is not None:
             written = self._written.state(self.live.index)
@@ -398,7 +398,7 @@ class Trainer:
             kept = [c.position for c in checkpoints(self.checkpoints, verify=False)]
             needed = {c.generation for c in [*kept, position]}
             self.refresh.prune(needed, {c.ordered_generation for c in kept} - {0})
-        processes.wait()
+        processes.barrier()
         return Checkpoint(self.checkpoints / checkpoint_name(position), position)
 
 
@@ -409,7 +409,7 @@ def _of_all(mine: StepResult, processes: Processes) -> tuple[StepResult, float]:
     counts = [mine.weight, mine.num_examples, mine.num_tokens]
     sums = [float(mine.loss.detach()) * mine.weight]
     sums += [value * mine.num_examples for value in mine.metrics.values()]
-    total = processes.sum(torch.tensor([*counts, *sums], dtype=torch.float64))
+    total = processes.all_reduce(torch.tensor([*counts, *sums], dtype=torch.float64))
     weight, num_examples, num_tokens, loss, *metrics = total.tolist()
     means = [value / num_examples for value in metrics]
     result = StepResult(

@@ -37,7 +37,7 @@ class _Worker:
     log: IO[bytes] | None = field(default=None, repr=False)
 
 
-class Crew:
+class WorkerPool:
     """Some workers that run as long as it is open; use it as a context manager."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Crew:
         self._environment = {**os.environ, **environment}
         self._looked = 0.0
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             for worker in self._workers:
@@ -144,7 +144,7 @@ class Crew:
     def _silent_s(self, worker: _Worker) -> float:
         with contextlib.suppress(FileNotFoundError):
             return time.time() - max(
-                pulse_file(self._folder, worker.number).stat().st_mtime, worker.started
+                heartbeat_file(self._folder, worker.number).stat().st_mtime, worker.started
             )
         return time.time() - worker.started
 
@@ -159,7 +159,7 @@ class Crew:
             worker.log = None
 
 
-def pulse_file(folder: Path, number: int) -> Path:
+def heartbeat_file(folder: Path, number: int) -> Path:
     """The file that a worker touches."""
     return folder / f"worker-{number}.pulse"
 

@@ -38,7 +38,7 @@ class ChunkVectors:
     vectors: Float[Tensor, "rows dim"]
 
 
-class Written:
+class WriteBack:
     """Which rows of the live index are newer than its snapshot, and of which step's weights.
 
     Each process remembers the rows that it holds, at four bytes a row.
@@ -52,7 +52,7 @@ class Written:
             processes: Who holds its parts.
         """
         self._processes, self._num_rows = processes, len(index)
-        self._steps = np.full(len(index.held), _NEVER, dtype=np.int32)
+        self._steps = np.full(len(index.local_rows), _NEVER, dtype=np.int32)
 
     def write(self, index: Index, embedded: ChunkVectors, *, step: int) -> None:
         """Puts what the processes have embedded into the live index; together.
@@ -65,7 +65,7 @@ class Written:
             embedded: By this process.
             step: Training step of the weights.
         """
-        gather = self._processes.gather
+        gather = self._processes.all_gather
         rows = torch.cat(gather(torch.from_numpy(embedded.rows))).numpy()
         vectors = torch.cat(gather(embedded.vectors.float()))
         _, first = np.unique(rows, return_index=True)
@@ -79,25 +79,25 @@ class Written:
         dropout.
         """
         rows = torch.from_numpy(np.flatnonzero(self._steps > new.step))
-        held = old.index.part.chunk_emb
-        new.index.part.write(rows, held[rows.to(held.device)])
+        held = old.index.local.chunk_emb
+        new.index.local.write(rows, held[rows.to(held.device)])
         self._steps[self._steps <= new.step] = _NEVER
 
     def share(self) -> float:
         """The part of the corpus that is newer in the live index than in its snapshot; together."""
         here = torch.tensor([float(np.count_nonzero(self._steps != _NEVER))])
-        return float(self._processes.sum(here.double())) / self._num_rows
+        return float(self._processes.all_reduce(here.double())) / self._num_rows
 
     def state(self, index: Index) -> dict[str, Tensor]:
         """``rows``, ``steps`` and ``vectors`` of what is newer, in order of rows; together."""
         here = np.flatnonzero(self._steps != _NEVER)
-        vectors = index.part.chunk_emb
+        vectors = index.local.chunk_emb
         mine = {
-            "rows": torch.from_numpy(here + index.held.start),
+            "rows": torch.from_numpy(here + index.local_rows.start),
             "steps": torch.from_numpy(self._steps[here]),
             "vectors": vectors[torch.from_numpy(here).to(vectors.device)],
         }
-        return {name: torch.cat(self._processes.gather(one)) for name, one in mine.items()}
+        return {name: torch.cat(self._processes.all_gather(one)) for name, one in mine.items()}
 
     def take_up(self, index: Index, state: Mapping[str, Tensor]) -> None:
         """Puts back what `state` has given, to however many processes; nothing of an empty one."""
@@ -112,7 +112,9 @@ class Written:
         steps: int | npt.NDArray[np.int32],
     ) -> None:
         """Writes those of the distinct, ascending rows that this process holds."""
-        start, stop = np.searchsorted(rows, [index.held.start, index.held.stop]).tolist()
-        here = rows[start:stop] - index.held.start
-        index.part.write(torch.from_numpy(here), vectors[start:stop])
+        start, stop = np.searchsorted(
+            rows, [index.local_rows.start, index.local_rows.stop]
+        ).tolist()
+        here = rows[start:stop] - index.local_rows.start
+        index.local.write(torch.from_numpy(here), vectors[start:stop])
         self._steps[here] = steps if isinstance(steps, int) else steps[start:stop]
