@@ -87,9 +87,9 @@ def test_the_original_takes_any_substring_case_included(
 ) -> None:
     stage = stage_of(world, model, [ask("who?", "res")], beam=48, raw_match=raw)
     metrics = stage.step(0, live).metrics
-    assert metrics["qa/beam_holds_answer"] == float(found)
+    assert metrics["qa/beam_holds_answer"].value == float(found)
     lower = stage_of(world, model, [ask("who?", "bresk")], beam=48, raw_match=raw)
-    assert lower.step(0, live).metrics["qa/beam_holds_answer"] == float(not raw)
+    assert lower.step(0, live).metrics["qa/beam_holds_answer"].value == float(not raw)
 
 
 def test_a_regular_expression_is_searched_in_the_text(
@@ -97,9 +97,9 @@ def test_a_regular_expression_is_searched_in_the_text(
 ) -> None:
     question = ask("when?", r"1[23]\d\d", is_regex=True)
     stage = stage_of(world, model, [question], beam=48, read=48)
-    assert stage.step(0, live).metrics["qa/beam_holds_answer"] == 1.0
+    assert stage.step(0, live).metrics["qa/beam_holds_answer"].value == 1.0
     nothing = stage_of(world, model, [ask("when?", r"\bxyz\d", is_regex=True)], beam=48)
-    assert nothing.step(0, live).metrics["qa/beam_holds_answer"] == 0.0
+    assert nothing.step(0, live).metrics["qa/beam_holds_answer"].value == 0.0
 
 
 def test_the_tokens_of_a_match_are_found(world: World) -> None:
@@ -199,8 +199,8 @@ def test_both_losses_are_those_of_a_sum_over_chunks_and_spans(
     result = stage.step(0, live)
     losses = [by_hand(world, model, live, q, beam=beam, read=3) for q in questions]
     retriever, reader = (float(np.mean(part)) for part in zip(*losses, strict=True))
-    assert result.metrics["qa/retriever_loss"] == pytest.approx(retriever, rel=1e-3, abs=1e-6)
-    assert result.metrics["qa/reader_loss"] == pytest.approx(reader, rel=1e-3)
+    assert result.metrics["qa/retriever_loss"].value == pytest.approx(retriever, rel=1e-3, abs=1e-6)
+    assert result.metrics["qa/reader_loss"].value == pytest.approx(reader, rel=1e-3)
     assert result.loss.item() == pytest.approx(retriever + reader, rel=1e-3)
 
 
@@ -231,9 +231,9 @@ def test_where_no_chunk_read_holds_an_answer_the_null_item_is_right(
     nowhere = [ask("what is the capital of norland?", "Timbuktu")]
     with_null = stage_of(world, model, nowhere).step(0, live)
     without = stage_of(world, model, nowhere, no_answer=False).step(0, live)
-    assert with_null.metrics["qa/reader_loss"] > 0.0
-    assert without.metrics["qa/reader_loss"] == 0.0 == without.loss.item()
-    assert with_null.metrics["qa/read_holds_answer"] == 0.0
+    assert with_null.metrics["qa/reader_loss"].value > 0.0
+    assert without.metrics["qa/reader_loss"].value == 0.0 == without.loss.item()
+    assert with_null.metrics["qa/read_holds_answer"].value == 0.0
     without.loss.backward()
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(float(g.abs().max()) == 0.0 for g in grads)
@@ -245,8 +245,8 @@ def test_an_answer_that_is_too_long_for_a_span_is_not_taken_for_none(
     long = " ".join(world.store.chunk(0).text.split()[:8])
     stage = stage_of(world, model, [ask("what is said?", long)], read=48, beam=48)
     result = stage.step(0, live)
-    assert result.metrics["qa/retrieved_holds_answer"] == 1.0
-    assert result.metrics["qa/reader_loss"] == 0.0
+    assert result.metrics["qa/retrieved_holds_answer"].value == 1.0
+    assert result.metrics["qa/reader_loss"].value == 0.0
 
 
 def test_a_question_without_an_answer_to_read_teaches_the_reader_and_not_the_query_tower(
@@ -285,8 +285,8 @@ def test_the_question_tower_learns_from_both_losses(
     # An answer in the beam but in none of the chunks read, and no null item: one loss is zero.
     stage = stage_of(world, model, CAPITALS[:1], beam=48, read=1, no_answer=False)
     result = stage.step(0, live)
-    if result.metrics["qa/read_holds_answer"] == 0.0:
-        assert result.metrics["qa/reader_loss"] == 0.0
+    if result.metrics["qa/read_holds_answer"].value == 0.0:
+        assert result.metrics["qa/reader_loss"].value == 0.0
     result.loss.backward()
     gradient = model.embedder.query_tower.dense.weight.grad
     assert gradient is not None and float(gradient.abs().sum()) > 0.0
@@ -307,9 +307,9 @@ def test_a_questions_own_context_is_read_in_the_last_place(
         answer_starts=(context.index("1512"),),
     )
     result = stage_of(world, model, [marked], read=2, no_answer=False).step(0, live)
-    assert result.metrics["qa/read_holds_answer"] == 1.0
-    assert result.metrics["qa/retrieved_holds_answer"] == 0.0
-    assert result.metrics["qa/reader_loss"] > 0.0
+    assert result.metrics["qa/read_holds_answer"].value == 1.0
+    assert result.metrics["qa/retrieved_holds_answer"].value == 0.0
+    assert result.metrics["qa/reader_loss"].value > 0.0
 
 
 def test_only_the_marked_place_of_a_context_is_right(
@@ -321,7 +321,7 @@ def test_only_the_marked_place_of_a_context_is_right(
     for starts in ((first,), (context.rindex("1512"),)):
         marked = ask("when?", "1512", context=context, title="", answer_starts=starts)
         stage = stage_of(world, model, [marked], read=1)
-        losses.append(stage.step(0, live).metrics["qa/reader_loss"])
+        losses.append(stage.step(0, live).metrics["qa/reader_loss"].value)
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 
 
@@ -362,7 +362,7 @@ def test_a_long_context_is_cut_to_a_window_around_its_answer(
     ids, spans = stage._context_window(0)
     assert len(ids) <= world.templates.chunk_tokens - 3
     assert [world.tokenizer.decode(ids[a:b]) for a, b in spans] == ["king of quenta"]
-    assert stage.step(0, live).metrics["qa/read_holds_answer"] == 1.0
+    assert stage.step(0, live).metrics["qa/read_holds_answer"].value == 1.0
 
 
 def test_an_answer_at_the_very_end_of_the_window_is_inside_it(
@@ -413,5 +413,5 @@ def test_a_beam_wider_than_the_corpus_takes_all_of_it(
 ) -> None:
     result = stage_of(world, model, CAPITALS[:2], beam=5000, read=5000).step(0, live)
     assert math.isfinite(result.loss.item())
-    assert result.metrics["qa/beam_holds_answer"] == 1.0
-    assert result.metrics["qa/read_holds_answer"] == 1.0
+    assert result.metrics["qa/beam_holds_answer"].value == 1.0
+    assert result.metrics["qa/read_holds_answer"].value == 1.0

@@ -96,9 +96,9 @@ def test_the_joint_loss_is_the_marginal_over_null_and_retrieved_chunks(
         world, model, np.array(found), batch, span=marginal == "span"
     )
     assert result.loss.item() == pytest.approx(loss, rel=1e-3)
-    assert result.metrics["realm/utility"] == pytest.approx(utility, rel=1e-2, abs=1e-3)
-    assert result.metrics["realm/p_null"] == pytest.approx(p_null, rel=1e-3, abs=1e-6)
-    assert result.metrics["realm/entropy"] == pytest.approx(entropy, rel=1e-2, abs=1e-5)
+    assert result.metrics["realm/utility"].value == pytest.approx(utility, rel=1e-2, abs=1e-3)
+    assert result.metrics["realm/p_null"].value == pytest.approx(p_null, rel=1e-3, abs=1e-6)
+    assert result.metrics["realm/entropy"].value == pytest.approx(entropy, rel=1e-2, abs=1e-5)
 
 
 @pytest.mark.parametrize("unread", [False, True])
@@ -109,7 +109,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     config = JointConfig(steps=5, batch_size=5, unread=unread, lr_lexical=0.1)
     stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
     result = stage.step(3, live)
-    assert result.metrics["realm/lexical_weight"] == pytest.approx(0.5)
+    assert result.metrics["realm/lexical_weight"].value == pytest.approx(0.5)
     batch, bm25 = queries.batch(3, 5), BM25.build(world.store)
     found, by_vectors = [], []
     for query, text in zip(batch, query_texts(batch, world.tokenizer), strict=True):
@@ -122,8 +122,8 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     if not unread:
         loss, utility, p_null, _ = joint_by_hand(world, model, np.array(found), batch, span=False)
         assert result.loss.item() == pytest.approx(loss, rel=1e-3)
-        assert result.metrics["realm/utility"] == pytest.approx(utility, rel=1e-2, abs=1e-3)
-        assert result.metrics["realm/p_null"] == pytest.approx(p_null, rel=1e-3, abs=1e-6)
+        assert result.metrics["realm/utility"].value == pytest.approx(utility, rel=1e-2, abs=1e-3)
+        assert result.metrics["realm/p_null"].value == pytest.approx(p_null, rel=1e-3, abs=1e-6)
     result.loss.backward()
     gradient = model.lexical.log_weight.grad
     assert gradient is not None and float(gradient) != 0.0
@@ -160,7 +160,7 @@ def test_without_the_null_chunk_no_utility_is_reported(world: World, model: Real
     config = JointConfig(batch_size=4, null_chunk=False)
     stage = JointStage(world.parts(model), config, world.queries(), k=4)
     metrics = stage.step(0, world.live(model)).metrics
-    assert "realm/utility" not in metrics and metrics["realm/p_null"] == 0.0
+    assert "realm/utility" not in metrics and metrics["realm/p_null"].value == 0.0
 
 
 def test_every_token_that_goes_through_an_encoder_is_counted(world: World, model: Realm) -> None:

@@ -39,7 +39,7 @@ def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, mo
             right.append(int(log_p[place + 1].argmax()) == target)
     result = stage.step(2, None)
     assert result.loss.item() == pytest.approx(float(np.mean(losses)), rel=1e-4)
-    assert result.metrics["mlm/accuracy"] == pytest.approx(float(np.mean(right)))
+    assert result.metrics["mlm/accuracy"].value == pytest.approx(float(np.mean(right)))
     assert result.num_examples == 4
     assert result.num_tokens == sum(len(t.masked_ids) + 2 for t in texts)
 
@@ -59,7 +59,7 @@ def test_inverse_cloze_is_softmax_cross_entropy_over_the_batch(world: World, mod
     result = stage.step(1, None)
     assert result.loss.item() == pytest.approx(by_hand, rel=1e-4)
     right = (scores.argmax(dim=1) == torch.arange(6)).double().mean().item()
-    assert result.metrics["ict/accuracy"] == pytest.approx(right)
+    assert result.metrics["ict/accuracy"].value == pytest.approx(right)
 
 
 def test_a_chunk_that_is_twice_in_a_batch_is_no_negative_of_itself(

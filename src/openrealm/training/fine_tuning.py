@@ -31,7 +31,7 @@ from openrealm.models.reader import CandidateSpans
 from openrealm.retrieval.batches import read_batch
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import QaConfig
-from openrealm.training.stage import Ingredients, StepResult
+from openrealm.training.stage import Ingredients, Mean, StepResult
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -95,11 +95,11 @@ class QaStage:
         reader_loss, found, tokens = self._read(chosen, rows, beam_scores, query_emb, in_words)
         loss = (retriever_loss + reader_loss).mean()
         metrics = {
-            "qa/retriever_loss": float(retriever_loss.detach().mean()),
-            "qa/reader_loss": float(reader_loss.detach().mean()),
-            "qa/beam_holds_answer": float(held.any(axis=1).mean()),
+            "qa/retriever_loss": Mean.of(retriever_loss.detach()),
+            "qa/reader_loss": Mean.of(reader_loss.detach()),
+            "qa/beam_holds_answer": Mean.of(np.asarray(held.any(axis=1))),
             "qa/read_holds_answer": found,
-            "qa/retrieved_holds_answer": float(held[:, : config.read].any(axis=1).mean()),
+            "qa/retrieved_holds_answer": Mean.of(np.asarray(held[:, : config.read].any(axis=1))),
         }
         return StepResult(
             loss=loss,
@@ -146,7 +146,7 @@ class QaStage:
         beam_scores: Float[Tensor, "batch beam"],
         query_emb: Float[Tensor, "batch dim"],
         in_words: Float[Tensor, "batch beam"],
-    ) -> tuple[Float[Tensor, " batch"], float, int]:
+    ) -> tuple[Float[Tensor, " batch"], Mean, int]:
         parts, config = self._parts, self._config
         read = min(config.read, rows.shape[1])
         bodies = [[parts.corpus.body_ids(int(r)) for r in line[:read]] for line in rows]
@@ -180,7 +180,7 @@ class QaStage:
         scores = scores.float()
         lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
         right = correct_items(correct, lengths, spans, slots=read + 1).to(parts.device) & valid
-        found = float(right.any(dim=1).float().mean())
+        found = Mean.of(right.any(dim=1).float())
         if config.no_answer:
             right[:, 0] |= unanswered  # not where one is too long for a span
         else:

@@ -129,7 +129,8 @@ class Window:
         self._num_tokens += result.num_tokens
         self._num_examples += result.num_examples
         self._retrieval_s += result.retrieval_s
-        numbers = {"train/loss": float(result.loss), **result.metrics, "steps": 1.0}
+        metrics = {name: mean.value for name, mean in result.metrics.items()}
+        numbers = {"train/loss": float(result.loss), **metrics, "steps": 1.0}
         for name, value in numbers.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
@@ -138,8 +139,8 @@ class Window:
         last = self._last
         shown = [f"loss {float(last.loss):.2f}"]
         shown += [
-            f"{name.split('/')[1]} {value:.2f}"
-            for name, value in last.metrics.items()
+            f"{name.split('/')[1]} {mean.value:.2f}"
+            for name, mean in last.metrics.items()
             if name.endswith(("utility", "accuracy", "p_null"))
         ]
         return ", ".join(shown)

@@ -31,7 +31,7 @@ from openrealm.retrieval.snapshot_maker import PooledVectors
 from openrealm.settings import JointConfig, WarmupConfig
 from openrealm.training.candidates import interleave, where_from
 from openrealm.training.in_batch_negatives import unread_chunks
-from openrealm.training.stage import Ingredients, StepResult
+from openrealm.training.stage import Ingredients, Mean, StepResult
 from openrealm.training.write_back import ChunkVectors
 
 
@@ -214,7 +214,7 @@ class JointStage:
         embedded = self._embedded(found, output)
         metrics = result.metrics
         if (weight := parts.model.lexical) is not None:
-            metrics = {**metrics, "realm/lexical_weight": weight.value}
+            metrics = {**metrics, "realm/lexical_weight": Mean(weight.value)}
         return replace(result, metrics=metrics, retrieval_s=retrieval_s, embedded=embedded)
 
     def _embedded(self, found: npt.NDArray[np.int64], output: MaskedOutput) -> ChunkVectors | None:
@@ -282,14 +282,14 @@ def _joint_result(
     with torch.no_grad():
         utility = likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z)
         metrics = {
-            f"{prefix}/p_null": float(output.log_p_z[:, 0].exp().mean()),
-            f"{prefix}/entropy": float(likelihood.entropy(output.log_p_z).mean()),
+            f"{prefix}/p_null": Mean.of(output.log_p_z[:, 0].exp()),
+            f"{prefix}/entropy": Mean.of(likelihood.entropy(output.log_p_z)),
         }
         if batch.unread is not None:
-            metrics[f"{prefix}/p_unread"] = float(output.log_p_z[:, -1].exp().mean())
+            metrics[f"{prefix}/p_unread"] = Mean.of(output.log_p_z[:, -1].exp())
         # Without the null chunk (an ablation) there is nothing that retrieval could be better than.
         if bool(batch.candidate_mask[:, 0].all()):
-            metrics[f"{prefix}/utility"] = float(utility[batch.mask_mask].mean())
+            metrics[f"{prefix}/utility"] = Mean.of(utility[batch.mask_mask])
     tokens = batch.query.lengths.sum() + batch.joint.lengths.sum()
     if embedded:
         tokens += batch.chunks.lengths.sum()

@@ -14,7 +14,7 @@ from openrealm.models import likelihood
 from openrealm.retrieval.batches import cloze_inputs, masked_text_inputs
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import IctConfig, MlmConfig
-from openrealm.training.stage import Ingredients, StepResult
+from openrealm.training.stage import Ingredients, Mean, StepResult
 
 
 class MlmStage:
@@ -53,11 +53,11 @@ class MlmStage:
                 groups=parts.groups,
             )
         wanted = targets[real].to(parts.device)
-        right = (logits.argmax(dim=-1) == wanted).float().mean()
+        right = (logits.argmax(dim=-1) == wanted).float()
         return StepResult(
             loss=-likelihood.log_p_y_given_zx(logits.float(), wanted).mean(),
             weight=len(wanted),
-            metrics={"mlm/accuracy": float(right)},
+            metrics={"mlm/accuracy": Mean.of(right)},
             num_tokens=int(inputs.lengths.sum()),
             num_examples=len(inputs),
         )
@@ -102,11 +102,11 @@ class IctStage:
         loss = likelihood.in_batch_cross_entropy(
             query_emb, chunk_emb, own.to(parts.device), allowed.to(parts.device)
         )
-        right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float().mean()
+        right = ((query_emb @ chunk_emb.T).argmax(dim=1).cpu() == own).float()
         return StepResult(
             loss=loss,
             weight=len(pairs),
-            metrics={"ict/accuracy": float(right)},
+            metrics={"ict/accuracy": Mean.of(right)},
             num_tokens=int(queries.lengths.sum() + chunks.lengths.sum()),
             num_examples=len(pairs),
         )

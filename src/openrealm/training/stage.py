@@ -6,10 +6,12 @@ Its examples are a function of the step, so that nothing has to be fast-forwarde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,25 @@ from openrealm.processes import ALONE, Processes
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.training.write_back import ChunkVectors
 
-Metrics = Mapping[str, float]
+
+@dataclass(frozen=True)
+class Mean:
+    """A number about a step, and of how many things it is the mean.
+
+    Processes that train together weigh theirs by it: a mean over masked positions is not one over
+    examples.
+    """
+
+    value: float
+    count: int = 1
+
+    @classmethod
+    def of(cls, values: Tensor | npt.NDArray[Any]) -> Mean:
+        """The mean of some values, of any shape."""
+        return cls(float(values.mean()), math.prod(values.shape))
+
+
+Metrics = Mapping[str, Mean]
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class StepResult:
     Attributes:
         loss: A mean over this process's share of the batch.
         weight: Of how many things it is the mean.
-        metrics: Means over the examples of the share.
+        metrics: Means over what is in the share.
         num_tokens: Tokens that went through an encoder.
         num_examples: Examples of the share.
         retrieval_s: Seconds of finding candidates.

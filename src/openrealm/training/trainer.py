@@ -44,7 +44,7 @@ from openrealm.training.optim import (
     set_learning_rate,
 )
 from openrealm.training.refresh import IndexMaker, Refresh
-from openrealm.training.stage import Ingredients, Stage, StepResult
+from openrealm.training.stage import Ingredients, Mean, Stage, StepResult
 from openrealm.training.stopping import StopRequest, stop_requests
 from openrealm.training.write_back import WriteBack
 
@@ -322,7 +322,7 @@ class Trainer:
             assert self.live is not None
             # Of the weights before this step's update.
             self._written.write(self.live.index, mine.embedded, step=self.total_step)
-        metrics = {**result.metrics, "train/gradient_norm": float(norm)}
+        metrics = {**result.metrics, "train/gradient_norm": Mean(float(norm))}
         return replace(result, metrics=metrics, embedded=None)
 
     def _log(self, stage: Stage, step: int, window: Window, optimizer: AdamWeightDecay) -> None:
@@ -406,18 +406,22 @@ def _of_all(mine: StepResult, processes: Processes) -> tuple[StepResult, float]:
     """Loss and numbers of the whole batch, and the part of the loss that is this process's."""
     if processes.size == 1:
         return replace(mine, loss=mine.loss.detach()), 1.0
-    counts = [mine.weight, mine.num_examples, mine.num_tokens]
-    sums = [float(mine.loss.detach()) * mine.weight]
-    sums += [value * mine.num_examples for value in mine.metrics.values()]
-    total = processes.all_reduce(torch.tensor([*counts, *sums], dtype=torch.float64))
-    weight, num_examples, num_tokens, loss, *metrics = total.tolist()
-    means = [value / num_examples for value in metrics]
+    means = {"loss": Mean(float(mine.loss.detach()), mine.weight), **mine.metrics}
+    rows = [[mean.value * mean.count, mean.count] for mean in means.values()]
+    rows.append([mine.num_examples, mine.num_tokens])
+    *sums, sizes = processes.all_reduce(torch.tensor(rows, dtype=torch.float64)).tolist()
+    of_all = {
+        name: Mean(total / count, int(count))
+        for name, (total, count) in zip(means, sums, strict=True)
+    }
+    loss = of_all.pop("loss")
+    num_examples, num_tokens = sizes
     result = StepResult(
-        loss=torch.tensor(loss / weight),
-        weight=int(weight),
-        metrics=dict(zip(mine.metrics, means, strict=True)),
+        loss=torch.tensor(loss.value),
+        weight=loss.count,
+        metrics=of_all,
         num_tokens=int(num_tokens),
         num_examples=int(num_examples),
         retrieval_s=mine.retrieval_s,
     )
-    return result, mine.weight / weight
+    return result, mine.weight / loss.count
