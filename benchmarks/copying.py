@@ -93,15 +93,17 @@ def main() -> None:
         freeze(model.embedder, frozen=True)
         held_out = queries.probe()
         print(f"first weights: {probe(parts, held_out)}", flush=True)
-        groups = parameter_groups([(model.reader.masked_lm, arguments.lr)], weight_decay=0.01)
-        optimizer = AdamWeightDecay(groups, settings.optim)
+        groups = parameter_groups([(model.reader.masked_lm, arguments.lr)])
+        optimizer = AdamWeightDecay(groups, bias_correction=settings.optim.bias_correction)
         for step in range(arguments.steps):
             log_p = own_chunk_log_p(parts, queries.batch(step, arguments.batch_size))[None]
             loss = likelihood.per_token_loss(log_p, torch.ones_like(log_p, dtype=torch.bool))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.reader.parameters(), 1.0)
-            factor = learning_rate_factor(step, arguments.steps, settings.optim)
+            factor = learning_rate_factor(
+                step, arguments.steps, warmup_min=settings.optim.warmup_min
+            )
             set_learning_rate(optimizer, factor)
             optimizer.step()
             if (step + 1) % 25 == 0:

@@ -149,6 +149,7 @@ def make_trainer(
     refresh: InlineRefresh | BackgroundRefresh | ReplayRefresh | None = None,
     *,
     write_back: bool = False,
+    keep_checkpoints: int = 2,
     **loop: int,
 ) -> Trainer:
     """A trainer that probes, saves and refreshes every second step."""
@@ -168,6 +169,7 @@ def make_trainer(
         probe=AskedProbe(world, model),
         progress=Silent(),
         write_back=write_back,
+        keep_checkpoints=keep_checkpoints,
     )
 
 

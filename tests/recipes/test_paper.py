@@ -44,7 +44,6 @@ PUBLISHED = {
     "ict.steps": 100_000,
     "ict.batch_size": 4096,
     "ict.lr": 1e-4,
-    "ict.removal": 0.9,
     "warmup.steps": 0,
     "realm.steps": 200_000,
     "realm.batch_size": 512,
@@ -62,12 +61,7 @@ PUBLISHED = {
     "qa.beam": 5000,
     "qa.read": 5,
     "optim.bias_correction": False,
-    "optim.weight_decay": 0.01,
-    "optim.eps": 1e-6,
-    "optim.clip_norm": 1.0,
-    "optim.warmup_fraction": 0.1,
     "optim.warmup_min": 100,
-    "optim.warmup_max": 10_000,
 }
 SMALL = [
     "corpus.chunking.chunk_tokens=48",

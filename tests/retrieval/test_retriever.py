@@ -13,6 +13,7 @@ from tiny import World, make_store
 from openrealm.corpus.documents import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import ExactIndex
+from openrealm.retrieval import retriever
 from openrealm.retrieval.retriever import NO_CHUNK, Origin, Retriever, TrivialTest, shingles
 from openrealm.settings import RetrievalConfig
 
@@ -108,19 +109,24 @@ def test_a_chunk_of_other_texts_that_holds_the_sentence_is_passed_over(
     assert ask(repeated, [0, 1, 2, 3, 4, 5], 2, [elsewhere]) == [[4, 5]]
 
 
-def test_how_near_a_duplicate_may_be_is_a_setting(repeated: ChunkStore) -> None:
+def test_how_near_a_duplicate_may_be_is_one_number(
+    repeated: ChunkStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = origin_of(repeated, 0, "It was founded by a king.")
-    strict = ask(repeated, [0, 1, 2, 3, 4, 5], 3, [own], near_duplicate=0.1)
-    loose = ask(repeated, [0, 1, 2, 3, 4, 5], 3, [own], near_duplicate=1.01)
+    monkeypatch.setattr(retriever, "NEAR_DUPLICATE", 0.1)
+    strict = ask(repeated, [0, 1, 2, 3, 4, 5], 3, [own])
+    monkeypatch.setattr(retriever, "NEAR_DUPLICATE", 1.01)
+    loose = ask(repeated, [0, 1, 2, 3, 4, 5], 3, [own])
     assert strict[0][:2] != loose[0][:2]
     assert loose == [[1, 2, 3]]  # above 1: only the own row is kept from it
 
 
 def test_at_a_threshold_of_one_only_whole_quotations_and_copies_are_passed_over(
-    repeated: ChunkStore,
+    repeated: ChunkStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retriever, "NEAR_DUPLICATE", 1.0)
     quoted, whole = origin_of(repeated, 0, FACT), origin_of(repeated, 0)
-    exact = RetrievalConfig(near_duplicate=1.0)
+    exact = RetrievalConfig()
     found = [[TrivialTest(repeated, o, exact)(row) for row in range(6)] for o in (quoted, whole)]
     assert found == [[True, True, True, True, False, False], [True, True] + [False] * 4]
 
@@ -172,7 +178,10 @@ def test_a_document_is_kept_from_queries_of_its_namesake_in_other_texts(world: W
     assert found == [[0], [own]]
 
 
-def test_neighbouring_chunks_can_be_kept_from_a_query(world: World, tmp_path: Path) -> None:
+def test_neighbouring_chunks_can_be_kept_from_a_query(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retriever, "NEAR_DUPLICATE", 1.01)
     text = " ".join(
         f"In {1200 + n} a king of Norland built the town number {n}." for n in range(20)
     )
@@ -189,7 +198,7 @@ def test_neighbouring_chunks_can_be_kept_from_a_query(world: World, tmp_path: Pa
     assert len(rows) > 5
     for row in rows:
         origin = origin_of(store, row)
-        found = ask(store, rows, len(store), [origin], exclude="neighbours", near_duplicate=1.01)[0]
+        found = ask(store, rows, len(store), [origin], exclude="neighbours")[0]
         near = {n for n in (row - 1, row, row + 1) if n in rows}
         assert {n for n in found if n != NO_CHUNK} == set(range(len(store))) - near
 

@@ -24,7 +24,6 @@ from openrealm.runs.checkpoints import (
     prune,
     save_checkpoint,
 )
-from openrealm.settings import OptimConfig
 from openrealm.training.optim import AdamWeightDecay, parameter_groups
 
 POSITION = Position(
@@ -46,8 +45,8 @@ def at(step: int, *, stage: str = "realm", before: int = 10, finished: bool = Fa
 def model_and_optimizer(seed: int) -> tuple[nn.Module, AdamWeightDecay]:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
-    groups = parameter_groups([(model[0], 0.1), (model[2], 0.2)], weight_decay=0.01)
-    return model, AdamWeightDecay(groups, OptimConfig())
+    groups = parameter_groups([(model[0], 0.1), (model[2], 0.2)])
+    return model, AdamWeightDecay(groups, bias_correction=False)
 
 
 def train(model: nn.Module, optimizer: AdamWeightDecay, steps: int) -> list[float]:
@@ -119,9 +118,9 @@ def test_moments_of_other_parameters_are_refused(tmp_path: Path, kind: str) -> N
         "more": [(model[0], 0.1), (model[2], 0.2), (nn.Linear(2, 2), 0.1)],
         "shapes": [(nn.Linear(3, 5), 0.1), (nn.Linear(5, 1), 0.2)],
     }
-    groups = parameter_groups(others[kind], weight_decay=0.01)
+    groups = parameter_groups(others[kind])
     with pytest.raises(CheckpointError, match="other trainable parameters"):
-        saved.load_training_state(AdamWeightDecay(groups, OptimConfig()))
+        saved.load_training_state(AdamWeightDecay(groups, bias_correction=False))
 
 
 def test_the_newest_whole_checkpoint_is_found_although_later_ones_are_torn(

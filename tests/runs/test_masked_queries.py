@@ -21,10 +21,9 @@ from openrealm.settings import RetrievalConfig, Settings
 
 
 @pytest.fixture()
-def lexical(world: World) -> LexicalRetriever:
-    return LexicalRetriever(
-        world.store, BM25.build(world.store), RetrievalConfig(near_duplicate=1.01)
-    )
+def lexical(world: World, monkeypatch: pytest.MonkeyPatch) -> LexicalRetriever:
+    monkeypatch.setattr("openrealm.retrieval.retriever.NEAR_DUPLICATE", 1.01)
+    return LexicalRetriever(world.store, BM25.build(world.store), RetrievalConfig())
 
 
 def words_of(text: str) -> str:

@@ -22,12 +22,12 @@ def model(world: World) -> Realm:
 
 
 def test_plain_masked_lm_is_the_mean_cross_entropy_of_the_masks(world: World, model: Realm) -> None:
-    config = MlmConfig(steps=5, batch_size=4, mask_rate=0.3)
+    config = MlmConfig(steps=5, batch_size=4)
     stage = MlmStage(world.parts(model, seed=7), config)
     texts = MaskedTexts(
         world.store,
         seed=7,
-        mask_rate=0.3,
+        mask_rate=0.15,
         max_tokens=world.templates.joint_tokens - 2,
     ).batch(2, 4)
     wide = replace(world.templates, query_tokens=world.templates.joint_tokens)
@@ -89,6 +89,6 @@ def test_a_chunk_that_is_twice_in_a_batch_is_no_negative_of_itself(
 def test_plain_masked_lm_reads_no_more_than_a_joint_input_holds(world: World, model: Realm) -> None:
     short = replace(world.templates, query_tokens=8, chunk_tokens=8)
     parts = replace(world.parts(model), templates=short)
-    result = MlmStage(parts, MlmConfig(batch_size=48, mask_rate=0.9)).step(0, None)
+    result = MlmStage(parts, MlmConfig(batch_size=48)).step(0, None)
     bodies = [len(world.store.body_ids(row)) for row in range(48)]
     assert result.num_tokens == sum(min(body + 2, short.joint_tokens) for body in bodies)

@@ -426,7 +426,8 @@ def test_gradients_are_clipped_together_and_the_rate_follows_its_schedule(
     model = world.model(lively=True)
     stage = make_stage("realm", world, model)
     trainer = make_trainer(world, model, tmp_path)
-    trainer.optim = OptimConfig(clip_norm=0.01, warmup_fraction=0.5)
+    trainer.optim = OptimConfig(warmup_min=3)
+    monkeypatch.setattr("openrealm.training.trainer.CLIP_NORM", 0.01)
     norms, rates = [], []
     original = AdamWeightDecay.step
 

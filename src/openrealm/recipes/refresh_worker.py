@@ -43,6 +43,7 @@ from openrealm.training.weights import is_ordered, load_ordered, orders
 from openrealm.training.worker_pool import Report, WorkerPool, heartbeat_file
 
 _POLL_S = 0.2
+_HANG_S = 600.0  # without progress
 NICENESS = 10
 
 
@@ -77,7 +78,7 @@ def refresh_by_settings(
         return WorkerPool(
             commands,
             folder=run.workers,
-            hang_s=config.hang_s,
+            hang_s=_HANG_S,
             environment=environment,
             report=report,
         )

@@ -25,6 +25,9 @@ from openrealm.settings import RetrievalConfig
 Ids = npt.NDArray[np.int32]
 NO_CHUNK = -1
 _SHINGLE = 3
+# A chunk is trivial when it shares this part of its token trigrams with the query's own chunk, or
+# holds this part of the query sentence's.
+NEAR_DUPLICATE = 0.8
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,6 @@ class TrivialTest:
 
     def __init__(self, store: ChunkStore, origin: Origin, config: RetrievalConfig) -> None:
         self._store = store
-        self._threshold = config.near_duplicate
         self._rows = _forbidden_rows(store, origin, config.exclude)
         self._sentence = shingles(origin.sentence_ids)
         self._body = shingles(origin.body_ids)
@@ -210,8 +212,8 @@ class TrivialTest:
         if body is None:
             body = shingles(self._store.body_ids(row))
         return (
-            _share(self._sentence, body, of=len(self._sentence)) >= self._threshold
-            or _share(self._body, body, of=min(len(self._body), len(body))) >= self._threshold
+            _share(self._sentence, body, of=len(self._sentence)) >= NEAR_DUPLICATE
+            or _share(self._body, body, of=min(len(self._body), len(body))) >= NEAR_DUPLICATE
         )
 
 

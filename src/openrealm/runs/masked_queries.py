@@ -20,7 +20,7 @@ from openrealm.files import write_atomic
 from openrealm.progress import Progress
 from openrealm.retrieval.batches import origin_of
 from openrealm.retrieval.lexical import LexicalRetriever, stemming
-from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.retrieval.retriever import NEAR_DUPLICATE, NO_CHUNK
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun
@@ -63,7 +63,7 @@ def masked_queries(
         if rule.exclude == "nothing":  # an ablation of training: "elsewhere" stays elsewhere
             rule = replace(rule, exclude="chunk")
         same = "same" if texts is corpus else corpus.fingerprint
-        rules = f"{within} {rule.exclude} {rule.near_duplicate} {stemming()}"
+        rules = f"{within} {rule.exclude} {NEAR_DUPLICATE} {stemming()}"
         key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
 
         def supported() -> SpanTable:

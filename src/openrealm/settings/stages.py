@@ -26,13 +26,6 @@ class RetrievalConfig:
         choices=("chunk", "neighbours", "document", "nothing"),
         source="section 3.4, trivial retrievals",
     )
-    near_duplicate: float = option(
-        0.8,
-        "A chunk is trivial when it shares this part of its token trigrams with the query's own "
-        "chunk, or holds this part of the query sentence's.",
-        minimum=0.1,
-        maximum=1.01,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +35,6 @@ class MlmConfig:
     steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
     batch_size: int = option(64, "Chunks per step.", minimum=1)
     lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
-    mask_rate: float = option(0.15, "Part of the words masked.", minimum=0.01, maximum=0.9)
     share: bool = option(True, "Start the towers from the resulting BERT.")
 
 
@@ -53,13 +45,6 @@ class IctConfig:
     steps: int = option(100_000, "Steps; 0 leaves the stage out.", minimum=0, source="orqa")
     batch_size: int = option(4096, "Sentences per step.", minimum=2, source="orqa/README.md")
     lr: float = option(1e-4, "Peak learning rate.", minimum=0.0, source="orqa/README.md")
-    removal: float = option(
-        0.9,
-        "Probability that the sentence is taken out of its chunk.",
-        minimum=0.0,
-        maximum=1.0,
-        source="orqa/datasets/ict_dataset.py",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,11 +40,6 @@ class RefreshConfig:
         "trainers' if there is one, else on theirs, else on the processor, at low priority. "
         "Fleet: cuda, cpu, or auto for a GPU each where the cluster has any.",
     )
-    hang_s: float = option(
-        600.0,
-        "Background and fleet: a worker here without progress for so many seconds is killed.",
-        minimum=1.0,
-    )
     write_back: bool = option(
         False,
         "The vectors that a joint step makes of its candidates anyway go into the live index too, "
@@ -70,32 +65,15 @@ class RefreshConfig:
 class OptimConfig:
     """What all stages share."""
 
-    weight_decay: float = option(
-        0.01,
-        "Decoupled weight decay; none on biases and LayerNorms.",
-        minimum=0.0,
-        source="bert/optimization.py",
-    )
-    beta1: float = option(0.9, "Decay of the first moment.", source="bert/optimization.py")
-    beta2: float = option(0.999, "Decay of the second moment.", source="bert/optimization.py")
-    eps: float = option(1e-6, "Added to the root of the second moment.", source="bert")
     bias_correction: bool = option(
         False, "Adam's bias correction, which BERT's code leaves out.", source="bert"
     )
-    clip_norm: float = option(
-        1.0, "Largest norm of all gradients together.", minimum=0.0, source="bert/optimization.py"
-    )
-    warmup_fraction: float = option(
-        0.1,
-        "Part of a stage's steps with rising learning rate.",
-        minimum=0.0,
-        maximum=1.0,
-        source="realm/model.py",
-    )
     warmup_min: int = option(
-        0, "So many of them at least.", minimum=0, source="100 in realm/model.py"
+        0,
+        "The learning rate rises over the first tenth of a stage's steps, but so many at least.",
+        minimum=0,
+        source="100 in realm/model.py",
     )
-    warmup_max: int = option(10_000, "So many at most.", minimum=0, source="realm/model.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +83,6 @@ class LoopConfig:
     log_every: int = option(10, "Steps between two lines of metrics.", minimum=1)
     probe_every: int = option(100, "Steps between two questions to the probe.", minimum=1)
     checkpoint_every: int = option(200, "Steps between two checkpoints.", minimum=1)
-    keep_checkpoints: int = option(
-        2, "Newest checkpoints kept within a stage; the end of every stage is kept.", minimum=1
-    )
     tensorboard: bool = option(False, "Write TensorBoard files as well (extra `track`).")
     num_probe: int = option(
         200, "Chunks held out for the probe, at most a tenth of those with spans.", minimum=1

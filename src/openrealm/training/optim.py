@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from openrealm.settings import OptimConfig
+# bert/optimization.py
+WEIGHT_DECAY = 0.01  # decoupled; none on biases and LayerNorms
+CLIP_NORM = 1.0  # of all gradients together
+_BETA1, _BETA2 = 0.9, 0.999
+_EPS = 1e-6
+# Steps with a rising learning rate (realm/model.py).
+_WARMUP_FRACTION = 0.1
+_WARMUP_MAX = 10_000
 
 
 class AdamWeightDecay(torch.optim.Optimizer):
@@ -19,10 +26,10 @@ class AdamWeightDecay(torch.optim.Optimizer):
     longer, which BERT's warm-up allows for.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], config: OptimConfig) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], *, bias_correction: bool) -> None:
         """Takes parameter groups with ``params``, ``lr`` and ``weight_decay``."""
         super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0})
-        self._config = config
+        self._bias_correction = bias_correction
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -33,7 +40,6 @@ class AdamWeightDecay(torch.optim.Optimizer):
                 self._update(params, lr=group["lr"], weight_decay=group["weight_decay"])
 
     def _update(self, params: list[torch.Tensor], *, lr: float, weight_decay: float) -> None:
-        config = self._config
         for p in params:
             if p not in self.state:
                 self.state[p] = {
@@ -45,31 +51,28 @@ class AdamWeightDecay(torch.optim.Optimizer):
         grads: list[torch.Tensor] = [p.grad for p in params if p.grad is not None]
         first = [self.state[p]["exp_avg"] for p in params]
         second = [self.state[p]["exp_avg_sq"] for p in params]
-        torch._foreach_lerp_(first, grads, 1 - config.beta1)
-        torch._foreach_mul_(second, config.beta2)
-        torch._foreach_addcmul_(second, grads, grads, 1 - config.beta2)
+        torch._foreach_lerp_(first, grads, 1 - _BETA1)
+        torch._foreach_mul_(second, _BETA2)
+        torch._foreach_addcmul_(second, grads, grads, 1 - _BETA2)
         steps = [self.state[p]["step"] for p in params]
         roots = torch._foreach_sqrt(second)
-        if config.bias_correction:
-            torch._foreach_div_(roots, [math.sqrt(1 - config.beta2**n) for n in steps])
-        torch._foreach_add_(roots, config.eps)
+        if self._bias_correction:
+            torch._foreach_div_(roots, [math.sqrt(1 - _BETA2**n) for n in steps])
+        torch._foreach_add_(roots, _EPS)
         updates = torch._foreach_div(first, roots)
-        if config.bias_correction:
-            torch._foreach_div_(updates, [1 - config.beta1**n for n in steps])
+        if self._bias_correction:
+            torch._foreach_div_(updates, [1 - _BETA1**n for n in steps])
         if weight_decay:
             torch._foreach_add_(updates, params, alpha=weight_decay)
         torch._foreach_add_(params, updates, alpha=-lr)
 
 
-def parameter_groups(
-    modules: Iterable[tuple[nn.Module, float]], *, weight_decay: float
-) -> list[dict[str, Any]]:
+def parameter_groups(modules: Iterable[tuple[nn.Module, float]]) -> list[dict[str, Any]]:
     """Groups of trainable parameters, two per module: with weight decay and without.
 
     Args:
         modules: Modules with their peak learning rates; a parameter belongs to the first that
             has it.
-        weight_decay: Decay of everything but biases, single numbers and LayerNorms.
     """
     groups: list[dict[str, Any]] = []
     taken: set[int] = set()
@@ -88,20 +91,19 @@ def parameter_groups(
             taken.add(id(parameter))
             is_plain = name.endswith("bias") or parameter.numel() == 1 or id(parameter) in norms
             (plain if is_plain else decayed).append(parameter)
-        for params, decay in ((decayed, weight_decay), (plain, 0.0)):
+        for params, decay in ((decayed, WEIGHT_DECAY), (plain, 0.0)):
             if params:
                 groups.append({"params": params, "lr": lr, "peak": lr, "weight_decay": decay})
     return groups
 
 
-def learning_rate_factor(step: int, steps: int, config: OptimConfig) -> float:
+def learning_rate_factor(step: int, steps: int, *, warmup_min: int = 0) -> float:
     """The part of the peak learning rate at a step: linear rise, then linear decay.
 
     The decay is measured from step 0, as in bert/optimization.py: when the rise ends, the rate
     falls at once by the part of the decay that lies behind.
     """
-    warmup = max(config.warmup_min, config.warmup_fraction * steps)
-    warmup = min(config.warmup_max, warmup)
+    warmup = min(_WARMUP_MAX, max(warmup_min, _WARMUP_FRACTION * steps))
     if step < warmup:
         return (step + 1) / math.ceil(warmup)
     return 1.0 - step / steps

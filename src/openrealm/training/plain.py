@@ -16,6 +16,9 @@ from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import IctConfig, MlmConfig
 from openrealm.training.stage import Ingredients, Mean, StepResult
 
+_MASK_RATE = 0.15  # of the words (BERT)
+_REMOVAL = 0.9  # probability that a sentence is taken out of its chunk (ict_dataset.py)
+
 
 class MlmStage:
     """-log p(y_j|x) of random masked words, no retrieval: BERT's objective."""
@@ -31,7 +34,7 @@ class MlmStage:
         self._texts = MaskedTexts(
             parts.texts,
             seed=parts.seed,
-            mask_rate=config.mask_rate,
+            mask_rate=_MASK_RATE,
             max_tokens=parts.templates.joint_tokens - 2,
         )
 
@@ -75,7 +78,7 @@ class IctStage:
         self._parts, self._config = parts, config
         self.steps, self.batch_size = config.steps, config.batch_size
         # The knowledge corpus is what the embedder has to know.
-        self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=config.removal)
+        self._pairs = ClozePairs(parts.corpus, seed=parts.seed, removal=_REMOVAL)
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Both towers."""

@@ -38,6 +38,7 @@ from openrealm.settings import LoopConfig, OptimConfig
 from openrealm.training.collapse_alarm import Alarm, alarm_for
 from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.optim import (
+    CLIP_NORM,
     AdamWeightDecay,
     learning_rate_factor,
     parameter_groups,
@@ -89,6 +90,7 @@ class Trainer:
         probe: Asked every ``loop.probe_every`` steps.
         progress: Where to tell how far it is.
         write_back: Whether what a step has made of chunks goes into the live index.
+        keep_checkpoints: So many of the newest within a stage; the end of every stage is kept.
     """
 
     parts: Ingredients
@@ -101,6 +103,7 @@ class Trainer:
     probe: Probe
     progress: Progress
     write_back: bool = False
+    keep_checkpoints: int = 2
     live: LiveIndex | None = None
     total_step: int = 0
     _alarm: Alarm = field(init=False)
@@ -224,8 +227,8 @@ class Trainer:
         for module, _ in stage.trained():
             freeze(module, frozen=False)
             module.train()
-        groups = parameter_groups(stage.trained(), weight_decay=self.optim.weight_decay)
-        return AdamWeightDecay(groups, self.optim)
+        groups = parameter_groups(stage.trained())
+        return AdamWeightDecay(groups, bias_correction=self.optim.bias_correction)
 
     def _seed(self, stage: Stage, step: int) -> None:
         """Dropout is a function of seed and stage, whatever this process did before."""
@@ -310,13 +313,14 @@ class Trainer:
         (mine.loss * weight).backward()  # type: ignore[no-untyped-call]
         params = [p for group in optimizer.param_groups for p in group["params"]]
         processes.all_reduce_gradients(params)
-        norm = torch.nn.utils.clip_grad_norm_(params, self.optim.clip_norm or math.inf)
+        norm = torch.nn.utils.clip_grad_norm_(params, CLIP_NORM)
         if not math.isfinite(norm):
             raise TrainingError(
                 f"the gradient of stage '{stage.name}' is not finite at step {step}; lower its "
                 "learning rate and resume from the last checkpoint"
             )
-        set_learning_rate(optimizer, learning_rate_factor(step, stage.steps, self.optim))
+        factor = learning_rate_factor(step, stage.steps, warmup_min=self.optim.warmup_min)
+        set_learning_rate(optimizer, factor)
         optimizer.step()
         if self._written is not None and mine.embedded is not None:
             assert self.live is not None
@@ -394,7 +398,7 @@ class Trainer:
                 random=[state[0] for state in states],
                 written=written,
             )
-            prune(self.checkpoints, keep_last=self.loop.keep_checkpoints)
+            prune(self.checkpoints, keep_last=self.keep_checkpoints)
             kept = [c.position for c in checkpoints(self.checkpoints, verify=False)]
             needed = {c.generation for c in [*kept, position]}
             self.refresh.prune(needed, {c.ordered_generation for c in kept} - {0})
