@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from openrealm.corpus.documents import Document, read_documents
-from openrealm.corpus.store import ChunkStore, ProblemLog, update_store
+from openrealm.corpus.documents import read_documents
+from openrealm.corpus.records import Document, ProblemLog
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 

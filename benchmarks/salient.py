@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openrealm.corpus.chunking import split_sentences
 from openrealm.corpus.documents import read_documents
+from openrealm.corpus.sentences import split_sentences
 from openrealm.data.random_spans import RandomTagger
 from openrealm.data.rules import RuleTagger
 from openrealm.data.salient import SpanTagger

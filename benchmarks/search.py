@@ -50,8 +50,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, ProblemLog, update_store
+from openrealm.corpus.records import Document, ProblemLog
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.index.mips import ExactIndex, Hits, merge
 from openrealm.index.sharded import ShardedIndex
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter

@@ -9,8 +9,8 @@ from typing import Any
 from openrealm import recipes
 from openrealm.answering.answer_spans import Answer, Evidence
 from openrealm.answering.answerer import Answers, ChunkHit, Filling, Fillings, WeighedChunk
-from openrealm.corpus.records import Problem
-from openrealm.corpus.store import Chunk, IngestReport
+from openrealm.corpus.records import IngestReport, Problem
+from openrealm.corpus.store import Chunk
 from openrealm.metrics import Interval
 from openrealm.recipes.evaluation import EvaluationReport, EvaluationRow
 from openrealm.recipes.exports import ExportReport

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.data.spans import Span
 from openrealm.index.mips import ExactIndex

@@ -12,7 +12,7 @@ import torch
 from tiny import CITIES, World, make_store
 
 from openrealm.answering.answerer import Answerer, Answers
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.errors import InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Templates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.tokenizer import WordPiece
 
 TEXTS = [

@@ -20,9 +20,10 @@ from typing import Any
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from openrealm.corpus import chunking, merging, segment_writer
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
+from openrealm.corpus import chunking, segment_writer, updating
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import CorpusError
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
@@ -75,7 +76,7 @@ def killed_at(calls: int, update: Callable[[], object]) -> bool:
 
 def kill_everywhere(folder: Path, tokenizer: WordPiece) -> None:
     os.fsync = lambda _: None  # death of a process, not of the machine
-    merging.MAX_SEGMENTS = 2
+    updating.MAX_SEGMENTS = 2
     base = folder / "base"
     update_store(base, add=documents(0, 4), tokenizer=tokenizer, chunking=CONFIG)
     update_store(base, add=documents(4, 6))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openrealm.corpus import chunking
 from openrealm.corpus.chunking import ChunkedDocument, chunk_documents
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.errors import ConfigError, InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.settings.config import from_dict

@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openrealm.corpus import reading, segment_writer, segments
+from openrealm.corpus import segment_writer, segments
+from openrealm.corpus import store as store_module
 from openrealm.corpus.chunking import chunk_documents
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.corpus.segment_writer import SegmentWriter
 from openrealm.corpus.segments import Segment, content_digest, id_hash
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
@@ -45,7 +47,7 @@ def test_ids_are_found_even_where_all_their_hashes_are_the_same(
     tokenizer: WordPiece,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (segment_writer, reading):
+    for module in (segment_writer, store_module):
         monkeypatch.setattr(module, "id_hash", lambda _: -7)
     update_store(tmp_path / "s", add=documents, tokenizer=tokenizer, chunking=CONFIG)
     store = ChunkStore.open(tmp_path / "s")

@@ -14,17 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrealm.corpus import chunking, manifest, merging, reading, segment_writer, segments
+from openrealm.corpus import chunking, manifest, segment_writer, segments, updating
+from openrealm.corpus import store as store_module
 from openrealm.corpus.chunking import chunk_documents
-from openrealm.corpus.documents import Document, Problem
-from openrealm.corpus.locking import sole_writer
-from openrealm.corpus.store import (
-    ChunkStore,
-    IngestReport,
-    ProblemLog,
-    rechunk_store,
-    update_store,
-)
+from openrealm.corpus.records import Document, IngestReport, Problem, ProblemLog
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.transaction import sole_writer
+from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import CorpusError, InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
@@ -236,7 +232,7 @@ def test_removing_everything_leaves_an_empty_store_that_can_be_filled_again(
 def test_many_small_additions_stay_few_segments_in_order(
     tmp_path: Path, tokenizer: WordPiece, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merging, "MAX_SEGMENTS", 3)
+    monkeypatch.setattr(updating, "MAX_SEGMENTS", 3)
     many = [document(n) for n in range(12)]
     for number, one in enumerate(many):
         update_store(tmp_path / "s", add=[one], tokenizer=tokenizer, chunking=SMALL)
@@ -534,7 +530,9 @@ def test_opening_in_the_moment_of_an_update_finds_the_new_store(
     rechunk_store(folder, chunking=ChunkingConfig(chunk_tokens=64))
     answers = [old]
     monkeypatch.setattr(
-        reading, "read_manifest", lambda d: answers.pop() if answers else manifest.read_manifest(d)
+        store_module,
+        "read_manifest",
+        lambda d: answers.pop() if answers else manifest.read_manifest(d),
     )
     assert ChunkStore.open(folder).chunking.chunk_tokens == 64
 

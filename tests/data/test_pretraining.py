@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tiny import CITIES, NameTagger, World, make_store
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.data.pretraining import (
     ClozePairs,
     MaskedQueries,

@@ -11,7 +11,8 @@ from served import Server, WaitingBackend, backend_of, serving
 from tiny import tokenizer_of
 
 from openrealm.corpus.records import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.settings import ChunkingConfig
 
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from tiny import World
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, rechunk_store, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import SnapshotError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.index.snapshot_catalog import generations

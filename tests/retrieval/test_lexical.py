@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.errors import ConfigError
 from openrealm.retrieval.lexical import BM25, fuse_reciprocal_ranks
 from openrealm.tokenizer import WordPiece

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import World, make_store
 
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import ExactIndex
 from openrealm.retrieval import retriever

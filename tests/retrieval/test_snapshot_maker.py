@@ -11,8 +11,9 @@ import torch
 from loops import make_maker
 from tiny import World, make_store
 
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.errors import SnapshotError
 from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import NameTagger, World, log_p_everywhere, make_store, model_config
 
-from openrealm.corpus.documents import Document
+from openrealm.corpus.records import Document
 from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze

@@ -17,7 +17,8 @@ from openrealm.report.words import MEASURES, start_in_words
 if TYPE_CHECKING:
     from openrealm.answering.answer_spans import Answer, Evidence
     from openrealm.answering.answerer import Answers, ChunkHit, Fillings
-    from openrealm.corpus.store import Chunk, IngestReport
+    from openrealm.corpus.records import IngestReport
+    from openrealm.corpus.store import Chunk
     from openrealm.metrics import Interval
     from openrealm.recipes.demonstration import DemoReport
     from openrealm.recipes.evaluation import EvaluationReport

@@ -29,12 +29,10 @@ import tokenizers
 
 from openrealm.corpus.packing import Kind, Unit, pack, split_units
 from openrealm.corpus.records import Document
-from openrealm.corpus.sentences import SPACES, split_sentences
+from openrealm.corpus.sentences import SPACES
 from openrealm.errors import InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
-
-__all__ = ["ChunkedDocument", "chunk_documents", "split_sentences"]
 
 NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
 # Part of a store's fingerprint: to be raised with every change of the rules of chunking.

@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from openrealm.corpus.chunking import RULES_VERSION, ChunkedDocument, chunk_documents
-from openrealm.corpus.identity import IdSet
 from openrealm.corpus.manifest import FileRecord, Manifest, SegmentRecord
-from openrealm.corpus.merging import plan_merges
-from openrealm.corpus.reading import ChunkStore, LiveSegment, fingerprint_of
 from openrealm.corpus.records import (
     Document,
+    IdSet,
     IngestReport,
     Problem,
     ProblemLog,
@@ -29,6 +27,7 @@ from openrealm.corpus.records import (
 )
 from openrealm.corpus.segment_writer import SegmentWriter
 from openrealm.corpus.segments import content_digest, token_type
+from openrealm.corpus.store import ChunkStore, LiveSegment, fingerprint_of
 from openrealm.corpus.transaction import (
     STAGING,
     delete_leftovers,
@@ -40,6 +39,8 @@ from openrealm.files import checksum, sync_directory, sync_file
 from openrealm.progress import Progress, Silent
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
+
+MAX_SEGMENTS = 16
 
 
 @dataclass(slots=True)
@@ -385,3 +386,32 @@ class _Update:
             sync_file(path)
             records.append(FileRecord(f"{name}/{path.name}", path.stat().st_size, checksum(path)))
         return tuple(records)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeGroup:
+    """Neighbouring segments; to be written as one, or (a single one) to be left as it is."""
+
+    members: tuple[int, ...]
+    rewrite: bool
+
+
+def plan_merges(sizes: Sequence[tuple[int, int]]) -> list[MergeGroup]:
+    """Which segments to merge, given the documents and the live documents of each.
+
+    A segment that has lost more than half of its documents is written anew. Where there are more
+    than `MAX_SEGMENTS`, the last ones are merged, and those before them as long as they are not
+    more than twice as large as what comes after: each document is rewritten a logarithmic
+    number of times, however small the additions.
+    """
+    groups = [MergeGroup((n,), rewrite=2 * live < total) for n, (total, live) in enumerate(sizes)]
+    alive = [group for group in groups if sizes[group.members[0]][1] > 0]
+    if len(alive) <= MAX_SEGMENTS:
+        return alive
+    first = len(alive) - 2
+    tail = sum(sizes[group.members[0]][1] for group in alive[first:])
+    while first > 0 and sizes[alive[first - 1].members[0]][1] <= 2 * tail:
+        first -= 1
+        tail += sizes[alive[first].members[0]][1]
+    merged = tuple(group.members[0] for group in alive[first:])
+    return [*alive[:first], MergeGroup(merged, rewrite=True)]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from openrealm.corpus.chunking import split_sentences
+from openrealm.corpus.sentences import split_sentences
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import SpanTagger
 from openrealm.errors import CorpusError, InputError

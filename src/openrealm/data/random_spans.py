@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from openrealm.corpus.chunking import split_sentences
+from openrealm.corpus.sentences import split_sentences
 from openrealm.data.spans import MAX_WORDS, Span
 
 _STOP_PROBABILITY = 0.2  # of a span at each further word: SpanBERT's lengths, 3.8 words on average

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from openrealm.corpus.chunking import split_sentences
+from openrealm.corpus.sentences import split_sentences
 from openrealm.data.gazetteer import Gazetteer
 from openrealm.data.lexicon import Lexicon, LexiconBuilder, words_of
 from openrealm.data.names import find_names

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrealm.corpus.reading import ChunkStore
+from openrealm.corpus.store import ChunkStore
 from openrealm.errors import MissingDependencyError
 from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Task

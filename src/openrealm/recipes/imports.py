@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from openrealm.corpus.records import Document, Problem
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.errors import ConfigError, CorpusError, InputError, shell_command
 from openrealm.index.snapshot import SnapshotWriter
 from openrealm.interchange.block_records import count_block_records

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from openrealm.corpus.documents import read_documents
-from openrealm.corpus.records import Document, Problem
-from openrealm.corpus.store import ChunkStore, IngestReport, ProblemLog, rechunk_store, update_store
+from openrealm.corpus.records import Document, IngestReport, Problem, ProblemLog
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import WorkspaceFolder

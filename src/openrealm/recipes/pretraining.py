@@ -12,7 +12,8 @@ from typing import Any
 
 from openrealm.answering.answerer import Answerer
 from openrealm.corpus.documents import read_documents
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.errors import ConfigError, InputError, OpenRealmError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 
 from openrealm.answering.answerer import Answerer, Fillings, make_answerer
-from openrealm.corpus.documents import Document
-from openrealm.corpus.store import ChunkStore, update_store
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
 from openrealm.errors import CorpusError, InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.interchange.card import repo_type

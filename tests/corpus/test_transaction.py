@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from openrealm.corpus.locking import sole_writer
+from openrealm.corpus.transaction import sole_writer
 from openrealm.errors import CorpusError
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from openrealm.corpus.locking import sole_writer
+from openrealm.corpus.transaction import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrealm.corpus.identity import IdSet
+from openrealm.corpus.records import IdSet
 
 
 @given(st.lists(st.text(max_size=3)))
