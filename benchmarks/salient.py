@@ -19,9 +19,7 @@ from typing import Any
 
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.sentences import split_sentences
-from openrealm.data.random_spans import RandomTagger
-from openrealm.data.rules import RuleTagger
-from openrealm.data.salient import SpanTagger
+from openrealm.data.salient import RandomTagger, RuleTagger, SpanTagger
 
 SAMPLE = Path(__file__).parents[1] / "tests" / "data" / "salient_sample.jsonl"
 

@@ -2,7 +2,7 @@
 
 A directory is a config.json, weights and a vocabulary; which kind of model it holds is said by the
 config or else by the names of its tensors. Every field and every tensor has its place in a table
-(`config_fields`, `tensor_names`); what is in none is an error that lists it. The masked-LM heads
+(`hugging_face_names`); what is in none is an error that lists it. The masked-LM heads
 that those files carry in embedders and readers are dead there, untied and untrained: they are
 dropped and counted on the way in, and not invented on the way out.
 """
@@ -23,22 +23,20 @@ import torch
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.files import sync_directory, write_atomic
 from openrealm.index.snapshot import Snapshot
-from openrealm.interchange.config_fields import (
-    EMBEDDER_FIELDS,
-    SPAN_FIELDS,
-    from_settings,
-    to_settings,
-)
-from openrealm.interchange.tensor_names import (
+from openrealm.interchange.hugging_face_names import (
     BERT,
     BLOCK_EMB,
     EMBEDDER,
+    EMBEDDER_FIELDS,
     ENCODER,
     OPENQA,
     READER,
     SCORER,
+    SPAN_FIELDS,
     Names,
+    from_settings,
     names_of,
+    to_settings,
 )
 from openrealm.interchange.weight_files import WeightFiles, write_tensors
 from openrealm.models.realm import Realm
@@ -87,7 +85,7 @@ class HfModel:
     Attributes:
         name: What the user called it.
         directory: Where it is.
-        kind: One of `tensor_names`.
+        kind: One of `hugging_face_names`.
         values: Our settings that its config.json fixes, as nested dictionaries.
         vocab_size: Number of tokens.
         tokenizer: Its vocabulary, where one lies there.

@@ -13,9 +13,9 @@ from openrealm.files import staged_directory
 from openrealm.interchange.card import CardFacts, model_card, repo_type
 from openrealm.interchange.hub import push_folder
 from openrealm.interchange.hugging_face import write_hf_realm
+from openrealm.interchange.hugging_face_names import EMBEDDER, ENCODER, OPENQA, READER, SCORER
 from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.interchange.tables import require_faiss, write_faiss, write_parquet
-from openrealm.interchange.tensor_names import EMBEDDER, ENCODER, OPENQA, READER, SCORER
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.runs.folders import WorkspaceFolder

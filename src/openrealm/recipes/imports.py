@@ -18,15 +18,18 @@ from openrealm.index.snapshot import SnapshotWriter
 from openrealm.interchange.block_records import count_block_records
 from openrealm.interchange.blocks import BlockFile, block_id
 from openrealm.interchange.hugging_face import HfModel
-from openrealm.interchange.import_sources import (
+from openrealm.interchange.hugging_face_names import BLOCK_EMB
+from openrealm.interchange.imported_model import (
+    QA,
+    REALM,
+    Assembly,
+    assemble,
     imported_settings,
     opened,
     require_rows,
     stage_of,
     tokenizer_of,
 )
-from openrealm.interchange.imported_model import QA, REALM, Assembly, assemble
-from openrealm.interchange.tensor_names import BLOCK_EMB
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.runs.first_weights import first_record

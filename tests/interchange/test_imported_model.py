@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 
 from openrealm.errors import HubError, InputError
-from openrealm.interchange.downloads import located, wanted_files
+from openrealm.interchange.imported_model import located, wanted_files
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:
