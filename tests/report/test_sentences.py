@@ -8,7 +8,7 @@ import pytest
 
 from openrealm.metrics import Interval
 from openrealm.report.contents import RunFacts, StageFigures
-from openrealm.report.plots import History
+from openrealm.report.history import History
 from openrealm.report.sentences import summary
 
 

@@ -14,10 +14,11 @@ from openrealm.errors import InputError, MissingDependencyError, OpenRealmError
 from openrealm.files import write_atomic
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
-from openrealm.report import figures
+from openrealm.report import plots
 from openrealm.report.contents import Contents, Probed, RunFacts, StageFigures
+from openrealm.report.history import read_history
 from openrealm.report.page import page
-from openrealm.report.plots import read_history, require_matplotlib, title_of
+from openrealm.report.plots import require_matplotlib, title_of
 from openrealm.report.probe_sentences import JOINT_STAGES, probed
 from openrealm.report.sentences import summary
 from openrealm.runs.checkpoints import checkpoints
@@ -116,10 +117,10 @@ def _contents(
         written=datetime.datetime.now().isoformat(" ", "minutes"),
         run=facts,
         compared=compared,
-        curves=figures.curves(facts, title_of(run)),
-        overlay=figures.overlay([facts, *compared]) if compared else None,
-        staleness=figures.staleness(facts.history),
-        distribution=figures.distribution(found) if found is not None else None,
+        curves=plots.curves(facts, title_of(run)),
+        overlay=plots.overlay([facts, *compared]) if compared else None,
+        staleness=plots.staleness(facts.history),
+        distribution=plots.distribution(found) if found is not None else None,
         probed=found,
         not_probed=reason,
         differences=_differences([run, *others]),

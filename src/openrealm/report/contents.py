@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openrealm.metrics import Interval
-from openrealm.report.plots import History
+from openrealm.report.history import History
 
 # Of fewer sentences a bootstrap interval of the mean is too narrow to be leant on.
 MIN_SENTENCES = 30

@@ -1,24 +1,34 @@
-"""One picture of a run: is retrieval being learned? Drawn from its metrics and its record.
+"""The pictures of a run in matplotlib: the one that every training leaves, and those of a report.
 
-Knows the names of the figures, and nothing of the models, the corpus or the commands that they come
-from.
+Is retrieval being learned? Runs over each other, recall against staleness, the distribution of
+p(z|x). Knows the names of the figures, and nothing of the models, the corpus or the commands that
+they come from.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from openrealm.errors import InputError, MissingDependencyError
 from openrealm.files import write_atomic
 from openrealm.progress import Progress
+from openrealm.report.contents import Floats, Picture, Probed, RunFacts
+from openrealm.report.history import (
+    History,
+    Points,
+    points_of,
+    probe_points,
+    read_history,
+    running_mean,
+    staleness_of_probes,
+    staleness_points,
+)
 from openrealm.runs.folders import RunFolder
 
 if TYPE_CHECKING:
@@ -28,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Record = dict[str, Any]
-Points = tuple[list[float], list[float]]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = (
@@ -51,34 +59,6 @@ GREY = "#666666"
 _ZERO = "zero"  # marks a line that is no figure
 _AT = (1, 5, 20)
 _AT_COLOURS = (_BLUE, _GREEN, _ORANGE)
-
-
-@dataclass(frozen=True)
-class History:
-    """What a run has logged, sorted by kind.
-
-    Attributes:
-        steps: Lines of training metrics.
-        probes: Answers of the probe.
-        swaps: Changes of the live index.
-        reports: Measurements after each stage, those without a step left out.
-        indexes: Stages that began with an index of their present weights.
-    """
-
-    steps: list[Record]
-    probes: list[Record]
-    swaps: list[Record]
-    reports: list[Record]
-    indexes: list[Record] = field(default_factory=list)
-
-    def stages(self) -> list[tuple[str, float, float]]:
-        """Name, first and last total step of each stage, in order."""
-        spans: dict[str, tuple[float, float]] = {}
-        for record in self.steps:
-            name, step = str(record["stage"]), float(record["total_step"])
-            first = spans[name][0] if name in spans else step - float(record["step"])
-            spans[name] = (first, step)
-        return [(name, first, last) for name, (first, last) in spans.items()]
 
 
 def plot_run(run: RunFolder, target: Path | None = None) -> Path:
@@ -136,23 +116,6 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
-def read_history(run: RunFolder) -> History:
-    """A run's metrics and stage reports; lines that are no JSON are left out with a warning.
-
-    Raises:
-        CheckpointError: The run's record is missing or damaged.
-    """
-    records = list(_records(run.metrics_file)) if run.metrics_file.is_file() else []
-    reports = [r for r in run.read_record().get("stage_reports", ()) if "total_step" in r]
-    return History(
-        steps=[r for r in records if "event" not in r],
-        probes=[r for r in records if r.get("event") == "probe"],
-        swaps=[r for r in records if r.get("event") == "swap"],
-        reports=reports,
-        indexes=[r for r in records if r.get("event") == "index"],
-    )
 
 
 def draw(history: History, *, title: str) -> Figure:
@@ -298,66 +261,6 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
 # Figures ------------------------------------------------------------------------------------------
 
 
-def staleness_points(history: History) -> Points:
-    """Staleness over total steps as the saw that it is: up by one a step, down at each new index.
-
-    It is logged every few steps only; between two lines that speak of different indexes, the
-    change is where a swap was logged, or else where the newer index was made (a stage's beginning).
-    """
-    x: list[float] = []
-    y: list[float] = []
-    made_before = 0.0
-    for record in history.steps:
-        if "index/staleness" not in record:
-            continue
-        step = float(record["total_step"])
-        made = step - float(record["index/staleness"])
-        if x and made != made_before:
-            between = [s for r in history.swaps if x[-1] <= (s := float(r["total_step"])) < step]
-            changed = max(between, default=max(made, x[-1]))
-            x += [changed, changed]
-            y += [changed - made_before, changed - made]
-        x.append(step)
-        y.append(step - made)
-        made_before = made
-    return x, y
-
-
-def probe_points(history: History, name: str) -> Points:
-    """The probe's answers during training and after each stage, by step."""
-    records = [*history.probes, *history.reports]
-    return points_of(sorted(records, key=lambda r: float(r["total_step"])), name)
-
-
-def points_of(records: Sequence[Record], name: str) -> Points:
-    """A figure by step, of the records that have it."""
-    chosen = [(float(r["total_step"]), float(r[name])) for r in records if name in r]
-    return [x for x, _ in chosen], [y for _, y in chosen]
-
-
-def running_mean(values: list[float], *, points: int = 60) -> list[float]:
-    """Means over a window, where there are many more values than points to see."""
-    window = len(values) // points
-    if window < 2:
-        return values
-    return [
-        sum(values[max(end - window, 0) : end]) / min(window, end)
-        for end in range(1, len(values) + 1)
-    ]
-
-
-def _records(path: Path) -> Iterator[Record]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                logger.warning("%s, line %d is not whole; left out of the plot", path, number)
-                continue
-            if isinstance(record, dict) and "total_step" in record:
-                yield record
-
-
 def draw_run(run: RunFolder, progress: Progress) -> str | None:
     """The picture of a run; None without matplotlib, or where no step was logged."""
     try:
@@ -365,3 +268,187 @@ def draw_run(run: RunFolder, progress: Progress) -> str | None:
     except (MissingDependencyError, InputError) as error:
         progress.say(f"no picture was drawn: {error}")
         return None
+
+
+def curves(run: RunFacts, title: str) -> Picture | None:
+    """The run's own picture; None where no step was logged."""
+    if not run.history.steps:
+        return None
+    stages = ", ".join(name for name, _, _ in run.history.stages())
+    return Picture(
+        name="curves",
+        png=as_png(draw(run.history, title=title)),
+        alt="Six panels over the training steps: loss, recall, retrieval utility, accuracy on "
+        f"masked tokens, p(null chunk|x), staleness of the index. Stages: {stages}.",
+        caption="A falling loss alone proves nothing: look at whether recall rises in the joint "
+        "stage, utility ends above zero, and accuracy with retrieval leaves the null chunk's "
+        "behind.",
+    )
+
+
+# Runs over each other -----------------------------------------------------------------------------
+
+
+def overlay(runs: Sequence[RunFacts]) -> Picture | None:
+    """Loss, recall, utility and p(null|x) of several runs; None where none has logged a step."""
+    runs = [run for run in runs if run.history.steps]
+    if not runs:
+        return None
+    figure = new_figure(12, 7)
+    axes = figure.subplots(2, 2, sharex=True)
+    _over(axes[0][0], runs, "training loss", "nats", _smooth_loss)
+    _over(axes[0][1], runs, "probe: recall at 5", "share of sentences", _probe("probe/recall@5"))
+    utility = "probe: retrieval utility"
+    _over(axes[1][0], runs, utility, "nats per masked token", _probe("probe/utility"))
+    _over(axes[1][1], runs, "probe: p(null chunk | x)", "probability", _probe("probe/p_null"))
+    axes[1][0].axhline(0, color=GREY, linewidth=0.8)
+    for panel in (axes[0][0], axes[0][1]):
+        panel.set_ylim(bottom=0)
+    axes[1][1].set_ylim(0, 1.02)
+    for panel in axes[1]:
+        panel.set_xlabel("training step, all stages")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    names = ", ".join(run.name for run in runs)
+    return Picture(
+        name="compared",
+        png=as_png(figure),
+        alt=f"Loss, recall, retrieval utility and p(null chunk|x) of the runs {names}.",
+        caption="Stages may begin at other steps from run to run; loss is in other units from "
+        "stage to stage.",
+    )
+
+
+def _over(
+    axes: Axes,
+    runs: Sequence[RunFacts],
+    title: str,
+    unit: str,
+    points: Callable[[History], Points],
+) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_ylabel(unit)
+    axes.grid(alpha=0.25)
+    drawn = False
+    for number, run in enumerate(runs):
+        x, y = points(run.history)
+        drawn = drawn or bool(x)
+        marker = "o" if len(x) == 1 else None
+        axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=run.name, marker=marker)
+    if not drawn:
+        axes.text(0.5, 0.5, "no figures", transform=axes.transAxes, ha="center", color=GREY)
+
+
+def _smooth_loss(history: History) -> Points:
+    x, y = points_of(history.steps, "train/loss")
+    return x, running_mean(y)
+
+
+def _probe(name: str) -> Callable[[History], Points]:
+    return lambda history: probe_points(history, name)
+
+
+# Recall against staleness -------------------------------------------------------------------------
+
+
+def staleness(history: History) -> Picture | None:
+    """Two scatters of recall against staleness; None where neither was measured."""
+    lost = [
+        (float(r["index/staleness_before"]), float(r["index/recall"]), float(r["total_step"]))
+        for r in history.swaps
+        if "index/recall" in r and "index/staleness_before" in r
+    ]
+    asked = staleness_of_probes(history)
+    if not lost and not asked:
+        return None
+    figure = new_figure(12, 4.5)
+    left, right = figure.subplots(1, 2)
+    last = max(step for _, _, step in [*lost, *asked])
+    _scatter(left, lost, "of a fresh index's candidates, found by the one it replaced", last)
+    _scatter(right, asked, "probe: recall at 5", last)
+    shade = figure.colorbar((right if asked else left).collections[0], label="training step")
+    shade.ax.set_ylim(0, last)
+    return Picture(
+        name="staleness",
+        png=as_png(figure),
+        alt=f"Recall against the staleness of the live index: {len(lost)} swaps and {len(asked)} "
+        "answers of the probe. " + _range("Share of candidates found at swaps", lost),
+        caption="Left, at every swap: which part of the new index's candidates the old one had "
+        "found, for the same weights. Right: recall of held-out sentences at every question to the "
+        "probe in joint training. The weights move on as well, and the colour says how far, so "
+        "that a trend is not staleness alone." + _only_one(lost),
+    )
+
+
+def _scatter(
+    axes: Axes, points: Sequence[tuple[float, float, float]], title: str, last: float
+) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("staleness of the live index (steps)")
+    axes.set_ylabel("share")
+    axes.grid(alpha=0.25)
+    if not points:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=GREY)
+        return
+    x, y, step = zip(*points, strict=True)
+    # From a third of the scale on: its pale end is hardly seen on white.
+    axes.scatter(x, y, c=step, cmap="Blues", vmin=-last / 2, vmax=last, s=45, clip_on=False)
+    axes.set_xlim(0, 1.08 * max(x) or 1.0)
+    axes.set_ylim(0, min(1.2 * max(y), 1.02) or 1.0)
+
+
+def _only_one(lost: Sequence[tuple[float, float, float]]) -> str:
+    stale = {steps for steps, _, _ in lost}
+    if len(stale) != 1 or len(lost) < 2:
+        return ""
+    return (
+        f" All swaps replaced an index that was {stale.pop():.0f} steps old: the left panel shows "
+        "how that changed in the course of the training, not how recall falls with staleness."
+    )
+
+
+def _range(what: str, points: Sequence[tuple[float, float, float]]) -> str:
+    if not points:
+        return f"{what}: not measured."
+    values = [value for _, value, _ in points]
+    return f"{what}: {min(values):.3f} to {max(values):.3f}."
+
+
+# p(z|x) -------------------------------------------------------------------------------------------
+
+
+def distribution(probed: Probed) -> Picture:
+    """Histograms of p(null|x) and of the largest p(z|x), and the mean by rank."""
+    figure = new_figure(12, 4)
+    null, best, ranks = figure.subplots(1, 3)
+    _histogram(null, probed.p_null, "p(null chunk | x)", GREY)
+    _histogram(best, probed.p_best, "largest p(z|x) among the chunks", COLOURS[0])
+    places = np.arange(1, len(probed.p_by_rank) + 1)
+    ranks.bar(places, probed.p_by_rank, color=COLOURS[0])
+    ranks.axhline(probed.p_null.mean(), color=GREY, linestyle="--", label="null chunk")
+    ranks.set_title("mean p(z|x) by rank among the chunks", fontsize=10)
+    ranks.set_xlabel("rank")
+    ranks.set_ylabel("probability")
+    ranks.xaxis.get_major_locator().set_params(integer=True)
+    ranks.legend(fontsize=8)
+    for panel in (null, best, ranks):
+        panel.grid(alpha=0.25)
+    return Picture(
+        name="distribution",
+        png=as_png(figure),
+        alt=f"Over {probed.num} held-out sentences: p(null chunk|x) has mean "
+        f"{probed.p_null.mean():.3f}, the largest p(z|x) among the chunks "
+        f"{probed.p_best.mean():.3f}.",
+        caption="Many sentences at the right of the first panel: the retriever leaves them to the "
+        "null chunk. At the right of the second: one chunk is retrieved almost alone. Equal bars "
+        "in the third: the retriever has no opinion.",
+    )
+
+
+def _histogram(axes: Axes, values: Floats, title: str, colour: str) -> None:
+    axes.hist(values, bins=np.linspace(0, 1, 21).tolist(), color=colour)
+    axes.axvline(values.mean(), color=COLOURS[3], label=f"mean {values.mean():.3f}")
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("probability")
+    axes.set_ylabel("held-out sentences")
+    axes.set_xlim(0, 1)
+    axes.legend(fontsize=8)

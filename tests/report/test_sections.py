@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openrealm.report.contents import Picture, Quote
-from openrealm.report.markup import bar, figure, quoted, table, text
+from openrealm.report.sections import bar, figure, quoted, table, text
 
 HOSTILE = "<script>alert(\"x\" + 'y')</script>&"
 ESCAPED = "&lt;script&gt;alert(&quot;x&quot; + &#x27;y&#x27;)&lt;/script&gt;&amp;"
