@@ -108,9 +108,9 @@ def serving(
     import httpx
     import uvicorn
 
+    from openrealm.answering.model_cache import ANSWER, FILL
     from openrealm.server.app import create_app, guarded
     from openrealm.server.counters import Counters
-    from openrealm.server.model_cache import ANSWER, FILL
     from openrealm.settings import ServeConfig
 
     config, counters = ServeConfig(**limits), Counters()  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def serving(
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SOON) as client:
                 if ready:
-                    until(lambda: all(map(service.handler.model_cache.get, (ANSWER, FILL))))
+                    until(lambda: all(map(service.handler.models.get, (ANSWER, FILL))))
                 yield Server(port=port, client=client, service=service)
         finally:
             service.stopping.set()
@@ -205,7 +205,7 @@ class WaitingBackend:
         self.known: Exception | None = None
         self.training = True
 
-    def identity(self, key: Any) -> Hashable:
+    def identity(self, key: Any, known: Hashable = None) -> Hashable:
         """Always the same, or an error where one is set."""
         if self.known is not None:
             raise self.known
@@ -215,8 +215,7 @@ class WaitingBackend:
 
     def load(self, key: Any) -> Any:
         """The answerer that waits."""
-        from openrealm.server.model_cache import CachedModel
-        from openrealm.server.schemas import Source
+        from openrealm.answering.model_cache import CachedModel, Source
 
         source = Source(
             run="run-001", stage="ict", step=1, generation=1, corpus=self._store.fingerprint

@@ -6,9 +6,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from openrealm.answering.model_cache import Source
 from openrealm.server.batcher import Batch
 from openrealm.server.counters import Counters
-from openrealm.server.schemas import Source
 
 
 def samples(counters: Counters, live: Source | None = None) -> dict[Any, float]:

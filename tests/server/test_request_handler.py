@@ -12,10 +12,11 @@ import pytest
 from served import SOON, WaitingBackend, until
 from tiny import World
 
+from openrealm.answering.model_cache import ANSWER, ModelKey
 from openrealm.errors import CheckpointError, CorpusError, InputError
 from openrealm.server import request_handler as module
 from openrealm.server.counters import Counters
-from openrealm.server.model_cache import ANSWER, Busy, ModelKey
+from openrealm.server.model_watcher import Busy
 from openrealm.server.problems import Problem
 from openrealm.server.request_handler import ClientGone, RequestHandler
 from openrealm.server.schemas import AskRequest, FillRequest, SearchRequest
@@ -75,7 +76,7 @@ def test_a_text_without_masks_or_with_too_many_is_told_before_anything_is_loaded
 
 
 def test_who_has_gone_is_not_answered(handler: RequestHandler, backend: WaitingBackend) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
     with pytest.raises(ClientGone):
         search(handler, "hold", gone=goes)
 
@@ -83,7 +84,7 @@ def test_who_has_gone_is_not_answered(handler: RequestHandler, backend: WaitingB
 def test_a_request_that_is_ended_from_outside_leaves_nothing_to_compute(
     handler: RequestHandler, backend: WaitingBackend
 ) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
 
     async def ended() -> None:
         deadline = time.monotonic() + SOON
@@ -106,7 +107,7 @@ def test_a_request_that_is_ended_from_outside_leaves_nothing_to_compute(
 
 
 def test_a_closed_desk_says_that_it_is_stopping(handler: RequestHandler) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
     handler.close()
     found = problem(handler)
     assert (found.status, found.code) == (503, "stopping")
@@ -129,7 +130,7 @@ def test_weights_that_were_named_and_cannot_be_had_are_told(
     status: int,
     code: str,
 ) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
     backend.known = error
     found = problem(handler, run="run-009")
     assert (found.status, found.code) == (status, code)
@@ -147,7 +148,7 @@ def test_without_weights_of_its_own_choice_it_is_not_ready(
         for _ in range(2):  # while it looks, and when it knows
             found = problem(handler)
             assert (found.status, found.code) == (503, "not_ready")
-            until(lambda: handler.model_cache.problem(ANSWER))
+            until(lambda: handler.models.problem(ANSWER))
         assert "fire" not in found.message
     finally:
         handler.close()
@@ -156,7 +157,7 @@ def test_without_weights_of_its_own_choice_it_is_not_ready(
 def test_weights_that_take_long_to_load_are_told_to_be_loading(
     handler: RequestHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
     ordered = []
 
     def order(key: ModelKey) -> Any:
@@ -165,7 +166,7 @@ def test_weights_that_take_long_to_load_are_told_to_be_loading(
         ordered.append(key)
         return Future()
 
-    monkeypatch.setattr(handler.model_cache, "order", order)
+    monkeypatch.setattr(handler.models, "order", order)
     monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
     found = problem(handler, stage="ict")
     assert (found.status, found.code, found.retry_after_s) == (503, "loading", 2.0)
@@ -176,12 +177,12 @@ def test_weights_that_take_long_to_load_are_told_to_be_loading(
 def test_where_too_much_is_being_loaded_nothing_more_is_taken(
     handler: RequestHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    until(lambda: handler.model_cache.get(ANSWER))
+    until(lambda: handler.models.get(ANSWER))
 
     def order(key: ModelKey) -> Any:
         raise Busy
 
-    monkeypatch.setattr(handler.model_cache, "order", order)
+    monkeypatch.setattr(handler.models, "order", order)
     assert problem(handler, stage="ict").code == "loading"
     monkeypatch.setattr(handler, "_waiting", 10_000)
     assert problem(handler, stage="ict").code == "loading"

@@ -16,11 +16,11 @@ from served import SOON, Server, backend_of, serving, until
 from tiny import CITIES
 
 from openrealm import recipes
+from openrealm.answering.model_cache import ANSWER, FILL, ModelKey
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, CorpusError, InputError
 from openrealm.runs import checkpoints as checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.server.model_cache import ANSWER, FILL, ModelKey
 from openrealm.server.workspace_backend import WorkspaceBackend
 
 
@@ -114,8 +114,6 @@ def test_nobody_is_in_training_in_a_run_that_was_removed(
 ) -> None:
     shutil.rmtree(workspace / "runs" / "run-001")
     assert not backend.in_training("run-001")
-    with pytest.raises(InputError, match="has no run yet; train one"):
-        backend.load(ANSWER)
     with pytest.raises(InputError):
         backend.metrics_file("run-001")
 
@@ -248,8 +246,8 @@ def server(workspace: Path) -> Iterator[Server]:
 
 def sources(server: Server) -> dict[str, Any]:
     answer, fill = (
-        server.service.handler.model_cache.get(ANSWER),
-        server.service.handler.model_cache.get(FILL),
+        server.service.handler.models.get(ANSWER),
+        server.service.handler.models.get(FILL),
     )
     assert answer is not None and fill is not None
     return {"answer": answer.source, "fill": fill.source}
@@ -320,9 +318,9 @@ def test_what_was_loaded_goes_on_answering_when_runs_and_corpus_are_taken_away(
     known = sources(server)["answer"]
     shutil.rmtree(workspace / "runs")
     shutil.rmtree(workspace / "corpus")
-    until(lambda: server.service.handler.model_cache.problem(ANSWER))
+    until(lambda: server.service.handler.models.problem(ANSWER))
     found = server.post("/api/search", text="the river", k=2)
-    assert found["source"] == known.model_dump()
+    assert found["source"] == vars(known)
     [first, _] = found["hits"]
     window = {"corpus": known.corpus}
     assert server.get(f"/api/chunks/{first['chunk']['id']}", params=window) == first["chunk"]
@@ -340,8 +338,8 @@ def test_damaged_newer_weights_are_passed_over(server: Server, workspace: Path) 
         (folder / "weights.safetensors").write_bytes(b"damaged")
     record = RunFolder(newer).read_record()
     RunFolder(newer).write_record({**record, "created": record["created"] + 1})
-    until(lambda: server.service.handler.model_cache.problem(ANSWER))
-    assert "run-002" in str(server.service.handler.model_cache.problem(ANSWER))
+    until(lambda: server.service.handler.models.problem(ANSWER))
+    assert "run-002" in str(server.service.handler.models.problem(ANSWER))
     assert server.post("/api/search", text="the river")["source"]["run"] == "run-001"
 
 

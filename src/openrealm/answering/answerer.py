@@ -28,12 +28,14 @@ from openrealm.retrieval.batches import (
     read_batch,
     to_device,
 )
+from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.loaded import LoadedRun
 from openrealm.settings import Settings
 from openrealm.tokenizer import MASK
 
 Ids = npt.NDArray[np.int32]
+_EMPTY = "the question is empty; write some words"
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,7 @@ class Answerer:
         query_emb = self._embed([self._query_ids(text) for text in texts])
         hits = self._retriever.search(query_emb, k, texts=texts)
         return [
-            [
-                ChunkHit(rank=rank, score=float(score), chunk=self._corpus.chunk(int(row)))
-                for rank, (score, row) in enumerate(zip(scores, rows, strict=True), start=1)
-            ]
+            _hits(self._corpus, scores, rows)
             for scores, rows in zip(hits.scores.tolist(), hits.rows.tolist(), strict=True)
         ]
 
@@ -306,7 +305,7 @@ class Answerer:
     def _query_ids(self, text: str) -> Ids:
         ids = self._corpus.tokenizer.encode(text).ids
         if not len(ids):
-            raise InputError("the question is empty; write some words")
+            raise InputError(_EMPTY)
         return ids
 
     def _masked_query(self, text: str) -> MaskedQuery:
@@ -335,6 +334,37 @@ class Answerer:
     def _body_start(self, ids: Ids) -> int:
         """Where a body begins in ``[CLS] x [SEP] body [SEP]``."""
         return min(len(ids), self._templates.query_tokens - 2) + 2
+
+
+class WordSearcher:
+    """Searches one corpus by words in common alone, where no model fits it."""
+
+    def __init__(self, corpus: ChunkStore, bm25: BM25) -> None:
+        """Takes a corpus and BM25 over its chunks."""
+        self._corpus, self._bm25 = corpus, bm25
+
+    def search(self, texts: Sequence[str], *, k: int) -> list[list[ChunkHit]]:
+        """The k best chunks for each text; fewer where fewer have a word of it.
+
+        Raises:
+            InputError: A text is empty, or ``k`` is less than 1.
+        """
+        _require_positive(k)
+        if not all(text.strip() for text in texts):
+            raise InputError(_EMPTY)
+        every_scores, every_rows = self._bm25.search(texts, k)
+        return [
+            _hits(self._corpus, scores[scores > 0].tolist(), rows[scores > 0].tolist())
+            for scores, rows in zip(every_scores, every_rows, strict=True)
+        ]
+
+
+def _hits(corpus: ChunkStore, scores: Sequence[float], rows: Sequence[int]) -> list[ChunkHit]:
+    """What was found for one query, the best first."""
+    return [
+        ChunkHit(rank=rank, score=score, chunk=corpus.chunk(row))
+        for rank, (score, row) in enumerate(zip(scores, rows, strict=True), start=1)
+    ]
 
 
 def _require_positive(k: int) -> None:

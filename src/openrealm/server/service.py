@@ -20,7 +20,7 @@ class Service:
     Attributes:
         backend: The workspace.
         counters: What is counted.
-        desk: Answers what needs a model.
+        handler: Answers what needs a model.
         corpora: Chunk stores.
         stopping: Set when the server has been asked to stop.
         num_followers: Clients that a metrics file is streamed to.
@@ -33,7 +33,7 @@ class Service:
         self.corpora = Corpora(
             backend.open_corpus,
             backend.corpus_state,
-            lambda: [cached.corpus for cached in self.handler.model_cache.all()],
+            lambda: [cached.corpus for cached in self.handler.models.all()],
         )
         self.stopping = asyncio.Event()
         self.num_followers = 0

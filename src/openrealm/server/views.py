@@ -14,10 +14,9 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
 import openrealm
+from openrealm.answering.model_cache import ANSWER, CachedModel
 from openrealm.corpus.store import ChunkStore
-from openrealm.server.model_cache import ANSWER, CachedModel
 from openrealm.server.problems import Problem, documented
-from openrealm.server.response_shapes import chunk_view
 from openrealm.server.schemas import (
     ChunkSpan,
     ChunkView,
@@ -29,6 +28,8 @@ from openrealm.server.schemas import (
     MetricsView,
     RunList,
     StateView,
+    chunk_view,
+    source_view,
 )
 from openrealm.server.service import Served, Service
 from openrealm.server.streams import Part, follow, read_part
@@ -185,14 +186,14 @@ async def metrics(
 async def state(service: Served) -> StateView:
     """What this server is, and what answers by default."""
     live = _live(service)
-    problem = service.handler.model_cache.problem(ANSWER)
-    reason = None if live else str(problem or "the newest run is being loaded")
+    problem = service.handler.models.problem(ANSWER)
+    reason = None if live else str(problem or "the model is being loaded")
     return StateView(
         version=openrealm.__version__,
         workspace=service.backend.name,
         ready=live is not None,
         reason=reason,
-        source=live.source if live else None,
+        source=source_view(live.source) if live else None,
         has_reader=live.has_reader if live else False,
         mask=MASK,
     )
@@ -212,7 +213,7 @@ async def readyz(service: Served) -> Health | Response:
     if service.stopping.is_set():
         return JSONResponse({"status": "stopping"}, status_code=503)
     if _live(service) is None:
-        reason = str(service.handler.model_cache.problem(ANSWER) or "loading")
+        reason = str(service.handler.models.problem(ANSWER) or "loading")
         return JSONResponse({"status": reason}, status_code=503)
     return Health(status="ok")
 
@@ -226,7 +227,7 @@ async def counters(service: Served) -> Response:
 
 
 def _live(service: Service) -> CachedModel | None:
-    return service.handler.model_cache.get(ANSWER)
+    return service.handler.models.get(ANSWER)
 
 
 def _store(service: Service, fingerprint: str | None) -> ChunkStore:

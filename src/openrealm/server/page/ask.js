@@ -204,6 +204,8 @@ function chunksRead(found) {
   );
 }
 
+const UNTRAINED = "Nothing has been trained yet, so these are the chunks that the start finds, not answers. First a run learns from the text, then from questions and answers:";
+
 // Search results -------------------------------------------------------------------------------------
 
 /** @param {any} found */
@@ -214,8 +216,8 @@ function withHits(found) {
     h(
       "div",
       { class: "notice", "data-testid": "no-reader" },
-      h("p", {}, prose(`Run \`${found.source.run}\` has not been fine-tuned for questions, so these are the chunks that retrieval finds, not answers. With questions and answers as JSON lines it learns to answer:`)),
-      command(`openrealm finetune ${workspace()} --qa FILE`),
+      h("p", {}, prose(found.source.run === null ? UNTRAINED : `Run \`${found.source.run}\` has not been fine-tuned for questions, so these are the chunks that retrieval finds, not answers. With questions and answers as JSON lines it learns to answer:`)),
+      command(found.source.run === null ? `openrealm pretrain ${workspace()}` : `openrealm finetune ${workspace()} --qa FILE`),
     ),
     found.hits.length
       ? h("ol", { class: "hits", "data-testid": "hits" }, found.hits.map((hit) => hitItem(hit, found.source.corpus)))

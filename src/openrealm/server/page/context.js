@@ -4,7 +4,7 @@
 
 import { call } from "./api.js";
 
-/** @typedef {{run: string, stage: string, step: number, generation: number, corpus: string}} Source */
+/** @typedef {{run: string | null, stage: string, step: number, generation: number, corpus: string, note: string}} Source */
 /** @typedef {{version: string, workspace: string, ready: boolean, reason: string | null, source: Source | null, has_reader: boolean, mask: string}} State */
 /** @typedef {{name: string, created: number, start: string, saw_labels: string | null, seed: number, stages: string[], has_reader: boolean, in_training: boolean, fits_corpus: boolean, reports: Record<string, any>[], events: string[], problem: string | null}} Run */
 /** @typedef {{default: string | null, runs: Run[]}} RunList */

@@ -87,8 +87,10 @@ function showState(state) {
   setTitle(shown?.name ?? "ask");
   const { source } = state;
   const text = source
-    ? `${source.run}, after ${source.stage}, generation ${source.generation}`
-    : "no run answers yet";
+    ? source.run === null
+      ? source.note
+      : `${source.run}, after ${source.stage}, generation ${source.generation}`
+    : "nothing answers yet";
   mark(state.ready ? "good" : "wait", state.ready ? "ready" : "not ready", text, state.reason);
 }
 

@@ -170,7 +170,9 @@ export function sourceLine(source) {
   return h(
     "p",
     { class: "meta", "data-testid": "answered-by" },
-    `${source.run}, after ${source.stage} (step ${source.step}), generation ${source.generation}`,
+    source.run === null
+      ? sentence(source.note)
+      : `${source.run}, after ${source.stage} (step ${source.step}), generation ${source.generation}`,
   );
 }
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
+from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey, Source
 from openrealm.errors import CheckpointError, InputError, OpenRealmError
-from openrealm.server import model_cache as module
-from openrealm.server.model_cache import ANSWER, FILL, Busy, CachedModel, ModelCache, ModelKey
-from openrealm.server.schemas import Source
+from openrealm.server import model_watcher as module
+from openrealm.server.model_watcher import Busy, ModelWatcher
 
 SOON = 60.0
 ICT = ModelKey("answer", "run-001", "ict")
@@ -32,7 +32,7 @@ class Shelf:
         self.gate = threading.Event()
         self.gate.set()
 
-    def identity(self, key: ModelKey) -> str:
+    def identity(self, key: ModelKey, known: object = None) -> str:
         with self.looks:
             self.num_looks += 1
             self.looks.notify_all()
@@ -67,20 +67,18 @@ class Shelf:
             assert self.looks.wait_for(lambda: self.num_looks >= wanted, SOON)
 
 
-Make = Callable[..., ModelCache]
+Make = Callable[..., ModelWatcher]
 
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    made: list[ModelCache] = []
+    made: list[ModelWatcher] = []
 
-    def model_cache(
-        shelf: Shelf, *, max_loaded: int = 4, watch_s: float = 0.01, **more: Any
-    ) -> Any:
-        made.append(ModelCache(shelf, max_loaded=max_loaded, watch_s=watch_s, **more))
+    def watcher(shelf: Shelf, *, max_loaded: int = 4, watch_s: float = 0.01, **more: Any) -> Any:
+        made.append(ModelWatcher(shelf, max_loaded=max_loaded, watch_s=watch_s, **more))
         return made[-1]
 
-    yield model_cache
+    yield watcher
     for each in made:
         each.close()
 
@@ -98,27 +96,27 @@ def name_of(found: CachedModel | None) -> str | None:
 
 
 def test_what_answers_and_what_fills_is_loaded_without_being_asked_for(make: Make) -> None:
-    model_cache = make(Shelf())
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
-    assert (name_of(model_cache.get(ANSWER)), name_of(model_cache.get(FILL))) == ("qa-1", "realm-1")
+    watcher = make(Shelf())
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
+    assert (name_of(watcher.get(ANSWER)), name_of(watcher.get(FILL))) == ("qa-1", "realm-1")
 
 
 def test_the_same_weights_are_loaded_once_for_both(make: Make) -> None:
     shelf = Shelf()
     shelf.names = {ANSWER: "realm-1", FILL: "realm-1"}
-    model_cache = make(shelf)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
-    assert model_cache.get(ANSWER) is model_cache.get(FILL)
+    watcher = make(shelf)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
+    assert watcher.get(ANSWER) is watcher.get(FILL)
     assert shelf.loads == ["realm-1"]
 
 
 def test_newer_weights_take_the_place_of_older_ones_which_their_holder_keeps(make: Make) -> None:
     shelf, swaps = Shelf(), []
-    model_cache = make(shelf, on_swap=swaps.append)
-    until(lambda: model_cache.get(ANSWER))
-    kept = model_cache.get(ANSWER)
+    watcher = make(shelf, on_swap=swaps.append)
+    until(lambda: watcher.get(ANSWER))
+    kept = watcher.get(ANSWER)
     shelf.names[ANSWER] = "qa-2"
-    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-2")
+    until(lambda: name_of(watcher.get(ANSWER)) == "qa-2")
     assert name_of(kept) == "qa-1"
     until(lambda: swaps)
     assert [name_of(each) for each in swaps] == ["qa-2"]
@@ -126,8 +124,8 @@ def test_newer_weights_take_the_place_of_older_ones_which_their_holder_keeps(mak
 
 def test_nothing_is_loaded_again_while_nothing_has_changed(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf)
-    until(lambda: model_cache.get(FILL))
+    watcher = make(shelf)
+    until(lambda: watcher.get(FILL))
     shelf.looked_again()
     assert sorted(shelf.loads) == ["qa-1", "realm-1"]
 
@@ -136,25 +134,25 @@ def test_newer_weights_that_cannot_be_loaded_leave_the_old_ones_and_are_tried_on
     make: Make,
 ) -> None:
     shelf = Shelf()
-    model_cache = make(shelf)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    watcher = make(shelf)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
     shelf.broken = {"qa-2"}
     shelf.names[ANSWER] = "qa-2"
     until(lambda: "qa-2" in shelf.loads)
     shelf.looked_again()
-    assert name_of(model_cache.get(ANSWER)) == "qa-1"
+    assert name_of(watcher.get(ANSWER)) == "qa-1"
     assert shelf.loads.count("qa-2") == 1
-    assert "damaged" in str(model_cache.problem(ANSWER))
+    assert "damaged" in str(watcher.problem(ANSWER))
 
 
 def test_after_a_failure_the_next_weights_are_tried_at_once(make: Make) -> None:
     shelf = Shelf()
     shelf.broken, shelf.names[ANSWER] = {"qa-2"}, "qa-2"
-    model_cache = make(shelf)
-    until(lambda: model_cache.problem(ANSWER))
+    watcher = make(shelf)
+    until(lambda: watcher.problem(ANSWER))
     shelf.names[ANSWER] = "qa-3"
-    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-3")
-    assert model_cache.problem(ANSWER) is None
+    until(lambda: name_of(watcher.get(ANSWER)) == "qa-3")
+    assert watcher.problem(ANSWER) is None
 
 
 def test_after_a_while_the_same_weights_are_tried_again(
@@ -163,20 +161,20 @@ def test_after_a_while_the_same_weights_are_tried_again(
     monkeypatch.setattr(module, "_AGAIN_S", 0.0)
     shelf = Shelf()
     shelf.broken, shelf.names[ANSWER] = {"qa-2"}, "qa-2"
-    model_cache = make(shelf)
-    until(lambda: model_cache.problem(ANSWER))
+    watcher = make(shelf)
+    until(lambda: watcher.problem(ANSWER))
     shelf.broken = set()
-    until(lambda: name_of(model_cache.get(ANSWER)) == "qa-2")
+    until(lambda: name_of(watcher.get(ANSWER)) == "qa-2")
 
 
 def test_weights_that_appear_later_are_found(make: Make) -> None:
     shelf = Shelf()
     shelf.names = {}
-    model_cache = make(shelf)
-    until(lambda: model_cache.problem(ANSWER) and model_cache.problem(FILL))
+    watcher = make(shelf)
+    until(lambda: watcher.problem(ANSWER) and watcher.problem(FILL))
     shelf.names = {ANSWER: "qa-1", FILL: "realm-1"}
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
-    assert model_cache.problem(ANSWER) is None
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
+    assert watcher.problem(ANSWER) is None
 
 
 def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
@@ -185,9 +183,9 @@ def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
     shelf = Shelf()
     shelf.names[ANSWER] = "odd"
     with caplog.at_level(logging.ERROR):
-        model_cache = make(shelf)
-        until(lambda: model_cache.problem(ANSWER))
-    assert "the server's log says why" in str(model_cache.problem(ANSWER))
+        watcher = make(shelf)
+        until(lambda: watcher.problem(ANSWER))
+    assert "the server's log says why" in str(watcher.problem(ANSWER))
     assert "ZeroDivisionError" in caplog.text
     shelf.looked_again()
     assert shelf.loads.count("odd") == 1
@@ -195,22 +193,22 @@ def test_an_error_that_nobody_foresaw_is_logged_and_told_as_a_sentence(
 
 def test_other_weights_are_loaded_when_they_are_asked_for_and_stay(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf)
+    watcher = make(shelf)
     shelf.names[ICT] = "ict-1"
-    assert model_cache.get(ICT) is None
-    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-1"
-    assert name_of(model_cache.get(ICT)) == "ict-1"
-    assert model_cache.order(ICT).result(SOON) is model_cache.get(ICT)
+    assert watcher.get(ICT) is None
+    assert name_of(watcher.order(ICT).result(SOON)) == "ict-1"
+    assert name_of(watcher.get(ICT)) == "ict-1"
+    assert watcher.order(ICT).result(SOON) is watcher.get(ICT)
     assert shelf.loads.count("ict-1") == 1
 
 
 def test_all_who_ask_for_the_same_while_it_is_loaded_get_the_same(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf)
-    until(lambda: model_cache.get(FILL))
+    watcher = make(shelf)
+    until(lambda: watcher.get(FILL))
     shelf.names[ICT] = "ict-1"
     shelf.gate.clear()
-    futures = [model_cache.order(ICT) for _ in range(20)]
+    futures = [watcher.order(ICT) for _ in range(20)]
     shelf.gate.set()
     assert len({id(future.result(SOON)) for future in futures}) == 1
     assert shelf.loads.count("ict-1") == 1
@@ -220,82 +218,81 @@ def test_of_more_weights_than_allowed_those_used_longest_ago_go_but_never_the_pi
     make: Make,
 ) -> None:
     shelf = Shelf()
-    model_cache = make(shelf, max_loaded=4)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    watcher = make(shelf, max_loaded=4)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
     keys = [ModelKey("answer", f"run-{n}") for n in range(4)]
     for key in keys:
         shelf.names[key] = f"{key.run}"
-        model_cache.order(key).result(SOON)
-        model_cache.get(keys[0])  # used all the time
-    found = [name_of(model_cache.get(key)) for key in keys]
+        watcher.order(key).result(SOON)
+        watcher.get(keys[0])  # used all the time
+    found = [name_of(watcher.get(key)) for key in keys]
     assert found == ["run-0", None, None, "run-3"]
-    assert model_cache.get(ANSWER) and model_cache.get(FILL)
-    assert len(model_cache.all()) == 4
+    assert watcher.get(ANSWER) and watcher.get(FILL)
+    assert len(watcher.all()) == 4
 
 
 def test_the_pinned_stay_even_where_only_one_is_allowed(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf, max_loaded=1)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    watcher = make(shelf, max_loaded=1)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
     shelf.names[ICT] = "ict-1"
-    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-1"  # answers, and is not kept
-    assert model_cache.get(ICT) is None
-    assert len(model_cache.all()) == 2
+    assert name_of(watcher.order(ICT).result(SOON)) == "ict-1"  # answers, and is not kept
+    assert watcher.get(ICT) is None
+    assert len(watcher.all()) == 2
 
 
 def test_weights_that_were_dropped_with_a_problem_can_be_asked_for_again(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf, max_loaded=3)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    watcher = make(shelf, max_loaded=3)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
     shelf.names[ICT] = "ict-1"
-    model_cache.order(ICT).result(SOON)
+    watcher.order(ICT).result(SOON)
     shelf.names[ICT] = CheckpointError("is being trained")
-    until(lambda: model_cache.problem(ICT))
+    until(lambda: watcher.problem(ICT))
     other = ModelKey("answer", "run-002")
     shelf.names[other] = "other"
-    model_cache.order(other).result(SOON)
-    assert model_cache.get(ICT) is None
-    assert model_cache.problem(ICT) is None
+    watcher.order(other).result(SOON)
+    assert watcher.get(ICT) is None
+    assert watcher.problem(ICT) is None
     shelf.names[ICT] = "ict-2"
-    assert name_of(model_cache.order(ICT).result(SOON)) == "ict-2"
+    assert name_of(watcher.order(ICT).result(SOON)) == "ict-2"
 
 
 def test_names_that_do_not_exist_leave_nothing_behind(make: Make) -> None:
-    model_cache = make(Shelf())
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
+    watcher = make(Shelf())
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
     for n in range(50):
         with pytest.raises(InputError, match=f"no nowhere-{n}$"):
-            model_cache.order(ModelKey("answer", f"nowhere-{n}")).result(SOON)
-        assert model_cache.problem(ModelKey("answer", f"nowhere-{n}")) is None
-    kept = [
-        getattr(model_cache, n) for n in ("_found", "_used", "_problems", "_failed", "_waiting")
-    ]
-    assert [len(each) for each in kept] == [2, 2, 0, 0, 0]
+            watcher.order(ModelKey("answer", f"nowhere-{n}")).result(SOON)
+        assert watcher.problem(ModelKey("answer", f"nowhere-{n}")) is None
+    assert len(watcher.all()) == 2
+    kept = [getattr(watcher, name) for name in ("_problems", "_failed", "_waiting")]
+    assert [len(each) for each in kept] == [0, 0, 0]
 
 
 def test_while_a_load_goes_on_only_so_many_others_wait(make: Make) -> None:
     shelf = Shelf()
     shelf.gate.clear()
-    model_cache = make(shelf)
+    watcher = make(shelf)
 
     def order_all() -> list[Future[CachedModel]]:
-        return [model_cache.order(ModelKey("answer", f"nowhere-{n}")) for n in range(1000)]
+        return [watcher.order(ModelKey("answer", f"nowhere-{n}")) for n in range(1000)]
 
     with pytest.raises(Busy):
         order_all()
     shelf.gate.set()
-    until(lambda: model_cache.get(FILL))
+    until(lambda: watcher.get(FILL))
     with pytest.raises(OpenRealmError):
-        model_cache.order(ModelKey("answer", "nowhere")).result(SOON)
+        watcher.order(ModelKey("answer", "nowhere")).result(SOON)
 
 
 def test_closing_ends_the_thread_and_the_waiting(make: Make) -> None:
     shelf = Shelf()
-    model_cache = make(shelf)
-    until(lambda: model_cache.get(ANSWER) and model_cache.get(FILL))
-    model_cache.close()
+    watcher = make(shelf)
+    until(lambda: watcher.get(ANSWER) and watcher.get(FILL))
+    watcher.close()
     looks = shelf.num_looks
-    waiting = model_cache.order(ICT)
-    model_cache.close()
+    waiting = watcher.order(ICT)
+    watcher.close()
     assert waiting.cancelled()
     assert shelf.num_looks == looks

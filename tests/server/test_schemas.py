@@ -9,8 +9,7 @@ import pytest
 from openrealm.answering.answer_spans import Answer, Evidence
 from openrealm.answering.answerer import Answers
 from openrealm.corpus.store import Chunk
-from openrealm.server.response_shapes import ask_response, utilities
-from openrealm.server.schemas import MAX_PLACES, Source
+from openrealm.server.schemas import MAX_PLACES, Source, ask_response, utilities
 
 SOURCE = Source(run="run-001", stage="qa", step=1, generation=1, corpus="c")
 
