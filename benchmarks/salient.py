@@ -19,7 +19,8 @@ from typing import Any
 
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.sentences import split_sentences
-from openrealm.data.salient import RandomTagger, RuleTagger, SpanTagger
+from openrealm.data.salient import RandomTagger, RuleTagger
+from openrealm.data.spans import SpanTagger
 
 SAMPLE = Path(__file__).parents[1] / "tests" / "data" / "salient_sample.jsonl"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from openrealm.data.salient import RandomTagger, RuleTagger, SpanTagger, make_tagger
-from openrealm.data.spans import Span
+from openrealm.data.salient import RandomTagger, RuleTagger, make_tagger
+from openrealm.data.spans import Span, SpanTagger
 from openrealm.errors import ConfigError, InputError
 from openrealm.settings import SalientConfig
 from openrealm.settings.config import override

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from openrealm.corpus.sentences import split_sentences
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.salient import SpanTagger
+from openrealm.data.spans import SpanTagger
 from openrealm.errors import CorpusError, InputError
 from openrealm.progress import Progress
 

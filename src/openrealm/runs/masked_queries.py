@@ -13,7 +13,8 @@ import numpy.typing as npt
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
-from openrealm.data.salient import FORMAT, RuleTagger, SpanTagger
+from openrealm.data.salient import FORMAT, RuleTagger
+from openrealm.data.spans import SpanTagger
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
 from openrealm.progress import Progress

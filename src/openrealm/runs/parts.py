@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.salient import SpanTagger, make_tagger
+from openrealm.data.salient import make_tagger
+from openrealm.data.spans import SpanTagger
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import MINILM, minilm_directory
 from openrealm.models.realm import Realm, device_of
