@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from openrealm.errors import ConfigError
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.settings.presets import PRESETS
-from openrealm.settings.removed import REMOVED
+from openrealm.settings.removed import REMOVED, Always
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -56,9 +57,13 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
         (
             "adapt",
             ["corpus.chunking.chunk_tokens=500"],
-            "raise model.reader.max_positions",
+            "model.bert.max_positions = 512; raise it",
         ),
-        ("tiny", ["qa.reader=tower", "model.bert.max_positions=80"], "with qa.reader = tower"),
+        (
+            "tiny",
+            ["qa.reader=tower", "model.bert.max_positions=80"],
+            "a chunk of 64 tokens make 103",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -101,14 +106,76 @@ def test_what_a_contradiction_is_resolved_by_resolves_it() -> None:
     resolve(assignments=["start=scratch", "stages=['ict','realm']", "ict.steps=5"])
 
 
-@pytest.mark.parametrize("key", REMOVED)
+def stored(tmp_path: Path, lines: dict[str, Any], *, preset: str = "adapt") -> Path:
+    """The settings of a run, as an earlier release stored them."""
+    text = settings_text(resolve(preset=preset))
+    for key, value in lines.items():
+        section, _, field = key.rpartition(".")
+        assert f"[{section}]\n" in text
+        text = text.replace(f"[{section}]\n", f"[{section}]\n{field} = {json.dumps(value)}\n")
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "key", [k for k, gone in REMOVED.items() if isinstance(gone.is_so, Always)]
+)
 def test_a_run_that_stored_what_is_always_so_now_loads(key: str, tmp_path: Path) -> None:
-    section, _, field = key.rpartition(".")
-    line = f"{field} = {json.dumps(REMOVED[key].now)}"
-    stored = tmp_path / "settings.toml"
-    stored.write_text(settings_text(resolve()).replace(f"[{section}]\n", f"[{section}]\n{line}\n"))
-    assert line in stored.read_text()
-    assert read_settings(stored) == resolve()
+    is_so = REMOVED[key].is_so
+    assert isinstance(is_so, Always)
+    assert read_settings(stored(tmp_path, {key: is_so.now})) == resolve()
+
+
+@pytest.mark.parametrize(
+    ("preset", "lines"),
+    [
+        ("tiny", {"model.reader.max_positions": 128, "model.reader.dropout": 0.0}),
+        ("adapt", {"model.reader.max_positions": 512, "mlm.share": True}),
+        ("tiny", {"mlm.share": False}),
+        # Without a reader of its own.
+        ("paper", {"model.reader.max_positions": 64, "model.reader.dropout": 0.3}),
+        ("paper", {"mlm.share": False}),
+    ],
+)
+def test_a_run_that_stored_what_is_so_beside_its_other_settings_loads(
+    preset: str, lines: dict[str, Any], tmp_path: Path
+) -> None:
+    assert read_settings(stored(tmp_path, lines, preset=preset)) == resolve(preset=preset)
+
+
+@pytest.mark.parametrize(
+    ("preset", "lines"),
+    [
+        ("tiny", {"model.reader.max_positions": 512}),
+        ("adapt", {"model.reader.dropout": 0.1}),
+    ],
+)
+def test_a_reader_that_was_otherwise_than_it_can_be_now_is_refused(
+    preset: str, lines: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(next(iter(lines)))):
+        read_settings(stored(tmp_path, lines, preset=preset))
+
+
+def test_towers_that_did_not_get_the_readers_bert_are_refused(tmp_path: Path) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text('stages = ["mlm", "realm"]\n[mlm]\nsteps = 5\nshare = false\n')
+    with pytest.raises(ConfigError, match=r"mlm\.share = False, which is gone"):
+        resolve(preset="paper", config=config)
+
+
+def test_what_a_start_brings_is_stored_but_cannot_be_assigned(tmp_path: Path) -> None:
+    text = settings_text(resolve())
+    assert "activation" not in text
+    with pytest.raises(ConfigError, match=r"model\.bert\.activation is no setting: it is gelu_new"):
+        resolve(assignments=["model.bert.activation=gelu"])
+    settings = resolve()
+    bert = replace(settings.model.bert, activation="gelu")
+    brought = replace(settings, model=replace(settings.model, bert=bert))
+    path = tmp_path / "settings.toml"
+    path.write_text(settings_text(brought))
+    assert read_settings(path) == brought
 
 
 @pytest.mark.parametrize("key", REMOVED)

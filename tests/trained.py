@@ -25,7 +25,6 @@ SHAPE = [
     "model.reader.layers=2",
     "model.reader.hidden=64",
     "model.reader.intermediate=32",
-    "model.reader.max_positions=64",
     "model.span_head.hidden=8",
     "model.embedder.known_tokens=false",
 ]

@@ -21,7 +21,6 @@ SETTINGS = [
     "model.reader.layers=2",
     "model.reader.hidden=64",
     "model.reader.intermediate=64",
-    "model.reader.max_positions=64",
     "model.span_head.hidden=16",
     "ict.steps=3",
     "warmup.steps=3",

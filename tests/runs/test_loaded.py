@@ -129,7 +129,7 @@ def test_after_plain_masked_lm_the_towers_have_the_readers_bert(
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
     plain = ["stages=['mlm']", "mlm.steps=2", "mlm.batch_size=4", "model.own_reader=false"]
     plain += ["model.bert.layers=2", "model.bert.hidden=64"]
-    train(tmp_path / "rivers", changes=[*plain, "mlm.share=true"])
+    train(tmp_path / "rivers", changes=plain)
     model = load_model(WorkspaceFolder(tmp_path / "rivers"), name=None, stages=("mlm",)).model
     tower = model.embedder.chunk_tower.bert.state_dict()
     reader = model.reader.masked_lm.bert.state_dict()

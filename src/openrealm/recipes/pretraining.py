@@ -299,7 +299,7 @@ class _Session:
 
     def _after(self, stage: str) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
-        follow(stage, self._model, share=self._settings.mlm.share)
+        follow(stage, self._model, share=not self._settings.model.own_reader)
         if stage != "mlm":
             self._measure(stage, reads=stage != "ict")
 

@@ -83,7 +83,7 @@ class SavedModel:
             pad_id=tokenizer.pad_id,
             seed=settings.seed,
         )
-        load_after(self.stage, self.weights, model, share=self.settings.mlm.share)
+        load_after(self.stage, self.weights, model, share=not self.settings.model.own_reader)
         return Started(config=settings.model, model=model, has_masked_lm_head=True)
 
 
@@ -94,7 +94,7 @@ def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, s
         stage: Its name.
         weights: Where they are.
         model: Of their shape.
-        share: The run's `mlm.share`: the towers get the reader's BERT after the stage `mlm`.
+        share: Whether the towers get the reader's BERT after the stage `mlm`.
     """
     weights.load_weights(model)
     follow(stage, model, share=share)

@@ -179,7 +179,7 @@ def load_model(
     else:
         checkpoint = newest_checkpoint(run, stages)
         model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
-        stage, share = checkpoint.position.stage, settings.mlm.share
+        stage, share = checkpoint.position.stage, not settings.model.own_reader
         load_after(stage, checkpoint, model, share=share)
     return LoadedModel(
         workspace=workspace,

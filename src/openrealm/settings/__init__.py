@@ -2,7 +2,13 @@
 
 from openrealm.settings.checks import checked
 from openrealm.settings.data import ChunkingConfig, CorpusConfig, SalientConfig
-from openrealm.settings.model import BertShape, EmbedderConfig, ModelConfig, SpanHeadConfig
+from openrealm.settings.model import (
+    BertShape,
+    EmbedderConfig,
+    ModelConfig,
+    ReaderShape,
+    SpanHeadConfig,
+)
 from openrealm.settings.resolution import preset_settings, read_settings, resolve, settings_text
 from openrealm.settings.run import Settings
 from openrealm.settings.serving import ServeConfig
@@ -30,6 +36,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "QaConfig",
+    "ReaderShape",
     "RefreshConfig",
     "RetrievalConfig",
     "SalientConfig",

@@ -32,17 +32,12 @@ def _check_stages(settings: Settings) -> None:
     twice = sorted(stage for stage in set(settings.stages) if settings.stages.count(stage) > 1)
     if twice:
         raise ConfigError(f"stages lists {' and '.join(twice)} more than once; list each once")
-    realm, model = settings.realm, settings.model
+    realm = settings.realm
     has_joint = "realm" in settings.stages and realm.steps
     if has_joint and not (realm.lr or realm.lr_retriever or realm.lr_lexical):
         raise ConfigError(
             "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
             "trained; raise one, or set realm.steps=0"
-        )
-    if model.own_reader and "mlm" in settings.stages and settings.mlm.steps and settings.mlm.share:
-        raise ConfigError(
-            "mlm.share gives the towers the reader's BERT, but model.own_reader is true; "
-            "set mlm.share=false"
         )
 
 
@@ -142,32 +137,10 @@ def _check_fixed_chunks(settings: Settings) -> None:
 def _check_lengths(settings: Settings) -> None:
     """Checks that the longest inputs have positions in the BERTs that read them."""
     model, chunk_tokens = settings.model, settings.corpus.chunking.chunk_tokens
-    _require_positions(
-        model.reader_bert.max_positions,
-        model.query_tokens + chunk_tokens - 1,
-        name=model.reader_section,
-        what=f"a query of {model.query_tokens} and a chunk of {chunk_tokens} tokens make",
-    )
-    _require_positions(
-        model.bert.max_positions,
-        max(model.query_tokens, chunk_tokens),
-        name="model.bert",
-        what="the longer of query and chunk has",
-    )
-    if settings.qa.reader == "tower":
-        _require_positions(
-            model.bert.max_positions,
-            model.query_tokens + chunk_tokens - 1,
-            name="model.bert",
-            what=f"with qa.reader = tower a question of {model.query_tokens} and a chunk of "
-            f"{chunk_tokens} tokens make",
-        )
-
-
-def _require_positions(has: int, needs: int, *, name: str, what: str) -> None:
-    if needs > has:
+    longest, positions = model.query_tokens + chunk_tokens - 1, model.bert.max_positions
+    if longest > positions:
         raise ConfigError(
-            f"{what} {needs} tokens, more than {name}.max_positions = {has}; "
-            f"raise {name}.max_positions, or lower model.query_tokens or "
-            "corpus.chunking.chunk_tokens"
+            f"a query of {model.query_tokens} and a chunk of {chunk_tokens} tokens make {longest} "
+            f"tokens, more than model.bert.max_positions = {positions}; raise it, or lower "
+            "model.query_tokens or corpus.chunking.chunk_tokens"
         )

@@ -32,6 +32,7 @@ def option(
     choices: Sequence[Any] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    is_fixed: bool = False,
 ) -> Any:
     """A dataclass field with its documentation, limits and the source of its default.
 
@@ -42,6 +43,8 @@ def option(
         choices: The allowed values, where they are few.
         minimum: The smallest allowed number.
         maximum: The largest allowed number.
+        is_fixed: No setting, but what a start or a corpus may bring: it is written only where it
+            differs from the default, and cannot be assigned.
     """
     metadata = {
         "doc": doc,
@@ -49,6 +52,7 @@ def option(
         "choices": tuple(choices) if choices is not None else None,
         "minimum": minimum,
         "maximum": maximum,
+        "is_fixed": is_fixed,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -79,13 +83,25 @@ def merge(config: T, values: Mapping[str, Any], *, path: str = "", name: str = "
     Raises:
         ConfigError: An unknown key, one that is gone, a value of the wrong type or out of range.
     """
+    return _merge(config, values, path=path, source=_Source(name, values))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Source:
+    """Where values were read from, and all that was read there."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+def _merge(config: T, values: Mapping[str, Any], *, path: str, source: _Source) -> T:
     fields = {f.name: f for f in dataclasses.fields(config)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
     for key, value in values.items():
         where = f"{path}{key}"
         if key not in fields and where in REMOVED:
-            _require_what_is_so(where, value, name)
+            _require_what_is_so(where, value, source)
             continue
         if key not in fields:
             raise ConfigError(_unknown_key(where, key, fields))
@@ -93,7 +109,7 @@ def merge(config: T, values: Mapping[str, Any], *, path: str = "", name: str = "
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where} is a section of settings, not the value {value!r}")
-            changes[key] = merge(current, value, path=f"{where}.", name=name)
+            changes[key] = _merge(current, value, path=f"{where}.", source=source)
         else:
             changes[key] = _checked(where, value, hints[key], fields[key].metadata)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
@@ -111,11 +127,24 @@ def override(config: T, assignments: Iterable[str]) -> T:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"'{assignment}' is not an assignment; write section.key=value")
+        _require_setting(config, key.strip())
         nested: Any = _parse_value(text.strip())
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
         config = merge(config, nested)
     return config
+
+
+def _require_setting(config: Any, key: str) -> None:
+    """Refuses a field that is no setting; of unknown ones `merge` says more."""
+    *sections, name = key.split(".")
+    for part in sections:
+        config = getattr(config, part, None)
+    for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
+        if field.name == name and field.metadata.get("is_fixed"):
+            raise ConfigError(
+                f"{key} is no setting: it is {field.default}, or what a start or a corpus brings"
+            )
 
 
 def parse_toml(text: str, *, name: str) -> dict[str, Any]:
@@ -137,10 +166,15 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def to_toml(config: Any, *, path: str = "") -> str:
-    """The config as TOML, a comment above every field; reading it back gives an equal config."""
+    """The config as TOML, a comment above every field; reading it back gives an equal config.
+
+    Fixed fields are left out where they have their default.
+    """
     plain, nested = [], []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if field.metadata.get("is_fixed") and value == field.default:
+            continue
         if dataclasses.is_dataclass(value):
             where = f"{path}{field.name}"
             nested.append(f"\n# {field.metadata['doc']}\n[{where}]\n")
@@ -179,12 +213,12 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _require_what_is_so(where: str, value: Any, name: str) -> None:
-    """Refuses a setting that is gone, unless it says what is always so now."""
+def _require_what_is_so(where: str, value: Any, source: _Source) -> None:
+    """Refuses a setting that is gone, unless it says what is so now."""
     gone = REMOVED[where]
-    if value != gone.now:
+    if not gone.is_so(value, source.values):
         raise ConfigError(
-            f"{name or 'the configuration'} sets {where} = {value!r}, which is gone: "
+            f"{source.name or 'the configuration'} sets {where} = {value!r}, which is gone: "
             f"{gone.instead}; remove it"
         )
 

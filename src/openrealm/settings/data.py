@@ -21,12 +21,14 @@ class ChunkingConfig:
         32,
         "A document's last chunk with a shorter body takes sentences from the one before it.",
         minimum=0,
+        is_fixed=True,
     )
     title_share: float = option(
         0.25,
         "The most of a chunk that its title may take; a longer title loses its last tokens.",
         minimum=0.0,
         maximum=0.75,
+        is_fixed=True,
     )
     whole: bool = option(
         False,

@@ -21,16 +21,40 @@ class BertShape:
         "Activation; gelu_new is the tanh form that BERT's original code computes.",
         choices=("gelu_new", "gelu", "relu"),
         source="google-research/bert modeling.py",
+        is_fixed=True,
     )
     dropout: float = option(
-        0.1, "Dropout in training, everywhere.", minimum=0.0, maximum=0.9, source="BERT-base"
+        0.1,
+        "Dropout in training, everywhere in towers and reader.",
+        minimum=0.0,
+        maximum=0.9,
+        source="BERT-base",
     )
-    layer_norm_eps: float = option(1e-12, "Epsilon of BERT's LayerNorms.", source="BERT-base")
-    initializer_range: float = option(0.02, "Spread of random first weights.", source="BERT-base")
+    layer_norm_eps: float = option(
+        1e-12, "Epsilon of BERT's LayerNorms.", source="BERT-base", is_fixed=True
+    )
+    initializer_range: float = option(
+        0.02, "Spread of random first weights.", source="BERT-base", is_fixed=True
+    )
     initialization: str = option(
         "normal",
         "First weights of a model from scratch: BERT's own, or such that the reader begins by "
         "copying and the towers by comparing words (for small models with little text).",
+        choices=("normal", "copying"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderShape:
+    """Size of a reader of its own, which begins from scratch; the rest is as in the towers."""
+
+    layers: int = option(12, "Transformer layers.", minimum=1, source="BERT-base")
+    hidden: int = option(768, "Width of the hidden states.", minimum=1, source="BERT-base")
+    heads: int = option(12, "Attention heads.", minimum=1, source="BERT-base")
+    intermediate: int = option(3072, "Width of the feed-forward layer.", source="BERT-base")
+    initialization: str = option(
+        "normal",
+        "First weights: BERT's own, or such that it begins by copying.",
         choices=("normal", "copying"),
     )
 
@@ -54,7 +78,10 @@ class EmbedderConfig:
     )
     dim: int = option(128, "Numbers per vector.", minimum=1, source="section 4.3")
     layer_norm_eps: float = option(
-        1e-12, "Epsilon of the projection's LayerNorm.", source="released REALM checkpoints"
+        1e-12,
+        "Epsilon of the projection's LayerNorm.",
+        source="released REALM checkpoints",
+        is_fixed=True,
     )
     dropout: float = option(
         0.0,
@@ -82,8 +109,12 @@ class SpanHeadConfig:
     """Shape of the span head."""
 
     hidden: int = option(256, "Width of the span representation.", source="orqa_model.py")
-    max_width: int = option(10, "Longest answer in wordpieces.", minimum=1, source="orqa_model.py")
-    layer_norm_eps: float = option(1e-3, "Epsilon of its LayerNorm.", source="orqa_model.py")
+    max_width: int = option(
+        10, "Longest answer in wordpieces.", minimum=1, source="orqa_model.py", is_fixed=True
+    )
+    layer_norm_eps: float = option(
+        1e-3, "Epsilon of its LayerNorm.", source="orqa_model.py", is_fixed=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +153,25 @@ class ModelConfig:
         minimum=0.0,
     )
     bert: BertShape = section(BertShape, "Size of the BERTs (a start brings its own).")
-    reader: BertShape = section(BertShape, "Size of the reader's BERT where `own_reader` is true.")
+    reader: ReaderShape = section(ReaderShape, "Size of the reader where `own_reader` is true.")
     embedder: EmbedderConfig = section(EmbedderConfig, "Query and chunk towers.")
     span_head: SpanHeadConfig = section(SpanHeadConfig, "Answer spans (fine-tuning).")
 
     @property
     def reader_bert(self) -> BertShape:
         """Shape of the reader's BERT."""
-        return self.reader if self.own_reader else self.bert
+        if not self.own_reader:
+            return self.bert
+        own = self.reader
+        return BertShape(
+            layers=own.layers,
+            hidden=own.hidden,
+            heads=own.heads,
+            intermediate=own.intermediate,
+            max_positions=self.bert.max_positions,
+            dropout=self.bert.dropout,
+            initialization=own.initialization,
+        )
 
     @property
     def reader_section(self) -> str:

@@ -31,8 +31,6 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
-                "max_positions": 512,
-                "dropout": 0.0,
             },
             "token_prior": True,
             "copy_head": True,
@@ -93,8 +91,6 @@ PRESETS: dict[str, dict[str, Any]] = {
                 "hidden": 128,
                 "heads": 4,
                 "intermediate": 512,
-                "max_positions": 128,
-                "dropout": 0.0,
                 "initialization": "copying",
             },
             # The mean of all tokens finds names long before a trained [CLS] does.

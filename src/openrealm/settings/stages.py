@@ -30,12 +30,11 @@ class RetrievalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MlmConfig:
-    """Plain masked-LM pre-training of the reader's BERT."""
+    """Plain masked-LM pre-training of the reader's BERT, which the towers share afterwards."""
 
     steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
     batch_size: int = option(64, "Chunks per step.", minimum=1)
     lr: float = option(1e-4, "Peak learning rate.", minimum=0.0)
-    share: bool = option(True, "Start the towers from the resulting BERT.")
 
 
 @dataclass(frozen=True, kw_only=True)
