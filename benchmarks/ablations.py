@@ -163,7 +163,8 @@ class Bench:
             finally:
                 config.unlink()
         run = self.place.run(name)
-        done = {c.position.stage for c in checkpoints(run.checkpoints) if c.position.finished}
+        whole = (c for c in checkpoints(run.checkpoints) if c.position.finished and c.is_whole())
+        done = {c.position.stage for c in whole}
         if not set(settings.stages) <= done:
             recipes.pretrain(self.place.directory, run=name, resume=True, progress=self.progress)
         return run
@@ -247,7 +248,8 @@ class Bench:
         }
 
     def _finetuned(self, run: RunFolder) -> None:
-        found = [c for c in checkpoints(run.checkpoints) if c.position.stage == "qa"]
+        tuned = (c for c in checkpoints(run.checkpoints) if c.position.stage == "qa")
+        found = [c for c in tuned if c.is_whole()]
         if not (found and found[0].position.finished):
             recipes.finetune(
                 self.place.directory,

@@ -27,7 +27,7 @@ from openrealm.progress import Silent
 from openrealm.retrieval.batches import masked_batch, origins, to_device
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
-from openrealm.runs.first_weights import first_model
+from openrealm.runs.first_weights import Beginning, first_model
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run, open_corpus
 from openrealm.runs.masked_queries import masked_queries
@@ -57,7 +57,7 @@ def main() -> None:
             texts = ChunkStore.open(loaded.run.texts)
     else:
         settings = resolve(preset=arguments.preset, assignments=arguments.assignments)
-        model = first_model(settings, corpus=corpus, texts=corpus)
+        model = first_model(Beginning.of(settings), corpus=corpus, texts=corpus)
     model.eval()
     templates = make_templates(settings, corpus)
     queries = masked_queries(place, settings, texts=texts, corpus=corpus, progress=Silent()).probe()

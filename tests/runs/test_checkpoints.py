@@ -20,6 +20,7 @@ from openrealm.errors import CheckpointError
 from openrealm.runs.checkpoints import (
     Position,
     checkpoints,
+    damaged_checkpoints,
     open_checkpoint,
     prune,
     save_checkpoint,
@@ -141,8 +142,13 @@ def test_the_newest_whole_checkpoint_is_found_although_later_ones_are_torn(
     # One that died before its last step, the renaming.
     shutil.copytree(tmp_path / "realm-000004", tmp_path / ".staging-realm-000014")
     (tmp_path / "notes.txt").write_text("", encoding="utf-8")
-    assert [c.position.step for c in checkpoints(tmp_path)] == [4, 2]
-    assert [c.position.step for c in checkpoints(tmp_path, verify=False)][:2] == [12, 10]
+    assert [c.position.step for c in checkpoints(tmp_path)] == [12, 10, 6, 4, 2]
+    assert [c.position.step for c in checkpoints(tmp_path) if c.is_whole()] == [4, 2]
+    with_weights = [c.position.step for c in checkpoints(tmp_path) if c.is_whole(only_weights=True)]
+    assert with_weights == [10, 6, 4, 2]
+    assert [path.name for path in damaged_checkpoints(tmp_path)] == [
+        f"realm-{step:06d}" for step in (6, 8, 10, 12)
+    ]
 
 
 def test_checkpoints_are_ordered_by_all_steps_and_an_end_of_a_stage_comes_last(

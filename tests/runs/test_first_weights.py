@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +18,8 @@ from transformers.models.bert.modeling_bert import BertModel
 
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError
-from openrealm.runs.first_weights import begin, saved_model
+from openrealm.runs import checkpoints, first_weights, model_folder
+from openrealm.runs.first_weights import Beginning, begin, saved_model
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
 from openrealm.settings import resolve
@@ -85,6 +89,38 @@ def test_a_run_begins_with_the_newest_weights_and_the_shape_of_an_earlier_one(
     assert record["start"].endswith("runs/first/checkpoints/warmup-000002")
 
 
+@pytest.mark.parametrize("kind", ["run", "exported"])
+def test_a_new_run_opens_its_start_once_and_builds_it_once(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    shutil.copytree(workspace, tmp_path / "ws")
+    start = tmp_path / "ws" / "runs" / "first"
+    if kind == "exported":
+        recipes.export(workspace, to="openrealm", run="first", output=tmp_path / "model")
+        start = tmp_path / "model"
+    counts: Counter[str] = Counter()
+
+    def counted(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            file = arguments[0] if isinstance(arguments[0], Path) else name
+            # What the new run writes is summed too.
+            counts[str(file)] += not str(file).startswith(str(tmp_path / "ws" / "runs" / "new"))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    for module in (checkpoints, model_folder):
+        counted(module, "checksum")
+    counted(first_weights, "build_model")
+    few = [*BESIDE, "ict.steps=0", "warmup.steps=0", "realm.steps=0"]
+    recipes.pretrain(tmp_path / "ws", start=str(start), preset="tiny", assignments=few, run="new")
+    assert counts["build_model"] == 1
+    assert [Path(file).name for file in counts].count("weights.safetensors") >= 1
+    assert max(counts.values()) == 1
+
+
 def test_a_checkpoint_in_the_middle_can_be_named(workspace: Path) -> None:
     found = saved_model(str(workspace / "runs" / "first" / "checkpoints" / "ict-000002"))
     assert found is not None and found.stage == "ict"
@@ -117,9 +153,10 @@ def test_a_bert_with_another_vocabulary_of_the_same_size_is_refused(
     BertModel(config).save_pretrained(tmp_path / "bert")
     (vocabulary,) = (workspace / "corpus").glob("tokenizer-*/vocab.txt")
     words = vocabulary.read_text(encoding="utf-8").splitlines()
-    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    settings = resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"])
+    begin(Beginning.of(settings), tokenizer)
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    begin(resolve(preset="tiny", assignments=[f"start={tmp_path / 'bert'}"]), tokenizer)
+    begin(Beginning.of(settings), tokenizer)
     words[-2:] = words[:-3:-1]
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     with pytest.raises(ConfigError, match="has another vocabulary than the corpus"):

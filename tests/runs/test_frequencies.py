@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import World, model_config
 
-from openrealm.runs.first_weights import first_model
+from openrealm.runs.first_weights import Beginning, first_model
 from openrealm.runs.frequencies import known_tokens, token_prior
 from openrealm.settings import Settings
 
@@ -52,7 +52,7 @@ def test_a_copy_head_knows_the_frequencies_with_and_without_the_prior(
 ) -> None:
     shape = replace(model_config(), copy_head=True, token_prior=prior)
     settings = replace(Settings(), start="scratch", model=shape)
-    reader = first_model(settings, corpus=world.store, texts=world.store).reader
+    reader = first_model(Beginning.of(settings), corpus=world.store, texts=world.store).reader
     wanted = token_prior([world.store])
     assert reader.copy_head is not None
     torch.testing.assert_close(reader.copy_head.log_frequency, wanted)
@@ -62,7 +62,7 @@ def test_a_copy_head_knows_the_frequencies_with_and_without_the_prior(
 
 def test_two_towers_from_scratch_begin_alike(world: World) -> None:
     settings = replace(Settings(), start="scratch", model=model_config(shared=False))
-    embedder = first_model(settings, corpus=world.store, texts=world.store).embedder
+    embedder = first_model(Beginning.of(settings), corpus=world.store, texts=world.store).embedder
     assert not embedder.is_shared
     inputs = world.templates.query([world.ids("the old town")])
     torch.testing.assert_close(embedder.query_tower(inputs), embedder.chunk_tower(inputs))

@@ -10,8 +10,10 @@ import pytest
 import torch
 from trained import SHAPE, STEPS, train
 
+import openrealm.runs.checkpoints as checkpoints_module
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
+from openrealm.files import checksum
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent
 from openrealm.runs.folders import WorkspaceFolder
@@ -54,6 +56,45 @@ def test_it_stays_usable_with_more_documents_and_is_taken_up(
     recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
     found = recipes.search(untrained, "Zanthor glass blowers", k=3)
     assert "new" in [hit.chunk.document_id for hit in found.hits]
+
+
+@pytest.fixture
+def summed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that gets the checkpoints' files whose checksum is computed."""
+    files: list[str] = []
+
+    def spy(path: Path) -> str:
+        files.append(f"{path.parent.name}/{path.name}")
+        return checksum(path)
+
+    monkeypatch.setattr(checkpoints_module, "checksum", spy)
+    return files
+
+
+def test_who_asks_reads_the_weights_that_answer_and_no_others(
+    trained: Path, summed: list[str]
+) -> None:
+    recipes.search(trained, "river")
+    assert summed == ["qa-000001/weights.safetensors"]
+    summed.clear()
+    recipes.fill(trained, "Aldera is the capital of [MASK].")
+    assert summed == ["realm-000002/weights.safetensors"]
+    summed.clear()
+    recipes.info(trained)
+    assert len(summed) == len(set(summed)) > 2
+
+
+def test_weights_that_are_damaged_are_passed_over(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "rivers")
+    workspace = WorkspaceFolder(tmp_path / "rivers")
+    file = workspace.run().checkpoints / "realm-000002" / "weights.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert newest_checkpoint(workspace.run(), ["realm", "ict"]).position.stage == "ict"
+    with pytest.raises(InputError, match="no checkpoint of realm"):
+        load_model(workspace, name=None, stages=["realm"])
+    (damaged,) = recipes.info(tmp_path / "rivers").problems
+    assert damaged == f"{file} is missing or damaged; it is passed over"
 
 
 def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behind(

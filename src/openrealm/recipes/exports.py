@@ -278,7 +278,7 @@ def _stages(loaded: LoadedModel) -> dict[str, int]:
     """Steps of each stage up to the weights, in order."""
     until = loaded.checkpoint.position.total_step
     steps: dict[str, int] = {}
-    for checkpoint in reversed(list(checkpoints(loaded.run.checkpoints, verify=False))):
+    for checkpoint in reversed(list(checkpoints(loaded.run.checkpoints))):
         if checkpoint.position.total_step <= until:
             steps[checkpoint.position.stage] = checkpoint.position.step
     return steps

@@ -136,7 +136,8 @@ def _begun(
     settings = resolve(base=loaded.settings, config=config, assignments=assignments)
     if settings.model != loaded.settings.model:
         raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
-    middle = next((c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa"), None)
+    tuned = (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa")
+    middle = next((c for c in tuned if c.is_whole()), None)
     if middle is not None and not resume:
         raise InputError(
             f"run '{folder.name}' has been fine-tuned already; go on with --resume, "

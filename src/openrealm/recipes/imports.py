@@ -32,7 +32,7 @@ from openrealm.interchange.imported_model import (
 )
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.embedding import groups_of, snapshot_key
-from openrealm.runs.first_weights import first_record
+from openrealm.runs.first_weights import Beginning, first_record
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.parts import load_tokenizer
 from openrealm.settings import BertShape, CorpusConfig, Settings, resolve, settings_text
@@ -309,7 +309,7 @@ def _make_run(
     run.settings_file.write_text(settings_text(settings), encoding="utf-8")
     parts = [asdict(_part(model, assembly)) for model in assembly.models]
     # Last: a folder without it is no run.
-    run.write_record(first_record(settings, store) | {"imported": parts})
+    run.write_record(first_record(Beginning.of(settings), store) | {"imported": parts})
     return vectors, notes
 
 

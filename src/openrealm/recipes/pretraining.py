@@ -28,13 +28,20 @@ from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.bm25_cache import bm25_together
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
 from openrealm.runs.devices import pick_device, pick_precision, uses_gpu
-from openrealm.runs.first_weights import begin, first_model, first_record, follow, settings_for
+from openrealm.runs.first_weights import (
+    Beginning,
+    begin,
+    first_model,
+    first_record,
+    follow,
+    resolve_beginning,
+)
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, open_corpus, require_files
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
 from openrealm.runs.stage_reports import add_report
-from openrealm.settings import Settings, checked, read_settings, settings_text
+from openrealm.settings import checked, read_settings, settings_text
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
@@ -104,26 +111,27 @@ def pretrain(
     if resume:
         if start or preset or config or assignments or texts:
             raise ConfigError("--resume goes on with the run's own settings; give no others")
-        settings = read_settings(place.run(run).settings_file)
+        settings, beginning = read_settings(place.run(run).settings_file), None
     else:
-        settings = settings_for(
+        beginning = resolve_beginning(
             start,
             preset=preset,
             config=config,
             assignments=assignments,
             chunking=corpus.chunking,
         )
+        settings = beginning.settings
         require_files([*texts, *([queries] if queries else [])])
     with joined(gpu=uses_gpu(settings)) as processes:
         if not processes.is_first:
             progress = Silent()
-        folder = place.run(run) if resume else None
-        if folder is None and processes.is_first:
-            folder = _new_run(place, run, settings, corpus, texts, progress)
+        folder, model = place.run(run) if resume else None, None
+        if beginning is not None and processes.is_first:
+            folder, model = _new_run(place, run, beginning, corpus, texts, progress)
         folder = place.run(processes.broadcast_text(folder.name if folder is not None else ""))
         with training_in(folder, processes):
             try:
-                session = _Session(place, folder, corpus, queries, processes, progress)
+                session = _Session(place, folder, corpus, queries, processes, progress, model)
             except OpenRealmError:
                 if not resume and processes.is_first:
                     # What cannot begin leaves no run behind.
@@ -150,26 +158,33 @@ def training_in(run: RunFolder, processes: Processes) -> Iterator[None]:
 def _new_run(
     place: WorkspaceFolder,
     name: str | None,
-    settings: Settings,
+    beginning: Beginning,
     corpus: ChunkStore,
     texts: Sequence[Path],
     progress: Progress,
-) -> RunFolder:
-    """A run folder with its settings, record, first weights and training texts."""
+) -> tuple[RunFolder, Realm]:
+    """A run folder with its settings, record and training texts; and its first model."""
     # The start's own shape replaces the preset's before anything is written.
-    started = begin(settings, corpus.tokenizer)
+    started, settings = begin(beginning, corpus.tokenizer), beginning.settings
     chunking = replace(settings.corpus, chunking=corpus.chunking)
     settings = checked(replace(settings, model=started.config, corpus=chunking))
+    beginning = replace(beginning, settings=settings)
     run = place.new_run(name)
     try:
         if texts:
             _ingest_texts(run, texts, corpus, progress)
         run.settings_file.write_text(settings_text(settings), encoding="utf-8")
-        run.write_record(first_record(settings, corpus, texts=texts))
+        run.write_record(first_record(beginning, corpus, texts=texts))
+        model = first_model(beginning, corpus=corpus, texts=_texts_of(run, corpus), started=started)
     except BaseException:
         shutil.rmtree(run.directory, ignore_errors=True)
         raise
-    return run
+    return run, model
+
+
+def _texts_of(run: RunFolder, corpus: ChunkStore) -> ChunkStore:
+    """What a run masks: its own texts where it has some, or the corpus."""
+    return ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
 
 
 def _ingest_texts(
@@ -196,12 +211,14 @@ class _Session:
         queries: Path | None,
         processes: Processes,
         progress: Progress,
+        model: Realm | None,
     ) -> None:
+        """Takes the first model of a new run where it has been made already."""
         settings = read_settings(run.settings_file)
         self._place, self._run = place, run
         self._settings, self._corpus = settings, corpus
         self._processes, self._progress = processes, progress
-        self._texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
+        self._texts = _texts_of(run, corpus)
         self._held_out = self._read_queries(queries)
         self._record = run.read_record()
         if self._record["corpus"] != corpus.fingerprint:
@@ -210,8 +227,9 @@ class _Session:
             )
         device = pick_device(settings)
         self._templates = make_templates(settings, corpus)
-        self._model = self._first_model().to(device)
         self._names = [name for name in settings.stages if getattr(settings, name).steps]
+        self._found = self._newest() if model is None else None
+        self._model = (self._first_model() if model is None else model).to(device)
         # One finds the spans, the others read what it has written down.
         for first in (True, False):
             if processes.is_first == first:
@@ -245,10 +263,7 @@ class _Session:
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
         trainer, names = self._trainer(), self._names
-        # A run that has been fine-tuned since is at the end of its pre-training.
-        ends = names or [START]
-        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in ends)
-        found = next(mine, None)
+        found = self._found
         if found is not None and not names:
             return
         done = 0
@@ -257,19 +272,25 @@ class _Session:
             if not names:
                 self._keep_start()
             if names[:1] != ["mlm"]:
-                self._measure(START, reads=False)
+                self._measure(START, 0, reads=False)
         else:
             done = names.index(found.position.stage) + int(found.position.finished)
             if found.position.finished:
                 found.load_weights(self._model)
                 trainer.total_step = found.position.total_step
                 trainer.log.cut(found.position.metrics_bytes)
-                self._after(found.position.stage)
+                self._after(found.position.stage, trainer.total_step)
         for name in names[done:]:
             stage = self._stage(name)
             middle = found if found is not None and _is_middle(found, name) else None
             trainer.run(stage, middle)
-            self._after(name)
+            self._after(name, trainer.total_step)
+
+    def _newest(self) -> Checkpoint | None:
+        """Where training goes on: a run that was fine-tuned since has ended its pre-training."""
+        ends = self._names or [START]
+        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in ends)
+        return next((c for c in mine if c.is_whole()), None)
 
     def _masked_queries(self) -> MaskedQueries | None:
         """What is masked; None where there is nothing to mask, and no stage that needs it.
@@ -297,18 +318,16 @@ class _Session:
             save_checkpoint(self._run.checkpoints, self._model, None, Position.without_steps(START))
         self._processes.barrier()
 
-    def _after(self, stage: str) -> None:
+    def _after(self, stage: str, total_step: int) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
         follow(stage, self._model, share=not self._settings.model.own_reader)
         if stage != "mlm":
-            self._measure(stage, reads=stage != "ict")
+            self._measure(stage, total_step, reads=stage != "ict")
 
-    def _measure(self, stage: str, *, reads: bool) -> None:
+    def _measure(self, stage: str, total_step: int, *, reads: bool) -> None:
         """Asks the probe and the held-out queries, over an index of the present weights."""
         if any(report["stage"] == stage for report in self._record["stage_reports"]):
             return
-        position = next(checkpoints(self._run.checkpoints), None)
-        total_step = position.position.total_step if position is not None else 0
         live = self._maker.first(total_step)
         report = self.ask(live)
         numbers = report.metrics() if report is not None else {}
@@ -409,7 +428,7 @@ class _Session:
 
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
-        if any(True for _ in checkpoints(self._run.checkpoints)):
+        if self._found is not None:
             tokenizer = self._corpus.tokenizer
             return build_model(
                 self._settings.model,
@@ -417,7 +436,7 @@ class _Session:
                 pad_id=tokenizer.pad_id,
                 seed=self._settings.seed,
             )
-        return first_model(self._settings, corpus=self._corpus, texts=self._texts)
+        return first_model(Beginning.of(self._settings), corpus=self._corpus, texts=self._texts)
 
     def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
         kept = self._run.directory / "queries.jsonl"

@@ -219,10 +219,16 @@ def info(
     runs = [place.run(run)] if run else place.runs()
     found: list[RunInfo] = []
     for each in runs:
-        _collect(problems, lambda each=each: found.append(run_info(each, corpus)))
+        damaged = damaged_checkpoints(each.checkpoints)
+        _collect(
+            problems,
+            lambda each=each, damaged=damaged: found.append(
+                run_info(each, corpus, damaged=damaged)
+            ),
+        )
         for generation in generations(each.snapshots):
             _check_snapshot(problems, each, generation)
-        problems.extend(damaged_checkpoints(each.checkpoints))
+        problems.extend(damaged.values())
     return WorkspaceInfo(
         workspace=str(workspace),
         documents=corpus.num_documents,

@@ -149,7 +149,7 @@ def _figures(record: dict[str, Any], measured: dict[str, Any]) -> StageFigures:
 
 
 def _checkpoints(run: RunFolder) -> list[str]:
-    positions = [c.position for c in checkpoints(run.checkpoints, verify=False)]
+    positions = [c.position for c in checkpoints(run.checkpoints)]
     return [
         f"{p.stage}, {'its end, ' if p.finished else ''}step {p.step:,}"
         for p in reversed(positions)
@@ -160,7 +160,7 @@ def _probed(
     place: WorkspaceFolder, run: RunFolder, *, limit: int | None, progress: Progress
 ) -> tuple[Probed | None, str]:
     """What the held-out sentences show, or why they show nothing."""
-    positions = [c.position for c in checkpoints(run.checkpoints, verify=False)]
+    positions = [c.position for c in checkpoints(run.checkpoints)]
     if not any(position.stage in JOINT_STAGES for position in positions):
         return None, "the run has no weights of warm-up or joint training yet"
     try:

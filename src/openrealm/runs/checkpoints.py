@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +85,42 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk."""
+    """A checkpoint on disk.
+
+    Attributes:
+        directory: Its folder.
+        position: How far training was.
+        checksums: SHA-256 of its files, by name.
+    """
 
     directory: Path
     position: Position
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def verify(self, *, only_weights: bool = False) -> None:
+        """Reads its files in whole and compares them with their checksums.
+
+        Args:
+            only_weights: Leave out what only a training goes on with: the moments of the optimiser
+                are twice as large.
+
+        Raises:
+            CheckpointError: A file is missing or damaged.
+        """
+        for name, expected in self.checksums.items():
+            path = self.directory / name
+            if only_weights and name != _WEIGHTS:
+                continue
+            if not path.is_file() or checksum(path) != expected:
+                raise CheckpointError(f"{path} is missing or damaged")
+
+    def is_whole(self, *, only_weights: bool = False) -> bool:
+        """Whether `verify` finds nothing; reads the files in whole."""
+        try:
+            self.verify(only_weights=only_weights)
+        except CheckpointError:
+            return False
+        return True
 
     def load_weights(self, module: nn.Module) -> None:
         """Puts the weights into a model of the same shape.
@@ -223,11 +255,11 @@ def set_random_state(state: torch.Tensor) -> None:
         torch.cuda.set_rng_state(state[size:])
 
 
-def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
-    """A checkpoint folder.
+def open_checkpoint(directory: Path) -> Checkpoint:
+    """A checkpoint folder, whose files are not read yet (`Checkpoint.verify`).
 
     Raises:
-        CheckpointError: It is torn, damaged, or of another format.
+        CheckpointError: It is torn, or of another format.
     """
     try:
         state = json.loads((directory / _STATE).read_text(encoding="utf-8"))
@@ -237,45 +269,35 @@ def open_checkpoint(directory: Path, *, verify: bool = True) -> Checkpoint:
                 f"this version reads {OLDEST} to {FORMAT}"
             )
         position = Position(**state["position"])
-        checksums = state["checksums"]
+        checksums = dict(state["checksums"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{directory} is not a whole checkpoint ({error})") from error
-    for name, expected in checksums.items() if verify else ():
-        path = directory / name
-        if not path.is_file() or checksum(path) != expected:
-            raise CheckpointError(f"{path} is missing or damaged")
-    return Checkpoint(directory=directory, position=position)
+    return Checkpoint(directory=directory, position=position, checksums=checksums)
 
 
-def checkpoints(directory: Path, *, verify: bool = True) -> Iterator[Checkpoint]:
-    """The whole checkpoints of a run, the newest first; torn ones are passed over.
+def checkpoints(directory: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a run, the newest first; torn folders are passed over.
 
-    Args:
-        directory: Folder of the run's checkpoints.
-        verify: Read every byte of those that are asked for; otherwise only their positions.
+    Their files are not read: whoever uses one asks first whether it `is_whole`.
     """
     found = []
     for path in _folders(directory):
         try:
-            found.append(open_checkpoint(path, verify=False))
+            found.append(open_checkpoint(path))
         except CheckpointError:
             continue
     found.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
-    for checkpoint in found:
-        try:
-            yield open_checkpoint(checkpoint.directory, verify=verify)
-        except CheckpointError:
-            continue
+    yield from found
 
 
-def damaged_checkpoints(directory: Path) -> list[str]:
-    """What is wrong with those that `checkpoints` passes over, a sentence each."""
-    problems = []
+def damaged_checkpoints(directory: Path) -> dict[Path, str]:
+    """The folders that are passed over when weights are sought, with a sentence why."""
+    problems = {}
     for path in _folders(directory):
         try:
-            open_checkpoint(path)
+            open_checkpoint(path).verify()
         except CheckpointError as error:
-            problems.append(f"{error}; it is passed over")
+            problems[path] = f"{error}; it is passed over"
     return problems
 
 
@@ -287,8 +309,7 @@ def _folders(directory: Path) -> list[Path]:
 
 def prune(directory: Path, *, keep_last: int) -> None:
     """Removes older checkpoints; the end of each stage and the newest few stay."""
-    # Not verified: that would read all weights again at every save.
-    unfinished = [c for c in checkpoints(directory, verify=False) if not c.position.finished]
+    unfinished = [c for c in checkpoints(directory) if not c.position.finished]
     for checkpoint in unfinished[keep_last:]:
         shutil.rmtree(checkpoint.directory, ignore_errors=True)
     for leftover in directory.glob(".staging-*"):

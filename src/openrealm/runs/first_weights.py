@@ -87,6 +87,36 @@ class SavedModel:
         return Started(config=settings.model, model=model, has_masked_lm_head=True)
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with.
+
+    Attributes:
+        settings: Of the run.
+        saved: The saved model that its start names, opened once; None where that is something else.
+    """
+
+    settings: Settings
+    saved: SavedModel | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Beginning:
+        """Settings with the saved model that they name.
+
+        Raises:
+            CheckpointError: It is damaged, or cannot be pre-trained.
+        """
+        return cls(settings, saved_model(settings.start))
+
+    @property
+    def ancestors(self) -> list[str]:
+        """Where a saved model's own first weights came from, the nearest first."""
+        if self.saved is None:
+            return []
+        record = self.saved.record
+        return [str(record["start"]), *record.get("ancestors", ())]
+
+
 def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, share: bool) -> None:
     """Loads the weights at the end of a stage, and does what follows it.
 
@@ -120,15 +150,16 @@ def saved_model(start: str) -> SavedModel | None:
     if is_model_folder(path):
         return _of_model_folder(open_model_folder(path))
     if (path / "run.json").is_file():
-        found = (
-            c for c in checkpoints(RunFolder(path).checkpoints) if c.position.stage != _FINE_TUNED
-        )
-        checkpoint = next(found, None)
+        found = checkpoints(RunFolder(path).checkpoints)
+        pretrained = (c for c in found if c.position.stage != _FINE_TUNED)
+        checkpoint = next((c for c in pretrained if c.is_whole(only_weights=True)), None)
         if checkpoint is None:
             raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")
         return _of_checkpoint(checkpoint)
     if (path / "state.json").is_file():
-        return _of_checkpoint(open_checkpoint(path))
+        checkpoint = open_checkpoint(path)
+        checkpoint.verify(only_weights=True)
+        return _of_checkpoint(checkpoint)
     return None
 
 
@@ -168,15 +199,15 @@ def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
     )
 
 
-def settings_for(
+def resolve_beginning(
     start: str | None,
     *,
     preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
     chunking: ChunkingConfig,
-) -> Settings:
-    """Settings of a new run; where its start is a saved model, with that one's `model`.
+) -> Beginning:
+    """What a new run begins with; where its start is a saved model, with that one's `model`.
 
     Args:
         start: First weights; None for what the settings say.
@@ -196,14 +227,14 @@ def settings_for(
     # The start counts in what is checked: what is kept of it must not be random.
     base = replace(base, start=start, corpus=replace(base.corpus, chunking=chunking))
     settings = resolve(base=base, config=config, assignments=assignments)
-    return checked(replace(settings, start=start))
+    return Beginning(checked(replace(settings, start=start)), saved)
 
 
-def begin(settings: Settings, tokenizer: WordPiece) -> Started:
-    """The model that the settings' start gives, with its resolved shape.
+def begin(beginning: Beginning, tokenizer: WordPiece) -> Started:
+    """The model that the start gives, with its resolved shape.
 
     Args:
-        settings: Of the run.
+        beginning: Of the run.
         tokenizer: Of the corpus.
 
     Raises:
@@ -211,9 +242,9 @@ def begin(settings: Settings, tokenizer: WordPiece) -> Started:
         ConfigError: Its vocabulary is not the corpus's.
         MissingDependencyError: ``minilm`` is not installed.
     """
-    saved = saved_model(settings.start)
-    if saved is not None:
-        return saved.started(settings, tokenizer)
+    settings = beginning.settings
+    if beginning.saved is not None:
+        return beginning.saved.started(settings, tokenizer)
     _require_vocabulary(settings.start, tokenizer)
     return start_model(
         settings.start,
@@ -243,30 +274,29 @@ def _require_vocabulary(start: str, tokenizer: WordPiece) -> None:
         )
 
 
-def ancestors(start: str) -> list[str]:
-    """Where a saved model's own first weights came from, the nearest first."""
-    saved = saved_model(start)
-    if saved is None:
-        return []
-    return [str(saved.record["start"]), *saved.record.get("ancestors", ())]
-
-
-def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) -> Realm:
+def first_model(
+    beginning: Beginning,
+    *,
+    corpus: ChunkStore,
+    texts: ChunkStore,
+    started: Started | None = None,
+) -> Realm:
     """The model that training begins with.
 
     Args:
-        settings: Of the run.
+        beginning: Of the run.
         corpus: What is retrieved from.
         texts: What is masked; may be the same object.
+        started: What `begin` has given; asked again where it is None.
 
     Raises:
         CheckpointError: The start cannot be loaded, or is a saved model of another shape.
         ConfigError: Its vocabulary is another than the corpus's tokenizer's.
         MissingDependencyError: ``minilm`` is not installed.
     """
-    started, shape = begin(settings, corpus.tokenizer), settings.model
+    started, shape = started or begin(beginning, corpus.tokenizer), beginning.settings.model
     stores = [corpus] if texts is corpus else [corpus, texts]
-    if shape.embedder.known_tokens and saved_model(settings.start) is None:
+    if shape.embedder.known_tokens and beginning.saved is None:
         started.model.embedder.set_known(known_tokens(stores))
     if shape.token_prior or shape.copy_head:
         prior = shape.token_prior and not started.has_masked_lm_head
@@ -275,16 +305,17 @@ def first_model(settings: Settings, *, corpus: ChunkStore, texts: ChunkStore) ->
 
 
 def first_record(
-    settings: Settings, corpus: ChunkStore, *, texts: Sequence[Path] = ()
+    beginning: Beginning, corpus: ChunkStore, *, texts: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """What ``run.json`` says of a run from its beginning."""
+    settings = beginning.settings
     return {
         "created": time.time(),
         "openrealm": openrealm.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "start": settings.start,
-        "ancestors": ancestors(settings.start),
+        "ancestors": beginning.ancestors,
         "seed": settings.seed,
         "corpus": corpus.fingerprint,
         "tokenizer": corpus.tokenizer.fingerprint,

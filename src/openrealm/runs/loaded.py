@@ -5,12 +5,11 @@ with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CheckpointError, CorpusError, InputError, shell_command
+from openrealm.errors import CorpusError, InputError, shell_command
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
 from openrealm.models.inputs import Templates
@@ -20,9 +19,9 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
-from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, open_checkpoint
+from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.devices import pick_device
-from openrealm.runs.first_weights import first_model, load_after
+from openrealm.runs.first_weights import Beginning, first_model, load_after
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
 from openrealm.settings import Settings, read_settings
@@ -96,7 +95,7 @@ class LoadedModel:
         """
         if ChunkStore.open(self.corpus.directory).fingerprint != self.corpus.fingerprint:
             return
-        needed = {c.position.generation for c in checkpoints(self.run.checkpoints, verify=False)}
+        needed = {c.position.generation for c in checkpoints(self.run.checkpoints)}
         remove_superseded(self.run.snapshots, by, keep=needed)
 
     def _made(self, progress: Progress, processes: Processes) -> Snapshot:
@@ -174,13 +173,15 @@ def load_model(
             f"run '{run.name}' was trained with another vocabulary than the corpus has now; "
             "train a new run"
         )
-    if tuple(stages) == (START,) and not _has_kept_start(run):
-        checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
-    else:
-        checkpoint = newest_checkpoint(run, stages)
+    checkpoint = _newest_of(run, stages, verify=True)
+    if checkpoint is not None:
         model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
         stage, share = checkpoint.position.stage, not settings.model.own_reader
         load_after(stage, checkpoint, model, share=share)
+    elif tuple(stages) == (START,):
+        checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
+    else:
+        raise _no_checkpoint(run, stages)
     return LoadedModel(
         workspace=workspace,
         run=run,
@@ -213,10 +214,6 @@ def load_run(
     return loaded.with_index(load(loaded.snapshot(progress, processes, trains=trains)))
 
 
-def _has_kept_start(run: RunFolder) -> bool:
-    return any(checkpoint.position.stage == START for checkpoint in checkpoints(run.checkpoints))
-
-
 def _start_of(run: RunFolder) -> Checkpoint:
     """Where a run stands before its first step."""
     return Checkpoint(directory=run.directory, position=Position.without_steps(START))
@@ -237,7 +234,7 @@ def _first_of(run: RunFolder, settings: Settings, corpus: ChunkStore) -> Realm:
     # Fine-tuning may have been given others.
     settings = replace(settings, start=record["start"], seed=record["seed"])
     texts = ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
-    return first_model(settings, corpus=corpus, texts=texts)
+    return first_model(Beginning.of(settings), corpus=corpus, texts=texts)
 
 
 def newest_checkpoint(run: RunFolder, stages: Sequence[str], *, verify: bool = True) -> Checkpoint:
@@ -246,20 +243,30 @@ def newest_checkpoint(run: RunFolder, stages: Sequence[str], *, verify: bool = T
     Args:
         run: The run.
         stages: Names of stages, the best first.
-        verify: Read every byte of the checkpoint, and pass over those that are damaged.
+        verify: Read the weights in whole and pass over those that are damaged.
 
     Raises:
         InputError: None has.
     """
-    found = list(checkpoints(run.checkpoints, verify=False))
+    found = _newest_of(run, stages, verify=verify)
+    if found is None:
+        raise _no_checkpoint(run, stages)
+    return found
+
+
+def _newest_of(run: RunFolder, stages: Sequence[str], *, verify: bool) -> Checkpoint | None:
+    found = list(checkpoints(run.checkpoints))
     for stage in stages:
         for checkpoint in found:
-            if checkpoint.position.stage != stage:
-                continue
-            with suppress(CheckpointError):  # damaged: the next one
-                return open_checkpoint(checkpoint.directory, verify=verify)
+            of_stage = checkpoint.position.stage == stage
+            if of_stage and (not verify or checkpoint.is_whole(only_weights=True)):
+                return checkpoint
+    return None
+
+
+def _no_checkpoint(run: RunFolder, stages: Sequence[str]) -> InputError:
     workspace = run.directory.parent.parent
-    raise InputError(
+    return InputError(
         f"run '{run.name}' has no checkpoint of {' or '.join(stages)}; go on with: "
         + shell_command("openrealm", "pretrain", workspace, "--run", run.name, "--resume")
     )

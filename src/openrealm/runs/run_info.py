@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from openrealm.corpus.store import ChunkStore
@@ -38,18 +39,19 @@ class RunInfo:
     refreshes: tuple[dict[str, Any], ...]
 
 
-def run_info(run: RunFolder, corpus: ChunkStore, *, verify: bool = True) -> RunInfo:
+def run_info(run: RunFolder, corpus: ChunkStore, *, damaged: Collection[Path] = ()) -> RunInfo:
     """What a run is made of.
 
     Args:
         run: The run.
         corpus: The corpus as it is now.
-        verify: Read every byte of the checkpoints and leave out those that are damaged.
+        damaged: Folders of checkpoints to leave out.
     """
     record = run.read_record()
     found: Sequence[dict[str, Any]] = [
         {"stage": c.position.stage, "step": c.position.step, "finished": c.position.finished}
-        for c in checkpoints(run.checkpoints, verify=verify)
+        for c in checkpoints(run.checkpoints)
+        if c.directory not in damaged
     ]
     return RunInfo(
         name=run.name,

@@ -12,7 +12,7 @@ from openrealm.errors import ConfigError, MissingDependencyError, shell_command
 from openrealm.models.pretrained import MINILM, minilm_directory
 from openrealm.runs.checkpoints import Checkpoint, Position
 from openrealm.runs.devices import pick_device
-from openrealm.runs.first_weights import first_model, settings_for
+from openrealm.runs.first_weights import Beginning, first_model, resolve_beginning
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, LoadedModel
 from openrealm.runs.parts import make_templates
@@ -29,9 +29,9 @@ def untrained_settings(corpus: ChunkStore) -> Settings:
         ConfigError: The corpus has another vocabulary than the start, or chunks that are too long.
         MissingDependencyError: The start is not installed.
     """
-    settings = settings_for(
+    settings = resolve_beginning(
         None, preset=PRESET, config=None, assignments=(), chunking=corpus.chunking
-    )
+    ).settings
     assert settings.start == MINILM
     if not agree(WordPiece.load(minilm_directory()), corpus.tokenizer):
         command = shell_command(
@@ -60,6 +60,7 @@ def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedMode
         MissingDependencyError: The start is not installed.
     """
     settings = untrained_settings(corpus)
+    model = first_model(Beginning(settings, saved=None), corpus=corpus, texts=corpus)
     # Not among the runs: only its snapshots are ever written.
     folder = RunFolder(workspace.cache / START)
     folder.directory.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedMode
         run=folder,
         settings=settings,
         corpus=corpus,
-        model=first_model(settings, corpus=corpus, texts=corpus).to(pick_device(settings)),
+        model=model.to(pick_device(settings)),
         templates=make_templates(settings, corpus),
         checkpoint=Checkpoint(directory=folder.directory, position=Position.without_steps(START)),
     )

@@ -70,7 +70,7 @@ class WorkspaceBackend:
         corpus, views = self.open_corpus(), []
         for run in self._workspace.runs():
             with suppress(CheckpointError):
-                views.append(_run_view(run_info(run, corpus, verify=False)))
+                views.append(_run_view(run_info(run, corpus)))
         return views
 
     def metrics_file(self, run: str) -> Path:

@@ -399,7 +399,7 @@ class Trainer:
                 written=written,
             )
             prune(self.checkpoints, keep_last=self.keep_checkpoints)
-            kept = [c.position for c in checkpoints(self.checkpoints, verify=False)]
+            kept = [c.position for c in checkpoints(self.checkpoints)]
             needed = {c.generation for c in [*kept, position]}
             self.refresh.prune(needed, {c.ordered_generation for c in kept} - {0})
         processes.barrier()
