@@ -17,7 +17,7 @@ import typer
 from openrealm.errors import ConfigError
 from openrealm.settings import ServeConfig, Settings, checked, preset_settings, resolve
 from openrealm.settings.config import merge, override, parse_toml
-from openrealm.settings.removed import REMOVED
+from openrealm.settings.removed import REMOVED, RENAMED
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -253,7 +253,7 @@ def test_dotted_settings_named_in_a_sentence_exist_or_did_when_the_record_was_ma
             parts = path[0].split(".") if path else []
             if len(parts) < 2 or parts[0] not in sections or f".{parts[-1]}" in _SUFFIXES:
                 continue
-            if ".".join(parts) in REMOVED and _is_record(page):
+            if ".".join(parts) in {*REMOVED, *RENAMED} and _is_record(page):
                 continue
             value: object = defaults
             for part in parts:
@@ -262,8 +262,8 @@ def test_dotted_settings_named_in_a_sentence_exist_or_did_when_the_record_was_ma
 
 
 def _is_record(page: Path) -> bool:
-    """Whether a page tells what was so at a time, and is not edited afterwards."""
-    return page.name == "log.md" or page.parent.name == "decisions"
+    """Whether a page tells what was so at a time."""
+    return page.name in ("log.md", "CHANGELOG.md") or page.parent.name == "decisions"
 
 
 @pytest.mark.parametrize("block", _blocks("toml"), ids=lambda block: _name(block.page))

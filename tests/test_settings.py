@@ -13,7 +13,7 @@ import pytest
 from openrealm.errors import ConfigError
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.settings.presets import PRESETS
-from openrealm.settings.removed import REMOVED, Always
+from openrealm.settings.removed import REMOVED, RENAMED, Always
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -39,7 +39,7 @@ def test_every_preset_resolves_and_takes_a_value_over_it(preset: str) -> None:
             ["realm.lr=0", "realm.lr_retriever=0", "realm.lr_lexical=0"],
             "nothing is trained",
         ),
-        ("adapt", ["realm.batch_size=1"], "set realm.unread=false"),
+        ("adapt", ["realm.batch_size=1"], "set realm.in_batch_negatives=false"),
         (
             "paper",
             [
@@ -192,10 +192,35 @@ def test_another_value_of_a_setting_that_is_gone_is_refused_with_what_to_do(
         resolve(assignments=[f"{key}=another"])
 
 
-@pytest.mark.parametrize("key", REMOVED)
+@pytest.mark.parametrize("key", [*REMOVED, *RENAMED])
 def test_no_setting_that_is_gone_is_there(key: str) -> None:
     config: Any = Settings()
     *sections, field = key.split(".")
     for section in sections:
         config = getattr(config, section)
     assert not hasattr(config, field)
+
+
+def test_a_run_that_stored_earlier_names_loads_under_the_present_ones(tmp_path: Path) -> None:
+    settings = resolve(assignments=["salient.supported_within=7", "realm.in_batch_negatives=false"])
+    text = settings_text(settings)
+    for earlier, now in RENAMED.items():
+        earlier, now = (name.rpartition(".")[2] for name in (earlier, now))
+        assert text.count(f"\n{now} = ") == 1
+        text = text.replace(f"\n{now} = ", f"\n{earlier} = ")
+    stored = tmp_path / "settings.toml"
+    stored.write_text(text)
+    assert read_settings(stored) == settings != resolve()
+
+
+@pytest.mark.parametrize("earlier", RENAMED)
+def test_an_earlier_name_in_a_users_settings_is_refused_with_the_present_one(
+    earlier: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "own.toml"
+    config.write_text(f"{earlier} = 1")
+    said = f" sets {earlier}, which is now called {RENAMED[earlier]}"
+    with pytest.raises(ConfigError, match=re.escape(f"{config}{said}")):
+        resolve(config=config)
+    with pytest.raises(ConfigError, match=re.escape(f"the configuration{said}")):
+        resolve(assignments=[f"{earlier}=1"])

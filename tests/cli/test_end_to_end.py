@@ -143,7 +143,7 @@ def test_texts_that_tell_nothing_twice_are_refused_and_leave_no_run(tmp_path: Pa
     document.write_text("The mill of Arnsford was built in 1790 by Jonas Reed.")
     chosen = settings("corpus.vocab_size=200", "corpus.chunking.chunk_tokens=32")
     run("ingest", str(document), "--to", ws, "--preset", "tiny", *chosen)
-    given = [*settings(*SETTINGS), *settings("salient.told_within=4")]
+    given = [*settings(*SETTINGS), *settings("salient.supported_within=4")]
     told = run("pretrain", ws, "--preset", "tiny", *chosen, *given, status=2)
     assert "nothing here is told twice" in told.output
     assert not list((tmp_path / "ws" / "runs").iterdir())
@@ -156,7 +156,7 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
     chosen = settings("corpus.vocab_size=400", "corpus.chunking.chunk_tokens=32")
     run("ingest", str(folder / "docs.jsonl"), "--to", ws, "--preset", "tiny", *chosen)
     ways = settings(
-        "salient.told_within=6",
+        "salient.supported_within=6",
         "model.copy_head=true",
         "model.token_prior=true",
         "model.query_masks=false",

@@ -52,7 +52,7 @@ PUBLISHED = {
     "realm.marginal": "token",
     "realm.null_chunk": True,
     "realm.lexical": 0,
-    "realm.unread": False,
+    "realm.in_batch_negatives": False,
     "refresh.every": 500,
     "qa.steps": 20 * 3417,
     "qa.batch_size": 1,

@@ -148,8 +148,8 @@ def test_texts_that_tell_nothing_twice_can_be_searched_all_the_same(tmp_path: Pa
     (tmp_path / "docs" / "b.txt").write_text("Lakes near Tornau freeze each winter.")
     workspace = tmp_path / "ws"
     recipes.ingest(workspace, sources=[tmp_path / "docs"], preset="tiny", assignments=SHAPE)
-    told = [*SHAPE, *STEPS, "salient.told_within=4"]
-    with pytest.raises(InputError, match="nothing here is told twice"):
+    told = [*SHAPE, *STEPS, "salient.supported_within=4"]
+    with pytest.raises(InputError, match="nothing here is said twice"):
         recipes.pretrain(workspace, preset="tiny", assignments=told)
     assert not WorkspaceFolder(workspace).runs()
     recipes.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])

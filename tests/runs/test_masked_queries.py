@@ -16,7 +16,7 @@ from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.runs import masked_queries as masking
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.masked_queries import kept_tagger, masked_queries, told_nearby
+from openrealm.runs.masked_queries import kept_tagger, masked_queries, supported_nearby
 from openrealm.settings import RetrievalConfig, Settings
 
 
@@ -30,14 +30,14 @@ def words_of(text: str) -> str:
     return f" {' '.join(re.findall('[a-z0-9]+', text.lower()))} "
 
 
-def test_a_span_is_told_nearby_where_a_resembling_chunk_holds_its_words(
+def test_a_span_is_supported_nearby_where_a_resembling_chunk_holds_its_words(
     world: World, lexical: LexicalRetriever
 ) -> None:
     store, table = world.store, world.table
-    told = told_nearby(table, store, store, lexical, within=3, progress=Silent())
-    assert told.any() and not told.all()
+    supported = supported_nearby(table, store, store, lexical, within=3, progress=Silent())
+    assert supported.any() and not supported.all()
     bm25 = BM25.build(store)
-    for number, answer in enumerate(told.tolist()):
+    for number, answer in enumerate(supported.tolist()):
         row, (start, stop) = int(table.rows[number]), table.sentences[number]
         sentence = store.tokenizer.decode(store.body_ids(row)[start:stop])
         span = world.tokenizer.decode(store.body_ids(row)[slice(*table.spans[number])])
@@ -51,7 +51,9 @@ def test_a_span_is_told_nearby_where_a_resembling_chunk_holds_its_words(
 
 def test_looking_into_more_chunks_keeps_more_spans(world: World, lexical: LexicalRetriever) -> None:
     few, many = (
-        told_nearby(world.table, world.store, world.store, lexical, within=n, progress=Silent())
+        supported_nearby(
+            world.table, world.store, world.store, lexical, within=n, progress=Silent()
+        )
         for n in (1, len(world.store))
     )
     assert (few <= many).all() and few.sum() < many.sum()
@@ -63,22 +65,22 @@ def test_what_is_kept_is_computed_once_and_said_where_nothing_is_left(
     monkeypatch.setattr(masking.SpanTable, "cached", classmethod(lambda cls, *_, **__: world.table))
     calls = []
 
-    def told(table: SpanTable, *rest: object, within: int, **options: object) -> np.ndarray:
+    def counted(table: SpanTable, *rest: object, within: int, **options: object) -> np.ndarray:
         calls.append(within)
         return np.arange(len(table.rows)) % 2 == (0 if within == 2 else 7)
 
-    monkeypatch.setattr(masking, "told_nearby", told)
+    monkeypatch.setattr(masking, "supported_nearby", counted)
     place, settings = WorkspaceFolder(tmp_path), Settings()
 
     def queries(within: int) -> int:
-        asked = replace(settings, salient=replace(settings.salient, told_within=within))
+        asked = replace(settings, salient=replace(settings.salient, supported_within=within))
         return len(
             masked_queries(place, asked, texts=world.store, corpus=world.store, progress=Silent())
         )
 
     assert 0 < queries(2) <= queries(0)
     assert queries(2) and calls == [2]
-    with pytest.raises(InputError, match="told twice"):
+    with pytest.raises(InputError, match="said twice"):
         queries(3)
 
 
@@ -98,7 +100,7 @@ def test_with_trivial_candidates_allowed_a_span_must_still_be_told_in_another_ch
     tmp_path: Path, world: World
 ) -> None:
     settings = Settings()
-    settings = replace(settings, salient=replace(settings.salient, told_within=2))
+    settings = replace(settings, salient=replace(settings.salient, supported_within=2))
     tables = []
     for exclude in ("chunk", "nothing"):
         rule = replace(settings.retrieval, exclude=exclude)

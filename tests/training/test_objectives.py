@@ -106,7 +106,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     model = world.model(lively=True, lexical_weight=0.5)
     assert model.lexical is not None
     live, queries = world.live(model), world.queries(seed=7)
-    config = JointConfig(steps=5, batch_size=5, unread=unread, lr_lexical=0.1)
+    config = JointConfig(steps=5, batch_size=5, in_batch_negatives=unread, lr_lexical=0.1)
     stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
     result = stage.step(3, live)
     assert result.metrics["realm/lexical_weight"].value == pytest.approx(0.5)
@@ -382,7 +382,7 @@ def test_with_the_projection_alone_the_loss_is_the_same_and_bert_stays(
             autocast=None,
             progress=Silent(),
         )
-        config = JointConfig(batch_size=8, towers=towers, unread=True)
+        config = JointConfig(batch_size=8, towers=towers, in_batch_negatives=True)
         stage = JointStage(world.parts(model), config, world.queries(), k=4, pooled=pooled)
         assert stage.moves_chunks
         freeze(model, frozen=True)
@@ -417,7 +417,7 @@ def test_chunks_of_the_batch_that_are_not_read_change_the_loss(world: World) -> 
     losses = []
     for unread in (False, True):
         model = world.model(lively=True)
-        config = JointConfig(batch_size=8, unread=unread)
+        config = JointConfig(batch_size=8, in_batch_negatives=unread)
         stage = JointStage(world.parts(model), config, world.queries(), k=3)
         losses.append(stage.step(0, world.live(model)).loss.item())
     assert losses[0] != losses[1]

@@ -136,7 +136,7 @@ def candidates_by_hand(world: World, model: Realm, live: LiveIndex, wide: int) -
 def test_a_step_tells_the_vectors_of_its_candidates(world: World, unread: bool) -> None:
     model, older = world.model(lively=True), world.model(lively=True, seed=1)
     live = world.live(older)
-    embedded = joint(world, model, unread=unread).step(0, live).embedded
+    embedded = joint(world, model, in_batch_negatives=unread).step(0, live).embedded
     assert embedded is not None and not embedded.vectors.requires_grad
     assert set(embedded.rows.tolist()) == candidates_by_hand(world, model, live, 2)
     wanted = embed_rows(world.store, embedded.rows, model.embedder, world.templates)

@@ -57,7 +57,7 @@ def masked_queries(
     tagged = table = SpanTable.cached(
         place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
     )
-    within = settings.salient.told_within
+    within = settings.salient.supported_within
     if within:
         rule = settings.retrieval
         if rule.exclude == "nothing":  # an ablation of training: "elsewhere" stays elsewhere
@@ -68,17 +68,19 @@ def masked_queries(
 
         def supported() -> SpanTable:
             lexical = LexicalRetriever(corpus, bm25_of(place, corpus, progress), rule)
-            wanted = told_nearby(tagged, texts, corpus, lexical, within=within, progress=progress)
+            wanted = supported_nearby(
+                tagged, texts, corpus, lexical, within=within, progress=progress
+            )
             return tagged.where(wanted)
 
         num_spans, table = len(tagged.rows), kept_table(place.cache, key, supported)
         if num_spans and not len(table.rows):
             raise InputError(
                 f"none of {num_spans:,} salient spans stands in one of the {within} chunks that "
-                "resemble its sentence, so nothing here is told twice; "
-                "raise salient.told_within, or set it to 0 to mask what is told once too"
+                "resemble its sentence, so nothing here is said twice; "
+                "raise salient.supported_within, or set it to 0 to mask what is said once too"
             )
-        progress.say(f"{len(table.rows):,} of {num_spans:,} salient spans are told elsewhere too")
+        progress.say(f"{len(table.rows):,} of {num_spans:,} salient spans stand elsewhere too")
     return MaskedQueries(
         texts,
         table,
@@ -92,7 +94,7 @@ def kept_tagger(place: WorkspaceFolder, settings: Settings, texts: ChunkStore) -
     """The tagger of the settings; what rules learn of the texts is kept from call to call."""
     if settings.salient.kind != "rules":
         return span_tagger(settings, texts)
-    options = replace(settings.salient, told_within=0)  # the rules know nothing of that
+    options = replace(settings.salient, supported_within=0)  # the rules know nothing of that
     key = hashlib.sha256(f"{FORMAT} {texts.fingerprint} {options}".encode()).hexdigest()
     kept = place.cache / f"tagger-{key[:16]}.json"
     try:
@@ -135,7 +137,7 @@ def held_out_of(place: WorkspaceFolder, loaded: LoadedRun, *, progress: Progress
     return HeldOut(texts=texts, queries=queries)
 
 
-def told_nearby(
+def supported_nearby(
     table: SpanTable,
     texts: ChunkStore,
     corpus: ChunkStore,
@@ -155,9 +157,9 @@ def told_nearby(
         within: How many of the best such chunks are looked into.
         progress: Where to tell how far it is.
     """
-    told = np.zeros(len(table.rows), dtype=np.bool_)
-    place = np.stack([table.rows, table.sentences[:, 0], table.sentences[:, 1]], axis=1)
-    sentences, which = np.unique(place, axis=0, return_inverse=True)
+    is_supported = np.zeros(len(table.rows), dtype=np.bool_)
+    where = np.stack([table.rows, table.sentences[:, 0], table.sentences[:, 1]], axis=1)
+    sentences, which = np.unique(where, axis=0, return_inverse=True)
     which = which.reshape(-1)  # NumPy 2.0 keeps an axis
     spans_of = np.split(np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))[:-1])
     with progress.task(
@@ -169,12 +171,12 @@ def told_nearby(
             for rows, numbers in zip(found, spans_of[start : start + _BLOCK], strict=True):
                 for number in numbers.tolist():
                     ids = texts.body_ids(int(table.rows[number]))[slice(*table.spans[number])]
-                    told[number] = any(
+                    is_supported[number] = any(
                         row != NO_CHUNK and holds(corpus.body_ids(row), ids, corpus)
                         for row in rows.tolist()
                     )
             task.advance(len(block))
-    return told
+    return is_supported
 
 
 def _resembling(

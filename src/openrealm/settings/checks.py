@@ -49,10 +49,10 @@ def _check_candidates(settings: Settings) -> None:
             f"realm.lexical = {realm.lexical} leaves none of the {k - 1} chunks to the index; "
             "lower it or raise retrieval.k"
         )
-    if realm.unread and realm.batch_size == 1:
+    if realm.in_batch_negatives and realm.batch_size == 1:
         raise ConfigError(
-            "realm.unread takes chunks of the batch's other queries, but realm.batch_size = 1; "
-            "raise it, or set realm.unread=false"
+            "realm.in_batch_negatives takes chunks of the batch's other queries, but "
+            "realm.batch_size = 1; raise it, or set realm.in_batch_negatives=false"
         )
 
 

@@ -1,5 +1,5 @@
 """Frozen, documented configs: TOML in and out, dotted overrides; knows no particular setting but
-those that are gone (`removed`).
+those that are gone or renamed (`removed`).
 
 A config is a ``@dataclass(frozen=True, kw_only=True)`` whose fields are made with `option`, which
 keeps each field's documentation and limits beside it. Configs nest; a nested field's name is the
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from openrealm.errors import ConfigError
-from openrealm.settings.removed import REMOVED
+from openrealm.settings.removed import REMOVED, RENAMED
 
 T = TypeVar("T")
 
@@ -81,7 +81,8 @@ def merge(config: T, values: Mapping[str, Any], *, path: str = "", name: str = "
         name: What the values were read from.
 
     Raises:
-        ConfigError: An unknown key, one that is gone, a value of the wrong type or out of range.
+        ConfigError: An unknown key, one that is gone or renamed, a value of the wrong type or out
+            of range.
     """
     return _merge(config, values, path=path, source=_Source(name, values))
 
@@ -103,6 +104,11 @@ def _merge(config: T, values: Mapping[str, Any], *, path: str, source: _Source) 
         if key not in fields and where in REMOVED:
             _require_what_is_so(where, value, source)
             continue
+        if key not in fields and where in RENAMED:
+            raise ConfigError(
+                f"{source.name or 'the configuration'} sets {where}, which is now called "
+                f"{RENAMED[where]}"
+            )
         if key not in fields:
             raise ConfigError(_unknown_key(where, key, fields))
         current = getattr(config, key)

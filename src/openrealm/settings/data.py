@@ -67,9 +67,10 @@ class SalientConfig:
         "sentences where nothing else is found, or always.",
         choices=("never", "fallback", "always"),
     )
-    told_within: int = option(
+    supported_within: int = option(
         0,
         "Only spans are masked that stand in one of the so many other chunks that share most words "
-        "with their sentence (BM25): what no other chunk tells teaches retrieval nothing. 0: all.",
+        "with their sentence (BM25): what no other chunk supports teaches retrieval nothing. "
+        "0: all.",
         minimum=0,
     )

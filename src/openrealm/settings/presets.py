@@ -17,7 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start": "minilm",
         "stages": ["warmup", "realm"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
-        "salient": {"told_within": 4},
+        "salient": {"supported_within": 4},
         "model": {
             "query_tokens": 64,
             # A sentence encoder has never seen a [MASK].
@@ -53,7 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "lr": 3e-4,
             "lr_retriever": 5e-4,
             "lr_lexical": 0.02,
-            "unread": True,
+            "in_batch_negatives": True,
             "towers": "projection",
         },
         "refresh": {"every": 20},

@@ -1,7 +1,10 @@
-"""Settings that are gone: what is so instead, and which stored values say the same; knows no types.
+"""Settings that are gone or have another name: what is so instead, and which stored values say the
+same; knows no types.
 
 Every run stores all of its settings, those at their defaults too. A stored value that says what is
-always so now changes nothing and is passed over; any other is refused by name.
+always so now changes nothing and is passed over; any other is refused by name. A stored setting
+with an earlier name is read under its present one; in a user's own settings it is refused, with
+the present name.
 """
 
 from __future__ import annotations
@@ -122,3 +125,19 @@ REMOVED: dict[str, Removed] = {
     "optim.warmup_max": Removed(Always(10_000), "the rate rises over 10,000 steps at most"),
     "optim.final_fraction": Removed(Always(0.0), "the learning rate falls to 0 at a stage's end"),
 }
+
+RENAMED: dict[str, str] = {
+    "salient.told_within": "salient.supported_within",
+    "realm.unread": "realm.in_batch_negatives",
+}
+
+
+def under_present_names(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's stored settings, nested, with the names that their settings have now."""
+    present = {k: dict(v) if isinstance(v, Mapping) else v for k, v in stored.items()}
+    for earlier, now in RENAMED.items():
+        section, _, key = earlier.rpartition(".")
+        values = present.get(section, {})
+        if key in values:
+            values[now.rpartition(".")[2]] = values.pop(key)
+    return present

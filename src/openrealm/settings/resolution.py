@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from openrealm.errors import ConfigError
 from openrealm.settings.checks import checked
 from openrealm.settings.config import from_dict, merge, override, parse_toml, to_toml
 from openrealm.settings.presets import PRESETS
+from openrealm.settings.removed import under_present_names
 from openrealm.settings.run import Settings
 from openrealm.settings.stages import STAGES
 
@@ -34,11 +36,7 @@ def resolve(
     if base is None or preset is not None:
         base = preset_settings(preset or "adapt")
     if config is not None:
-        try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the configuration {config}: {error}") from error
-        base = merge(base, parse_toml(text, name=str(config)), name=str(config))
+        base = merge(base, _tables(config), name=str(config))
     settings = checked(override(base, assignments))
     _require_stages_of(settings, assignments)
     return settings
@@ -74,7 +72,16 @@ def read_settings(path: Path) -> Settings:
     Raises:
         ConfigError: The file is missing or damaged.
     """
-    return resolve(base=Settings(), config=path)
+    return checked(merge(Settings(), under_present_names(_tables(path)), name=str(path)))
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    return parse_toml(text, name=str(path))
 
 
 def settings_text(settings: Settings) -> str:

@@ -105,7 +105,7 @@ class JointConfig:
         minimum=0,
     )
     null_chunk: bool = option(True, "Let the null chunk take part.", source="section 3.4")
-    unread: bool = option(
+    in_batch_negatives: bool = option(
         False,
         "Chunks that the other queries of the batch retrieved take part in p(z|x) too: they are "
         "not read, and count as saying no more than the worst chunk that is. The top k alone "

@@ -186,7 +186,7 @@ class JointStage:
             proposed = self._lexical.candidates(spoken, num_chunks, origins=where)
             found = interleave(found, proposed, num_last=config.lexical)
         unread = None
-        if config.unread:
+        if config.in_batch_negatives:
             unread = unread_chunks(queries, found, where, parts.corpus, live.retriever.config)
         retrieval_s = time.perf_counter() - started
         batch = masked_batch(
@@ -286,7 +286,7 @@ def _joint_result(
             f"{prefix}/entropy": Mean.of(likelihood.entropy(output.log_p_z)),
         }
         if batch.unread is not None:
-            metrics[f"{prefix}/p_unread"] = Mean.of(output.log_p_z[:, -1].exp())
+            metrics[f"{prefix}/p_in_batch_negatives"] = Mean.of(output.log_p_z[:, -1].exp())
         # Without the null chunk (an ablation) there is nothing that retrieval could be better than.
         if bool(batch.candidate_mask[:, 0].all()):
             metrics[f"{prefix}/utility"] = Mean.of(utility[batch.mask_mask])
