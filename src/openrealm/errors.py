@@ -55,7 +55,13 @@ class CheckpointError(OpenRealmError):
 
 
 class TrainingError(OpenRealmError):
-    """Training cannot go on, for a reason that the message names."""
+    """Training cannot go on, for a reason that the message names.
+
+    Attributes:
+        lower: Settings of lower learning rates with which a resumption may get past it.
+    """
+
+    lower: tuple[str, ...] = ()
 
 
 class StorageError(OpenRealmError):

@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import typer
 
 from openrealm.cli.options import Debug, Verbose
-from openrealm.errors import OpenRealmError, Stopped
+from openrealm.errors import OpenRealmError, Stopped, TrainingError, shell_command
 
 INTERRUPTED = 130
 USER_ERROR = 2
@@ -59,7 +59,7 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def going_on(command: str) -> Iterator[None]:
-    """Where training stops on request, says which command goes on with it.
+    """Where training stops, says which command goes on with it.
 
     SIGTERM between two stages, where everything is saved, counts as such a request.
     """
@@ -69,6 +69,9 @@ def going_on(command: str) -> Iterator[None]:
     except OpenRealmError as error:
         if isinstance(error, Stopped):
             error.add_note(f"to go on: {command}")
+        if isinstance(error, TrainingError) and error.lower:
+            rates = shell_command(*(word for rate in error.lower for word in ("--set", rate)))
+            error.add_note(f"to go on with lower rates: {command} {rates}")
         raise
 
 

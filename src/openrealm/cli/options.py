@@ -29,7 +29,11 @@ Assignments = Annotated[
     typer.Option("--set", metavar="A.B=C", help="One setting, over preset and file; repeatable."),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with a training that was stopped or killed.")
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with a training that was stopped or killed; --set may lower learning rates.",
+    ),
 ]
 Top = Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many to show at most.")]
 Verbose = Annotated[

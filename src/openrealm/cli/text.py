@@ -324,6 +324,11 @@ def _run(run: RunInfo) -> list[str]:
     lines.append(f"  snapshots: {', '.join(map(str, run.generations)) or 'none'}")
     if run.in_training:
         lines.append("  a process is training in this run")
+    lines += [
+        f"  at step {note['total_step']}: {note['setting']} lowered from {note['from']:g} to "
+        f"{note['to']:g}"
+        for note in record.get("lowered_rates", ())
+    ]
     for event in run.refreshes:
         reason = f" ({event['reason']})" if event.get("reason") else ""
         lines.append(f"  at step {event['total_step']}: {event['text']}{reason}")

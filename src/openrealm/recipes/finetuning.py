@@ -6,8 +6,9 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from openrealm.answering.answerer import answerer_of
 from openrealm.data.qa import Question
@@ -32,9 +33,10 @@ from openrealm.runs.loaded import (
     prepare_for_questions,
     require_files,
 )
+from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.parts import make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
-from openrealm.settings import read_settings, resolve, settings_text
+from openrealm.settings import Settings, lower_rates, read_settings, resolve, settings_text
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.refresh import InlineRefresh
@@ -65,7 +67,8 @@ def finetune(
         run: Name of the run; the newest by default.
         config: TOML file over the run's settings.
         assignments: ``qa.steps=500`` and the like over both.
-        resume: Go on with fine-tuning that was stopped or killed.
+        resume: Go on with fine-tuning that was stopped or killed; ``assignments`` may then lower
+            learning rates.
         progress: Where to tell how far it is.
 
     Raises:
@@ -76,8 +79,11 @@ def finetune(
     began = time.perf_counter()
     progress = progress or Silent()
     place = WorkspaceFolder(Path(workspace))
-    if resume and (config or assignments):
-        raise ConfigError("--resume goes on with the settings that fine-tuning began with")
+    if resume and config:
+        raise ConfigError(
+            "--resume goes on with the settings that fine-tuning began with; of these, --set may "
+            "lower learning rates, and nothing else is given"
+        )
     require_files([*qa, *dev])
     folder = place.run(run)
     with joined(gpu=uses_gpu(read_settings(folder.settings_file))) as processes:
@@ -88,11 +94,12 @@ def finetune(
             questions, kept = split_development(questions)
             asked += kept
         with training_in(folder, processes):
-            loaded, middle = _begun(place, folder, config, assignments, resume)
-            if middle is not None:
+            begun = _begun(place, folder, config, assignments, resume)
+            if begun.middle is not None:
                 _require_the_same(folder, questions)
-            if middle is None or not middle.position.finished:
-                _train(place, loaded, questions, middle, processes, progress)
+            if begun.is_left:
+                with lower_rates_advised(begun.loaded.settings, "qa"):
+                    _train(place, begun, questions, processes, progress)
             if processes.is_first:
                 _write_down(folder, _measure(place, folder.name, asked, progress))
             processes.barrier()
@@ -124,26 +131,56 @@ def _require_the_same(run: RunFolder, questions: Sequence[Question]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A fine-tuning as it goes on.
+
+    Attributes:
+        loaded: The pre-trained run, with the settings of its fine-tuning.
+        middle: How far it has come; None where there is no checkpoint.
+        before: The settings that it had until now; None where it begins.
+    """
+
+    loaded: LoadedModel
+    middle: Checkpoint | None
+    before: Settings | None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is a step to make."""
+        return self.middle is None or not self.middle.position.finished
+
+
 def _begun(
     place: WorkspaceFolder,
     folder: RunFolder,
     config: Path | None,
     assignments: Sequence[str],
     resume: bool,
-) -> tuple[LoadedModel, Checkpoint | None]:
-    """The pre-trained run with the settings of its fine-tuning, and how far that has come."""
+) -> _Begun:
+    """What is fine-tuned, with which settings, and from where on."""
     loaded = load_model(place, name=folder.name, stages=PRETRAINED_STAGES)
-    settings = resolve(base=loaded.settings, config=config, assignments=assignments)
-    if settings.model != loaded.settings.model:
-        raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
     tuned = (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa")
     middle = next((c for c in tuned if c.is_whole()), None)
+    if resume:
+        settings = lower_rates(loaded.settings, assignments)
+    else:
+        settings = resolve(base=loaded.settings, config=config, assignments=assignments)
+    if settings.model != loaded.settings.model:
+        raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
     if middle is not None and not resume:
         raise InputError(
             f"run '{folder.name}' has been fine-tuned already; go on with --resume, "
             "or pretrain a new run"
         )
-    return replace(loaded, settings=settings), middle
+    begun = _Begun(
+        loaded=replace(loaded, settings=settings),
+        middle=middle,
+        before=loaded.settings if resume else None,
+    )
+    if begun.before is not None:
+        require_left(begun.before, settings, ["qa"] if begun.is_left else [])
+    return begun
 
 
 def _write_down(run: RunFolder, measured: Table) -> None:
@@ -156,12 +193,12 @@ def _write_down(run: RunFolder, measured: Table) -> None:
 
 def _train(
     place: WorkspaceFolder,
-    loaded: LoadedModel,
+    begun: _Begun,
     questions: Sequence[Question],
-    middle: Checkpoint | None,
     processes: Processes,
     progress: Progress,
 ) -> None:
+    loaded, middle = begun.loaded, begun.middle
     settings, run = loaded.settings, loaded.run
     prepare_for_questions(loaded.model, settings)
     parts = Ingredients(
@@ -175,10 +212,9 @@ def _train(
         processes=processes,
     )
     stage = QaStage(parts, settings.qa, questions)
+    notes: list[dict[str, Any]] = []
     if processes.is_first:  # once nothing is left to refuse
-        write_atomic(run.settings_file, settings_text(settings).encode())
-        if middle is None:
-            run.write_record({**run.read_record(), "questions": _digest(questions)})
+        notes = _write_begun(begun, questions)
     corpus, model, templates = loaded.corpus, loaded.model, loaded.templates
     maker = make_maker(
         run,
@@ -205,7 +241,27 @@ def _train(
     if middle is None:
         # What a fine-tuning that died before its first checkpoint has written is written again.
         trainer.log.cut(loaded.checkpoint.position.metrics_bytes)
-    trainer.run(stage, middle)
+    trainer.run(stage, middle, notes)
+
+
+def _write_begun(begun: _Begun, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """Writes down with what is fine-tuned; what the log has to say of rates that were lowered."""
+    run, settings = begun.loaded.run, begun.loaded.settings
+    record = run.read_record()
+    if begun.middle is None:
+        record["questions"] = _digest(questions)
+    position = (begun.middle or begun.loaded.checkpoint).position
+    notes = note_lowered(
+        record,
+        begun.before,
+        settings,
+        stage="qa",
+        step=begun.middle.position.step if begun.middle is not None else 0,
+        total=position.total_step,
+    )
+    run.write_record(record)
+    write_atomic(run.settings_file, settings_text(settings).encode())
+    return notes
 
 
 def _measure(

@@ -17,6 +17,7 @@ from openrealm.corpus.updating import update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery
 from openrealm.errors import ConfigError, InputError, OpenRealmError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
+from openrealm.files import write_atomic
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
@@ -38,10 +39,11 @@ from openrealm.runs.first_weights import (
 )
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, open_corpus, require_files
+from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
 from openrealm.runs.stage_reports import add_report
-from openrealm.settings import checked, read_settings, settings_text
+from openrealm.settings import Settings, checked, lower_rates, read_settings, settings_text
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
@@ -96,7 +98,8 @@ def pretrain(
         assignments: ``section.key=value`` over both.
         texts: Training texts, where they are not the corpus itself.
         queries: Held-out queries (``text``, ``answers``, ``gold``), measured after each stage.
-        resume: Go on with a run that was stopped or killed.
+        resume: Go on with a run that was stopped or killed; ``assignments`` may then lower learning
+            rates, and nothing else is given.
         run: Name of the run; a new one by default, the newest with ``resume``.
         progress: Where to tell how far it is.
 
@@ -109,8 +112,11 @@ def pretrain(
     place = WorkspaceFolder(Path(workspace))
     corpus = open_corpus(place)
     if resume:
-        if start or preset or config or assignments or texts:
-            raise ConfigError("--resume goes on with the run's own settings; give no others")
+        if start or preset or config or texts:
+            raise ConfigError(
+                "--resume goes on with the run's own settings; of these, --set may lower learning "
+                "rates, and nothing else is given"
+            )
         settings, beginning = read_settings(place.run(run).settings_file), None
     else:
         beginning = resolve_beginning(
@@ -131,7 +137,16 @@ def pretrain(
         folder = place.run(processes.broadcast_text(folder.name if folder is not None else ""))
         with training_in(folder, processes):
             try:
-                session = _Session(place, folder, corpus, queries, processes, progress, model)
+                session = _Session(
+                    place,
+                    folder,
+                    corpus,
+                    queries,
+                    processes,
+                    progress,
+                    model=model,
+                    lower=assignments if resume else (),
+                )
             except OpenRealmError:
                 if not resume and processes.is_first:
                     # What cannot begin leaves no run behind.
@@ -211,10 +226,24 @@ class _Session:
         queries: Path | None,
         processes: Processes,
         progress: Progress,
+        *,
         model: Realm | None,
+        lower: Sequence[str],
     ) -> None:
-        """Takes the first model of a new run where it has been made already."""
-        settings = read_settings(run.settings_file)
+        """Takes what is trained, and how.
+
+        Args:
+            place: The workspace.
+            run: The run.
+            corpus: Its corpus.
+            queries: Held-out queries that were given now.
+            processes: Who trains together.
+            progress: Where to tell how far it is.
+            model: The first model of a new run where it has been made already.
+            lower: Assignments of learning rates that are lowered from now on.
+        """
+        before = read_settings(run.settings_file)
+        settings = lower_rates(before, lower)
         self._place, self._run = place, run
         self._settings, self._corpus = settings, corpus
         self._processes, self._progress = processes, progress
@@ -229,6 +258,9 @@ class _Session:
         self._templates = make_templates(settings, corpus)
         self._names = [name for name in settings.stages if getattr(settings, name).steps]
         self._found = self._newest() if model is None else None
+        self._done = self._num_done()
+        require_left(before, settings, self._names[self._done :])
+        self._notes = self._noted(before)
         self._model = (self._first_model() if model is None else model).to(device)
         # One finds the spans, the others read what it has written down.
         for first in (True, False):
@@ -263,27 +295,30 @@ class _Session:
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
         trainer, names = self._trainer(), self._names
-        found = self._found
+        found, done, notes = self._found, self._done, self._notes
         if found is not None and not names:
             return
-        done = 0
+        if notes and self._processes.is_first:
+            # First the record: where the settings are not written yet, the next one corrects it.
+            self._run.write_record(self._record)
+            write_atomic(self._run.settings_file, settings_text(self._settings).encode())
         if found is None:
             trainer.log.cut(0)
             if not names:
                 self._keep_start()
             if names[:1] != ["mlm"]:
                 self._measure(START, 0, reads=False)
-        else:
-            done = names.index(found.position.stage) + int(found.position.finished)
-            if found.position.finished:
-                found.load_weights(self._model)
-                trainer.total_step = found.position.total_step
-                trainer.log.cut(found.position.metrics_bytes)
-                self._after(found.position.stage, trainer.total_step)
+        elif found.position.finished:
+            found.load_weights(self._model)
+            trainer.total_step = found.position.total_step
+            trainer.log.cut(found.position.metrics_bytes)
+            self._after(found.position.stage, trainer.total_step)
         for name in names[done:]:
             stage = self._stage(name)
             middle = found if found is not None and _is_middle(found, name) else None
-            trainer.run(stage, middle)
+            with lower_rates_advised(self._settings, name):
+                trainer.run(stage, middle, notes)
+            notes = []
             self._after(name, trainer.total_step)
 
     def _newest(self) -> Checkpoint | None:
@@ -291,6 +326,28 @@ class _Session:
         ends = self._names or [START]
         mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in ends)
         return next((c for c in mine if c.is_whole()), None)
+
+    def _num_done(self) -> int:
+        """Stages that are at their end."""
+        if self._found is None or not self._names:
+            return 0
+        position = self._found.position
+        return self._names.index(position.stage) + int(position.finished)
+
+    def _noted(self, before: Settings) -> list[dict[str, Any]]:
+        """What the log has to say of rates that were lowered; the record has it too afterwards."""
+        left = self._names[self._done :]
+        if not left:
+            return []
+        position = self._found.position if self._found is not None else None
+        return note_lowered(
+            self._record,
+            before,
+            self._settings,
+            stage=left[0],
+            step=position.step if position is not None and not position.finished else 0,
+            total=position.total_step if position is not None else 0,
+        )
 
     def _masked_queries(self) -> MaskedQueries | None:
         """What is masked; None where there is nothing to mask, and no stage that needs it.

@@ -9,7 +9,14 @@ from openrealm.settings.model import (
     ReaderShape,
     SpanHeadConfig,
 )
-from openrealm.settings.resolution import preset_settings, read_settings, resolve, settings_text
+from openrealm.settings.resolution import (
+    learning_rates,
+    lower_rates,
+    preset_settings,
+    read_settings,
+    resolve,
+    settings_text,
+)
 from openrealm.settings.run import Settings
 from openrealm.settings.serving import ServeConfig
 from openrealm.settings.stages import (
@@ -45,6 +52,8 @@ __all__ = [
     "SpanHeadConfig",
     "WarmupConfig",
     "checked",
+    "learning_rates",
+    "lower_rates",
     "preset_settings",
     "read_settings",
     "resolve",

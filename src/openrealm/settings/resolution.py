@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,43 @@ def _tables(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     return parse_toml(text, name=str(path))
+
+
+def learning_rates(settings: Settings) -> dict[str, float]:
+    """Every peak learning rate by its name, such as ``realm.lr``."""
+    return {
+        f"{stage}.{field.name}": getattr(getattr(settings, stage), field.name)
+        for stage in (*STAGES, "qa")
+        for field in fields(getattr(settings, stage))
+        if field.name.startswith("lr")
+    }
+
+
+def lower_rates(settings: Settings, assignments: Sequence[str]) -> Settings:
+    """The settings with lower learning rates: all that a run may change when it is resumed.
+
+    Raises:
+        ConfigError: Something else is set, a rate is raised, or one is set to 0.
+    """
+    before = learning_rates(settings)
+    for assignment in assignments:
+        if assignment.partition("=")[0].strip() not in before:
+            raise ConfigError(
+                f"--resume goes on with the settings that the run began with, and may only lower "
+                f"learning rates: leave out {assignment}, or start a new run"
+            )
+    lowered = override(settings, assignments)
+    for key, rate in learning_rates(lowered).items():
+        if rate > before[key]:
+            raise ConfigError(
+                f"{key} = {rate} is above the run's {before[key]}; --resume may only lower it"
+            )
+        if rate == 0 < before[key]:
+            raise ConfigError(
+                f"{key} = 0 would leave out what the run has trained until now; give a small rate, "
+                "or start a new run"
+            )
+    return lowered
 
 
 def settings_text(settings: Settings) -> str:

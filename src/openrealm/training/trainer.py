@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,12 +110,18 @@ class Trainer:
     _held_up_s: float = field(default=0.0, init=False)
     _written: WriteBack | None = field(default=None, init=False)
 
-    def run(self, stage: Stage, resume: Checkpoint | None = None) -> Checkpoint:
+    def run(
+        self,
+        stage: Stage,
+        resume: Checkpoint | None = None,
+        notes: Sequence[Mapping[str, Any]] = (),
+    ) -> Checkpoint:
         """Trains one stage to its end.
 
         Args:
             stage: What a step computes.
             resume: A checkpoint in the middle of this stage.
+            notes: What the log has to say before the first step.
 
         Raises:
             Stopped: Ctrl-C or SIGTERM; the state is saved.
@@ -131,8 +137,9 @@ class Trainer:
         self._alarm = alarm_for(stage)
         first = 0
         if resume is not None:
-            first = self._take_up(stage, optimizer, resume)
+            first = self._take_up(stage, optimizer, resume, notes)
         else:
+            self._note(notes)
             self._seed(stage, 0)
             if stage.uses_index:
                 self._begin_index(stage)
@@ -238,7 +245,13 @@ class Trainer:
             text += f" {rank}/{size} {step}"
         torch.manual_seed(zlib.crc32(text.encode()))
 
-    def _take_up(self, stage: Stage, optimizer: AdamWeightDecay, checkpoint: Checkpoint) -> int:
+    def _take_up(
+        self,
+        stage: Stage,
+        optimizer: AdamWeightDecay,
+        checkpoint: Checkpoint,
+        notes: Sequence[Mapping[str, Any]],
+    ) -> int:
         checkpoint.load_weights(self.parts.model)
         position = checkpoint.position
         if not checkpoint.load_training_state(optimizer, rank=self.parts.processes.rank):
@@ -250,11 +263,20 @@ class Trainer:
             order = Order(generation=position.ordered_generation, step=position.ordered_step)
             self.refresh.take_up(order if order.generation else None)
         self.log.cut(position.metrics_bytes)
+        self._note(notes)
         self.parts.processes.barrier()
         for record in self.log.records():
             if record.get("stage") == position.stage:
                 self._alarm(record)
         return position.step
+
+    def _note(self, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Writes into the log what the checkpoint did not find there."""
+        if notes and self.parts.processes.is_first:
+            known = list(self.log.records())
+            for note in notes:
+                if note not in known:
+                    self.log.write(note)
 
     def _log_start(self, stage: Stage) -> None:
         """Which index a stage begins with, so that every example's is known."""
