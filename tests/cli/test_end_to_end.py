@@ -145,7 +145,7 @@ def test_texts_that_tell_nothing_twice_are_refused_and_leave_no_run(tmp_path: Pa
     run("ingest", str(document), "--to", ws, "--preset", "tiny", *chosen)
     given = [*settings(*SETTINGS), *settings("salient.supported_within=4")]
     told = run("pretrain", ws, "--preset", "tiny", *chosen, *given, status=2)
-    assert "nothing here is told twice" in told.output
+    assert "nothing here is said twice" in told.output
     assert not list((tmp_path / "ws" / "runs").iterdir())
 
 
@@ -166,7 +166,7 @@ def test_the_ways_of_the_default_preset_go_from_text_to_answers_and_resume(
         "loop.checkpoint_every=2",
     )
     trained = run("pretrain", ws, "--preset", "tiny", *chosen, *settings(*SETTINGS), *ways)
-    assert "salient spans are told elsewhere too" in trained.stderr
+    assert "salient spans stand elsewhere too" in trained.stderr
     end = tmp_path / "ws" / "runs" / "run-001" / "checkpoints" / "realm-000003"
     weights = (end / "weights.safetensors").read_bytes()
 
