@@ -19,8 +19,8 @@ from nodes import until
 from trained import SHAPE, STEPS, by_one_process
 
 from openrealm import recipes
-from openrealm.cluster.embedding import ShardOrder
 from openrealm.cluster.fleet import connected, write_by_fleet
+from openrealm.cluster.nodes import FolderOrder
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, SnapshotError
 from openrealm.files import held
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
@@ -50,9 +50,9 @@ def workspace(trained: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def ordered(workspace: Path, loaded: LoadedModel, order: Order) -> ShardOrder:
+def ordered(workspace: Path, loaded: LoadedModel, order: Order) -> FolderOrder:
     publish_weights(loaded.run.weights, order, loaded.model.embedder.chunk_tower)
-    return ShardOrder(
+    return FolderOrder(
         workspace=workspace,
         run=loaded.run.name,
         weights=loaded.run.weights,
@@ -109,14 +109,14 @@ def test_a_snapshot_is_the_same_when_a_node_is_killed_at_it_and_another_one_join
 ) -> None:
     loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
-    told = ordered(workspace, loaded, order)
+    sent = ordered(workspace, loaded, order)
     marks, gate = tmp_path / "marks", tmp_path / "gate"
     marks.mkdir()
     turnover = Turnover(cluster, cluster.add_node(num_cpus=1), marks, gate)
     with connected(cluster.address, cpus=1):
         snapshot = write_by_fleet(
-            told.writer(loaded.corpus),
-            announced(told, marks, gate),
+            sent.writer(loaded.corpus),
+            announced(sent, marks, gate),
             num_chunks=len(loaded.corpus),
             threads=1,
             tick=turnover,
@@ -134,35 +134,35 @@ def test_shards_that_any_process_embeds_make_the_snapshot_of_one(
 ) -> None:
     loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
-    told = ordered(workspace, loaded, order)
-    writer = told.writer(loaded.corpus)
+    sent = ordered(workspace, loaded, order)
+    writer = sent.writer(loaded.corpus)
     for shard in [*reversed(range(12)), 3]:
-        told(shard)
+        sent(shard)
     expected = by_one_process(loaded, tmp_path / "alone", order, shard_rows=SHARD_ROWS)
     assert writer.publish().manifest == expected.manifest
 
 
 def test_a_node_without_the_workspace_is_named(workspace: Path) -> None:
     loaded = load_model(WorkspaceFolder(workspace), name=None)
-    told = ordered(workspace, loaded, Order(generation=7, step=4))
+    sent = ordered(workspace, loaded, Order(generation=7, step=4))
     shutil.move(workspace, workspace.with_name("elsewhere"))
     with pytest.raises(SnapshotError, match=r"node '.+' has no folder '.+rivers'"):
-        told(0)
+        sent(0)
 
 
 def test_a_shard_of_an_order_that_was_taken_back_is_left(workspace: Path) -> None:
     loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=7, step=4)
-    told = ordered(workspace, loaded, order)
-    writer = told.writer(loaded.corpus)
+    sent = ordered(workspace, loaded, order)
+    writer = sent.writer(loaded.corpus)
     take_back(loaded.run.weights, order)
-    told(3)
+    sent(3)
     assert len(writer.missing_shards()) == 12
     publish_weights(
         loaded.run.weights, Order(generation=7, step=5), loaded.model.embedder.chunk_tower
     )
     with pytest.raises(CheckpointError, match="step 5, not 4"):
-        told(3)
+        sent(3)
 
 
 def staged(loaded: LoadedModel) -> tuple[SnapshotWriter, Path]:

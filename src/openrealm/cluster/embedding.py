@@ -1,130 +1,51 @@
-"""A corpus embedded on a Ray cluster: what its nodes are told, and what they make of it.
+"""A corpus embedded on a Ray cluster: its nodes are given orders, and what they make is collected.
 
 Nodes read corpus and weights from the workspace and write shards into it, where all of them have
-its folder under one name; else from and into a storage that all can reach.
+its folder under one name. Else both are put into a storage that all can reach::
+
+    URL/corpus-HASH/          a chunk store, file by file; HASH is its manifest's
+    URL/RUN-HASH/000003/      an order: its weights, and the shards until they are in the workspace
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from openrealm.cluster.fleet import FLEET_WRITERS, connected, has_gpus, write_by_fleet
-from openrealm.cluster.nodes import Node, TakenBack, standing
+from openrealm.cluster.nodes import FolderOrder, StoredOrder
 from openrealm.cluster.storage import Storage
-from openrealm.cluster.storage_embedding import stored
+from openrealm.corpus.manifest import MANIFEST
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CheckpointError, SnapshotError
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.errors import CheckpointError
+from openrealm.files import checksum
+from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import groups_of, shard_rows_for, write_shard
+from openrealm.retrieval.embedding import shard_rows_for
 from openrealm.retrieval.snapshot_maker import Order
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import load_model, matching_snapshot, open_corpus
-from openrealm.settings import Settings, read_settings
+from openrealm.runs.loaded import load_model, matching_snapshot
+from openrealm.settings import Settings, settings_text
 from openrealm.training.weights import (
-    is_ordered,
-    load_ordered,
+    ORDER_FILE,
+    WEIGHTS_FILE,
+    order_folder,
     ordered_embedder,
     publish_weights,
     tower_copy,
 )
 
-_LOOK_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardOrder:
-    """Embeds shards of an ordered snapshot; holds names only, so that it can be sent anywhere.
-
-    Attributes:
-        workspace: Its folder, under a name that means the same everywhere.
-        run: Name of the run.
-        weights: Folder that the order is in.
-        order: The snapshot.
-        dim: Its numbers per chunk.
-        dtype: ``float32`` or ``float16``.
-        shard_rows: Its chunks per file.
-        on_gpu: Whether to compute on the GPU that Ray has given.
-    """
-
-    workspace: Path
-    run: str
-    weights: Path
-    order: Order
-    dim: int
-    dtype: str
-    shard_rows: int
-    on_gpu: bool
-
-    def __call__(self, shard: int) -> None:
-        """Writes a shard, unless it is there or the order does not stand any more.
-
-        Raises:
-            SnapshotError: The workspace is not on this machine.
-        """
-        if not self.workspace.is_dir():
-            raise SnapshotError(
-                f"node '{platform.node()}' has no folder '{self.workspace}'; a fleet needs the "
-                "workspace on storage that all its machines have under the same name"
-            )
-        try:
-            node = _node(self.workspace, self.run, self.on_gpu)
-            embedder = node.loaded(
-                ordered_embedder(self.weights, self.order),
-                lambda embedder: load_ordered(self.weights, self.order, embedder),
-            )
-            write_shard(
-                self.writer(node.corpus),
-                shard,
-                node.corpus,
-                embedder,
-                node.templates,
-                batch_tokens=node.settings.refresh.batch_tokens,
-                autocast=node.autocast,
-                tick=standing(lambda: is_ordered(self.weights, self.order), every_s=_LOOK_EVERY_S),
-            )
-        except (TakenBack, CheckpointError, FileNotFoundError):
-            if is_ordered(self.weights, self.order):
-                raise
-
-    def writer(self, corpus: ChunkStore) -> SnapshotWriter:
-        """The snapshot.
-
-        Raises:
-            CheckpointError: The order does not stand any more.
-        """
-        return SnapshotWriter(
-            WorkspaceFolder(self.workspace).run(self.run).snapshots,
-            generation=self.order.generation,
-            step=self.order.step,
-            chunks=len(corpus),
-            dim=self.dim,
-            key=SnapshotKey(
-                embedder=ordered_embedder(self.weights, self.order),
-                corpus=corpus.fingerprint,
-                tokenizer=corpus.tokenizer.fingerprint,
-            ),
-            dtype=self.dtype,
-            shard_rows=self.shard_rows,
-            groups=groups_of(corpus),
-        )
-
-
-@lru_cache(maxsize=1)
-def _node(workspace: Path, run: str, on_gpu: bool) -> Node:
-    place = WorkspaceFolder(workspace)
-    settings = read_settings(place.run(run).settings_file)
-    return Node.of(settings, open_corpus(place), on_gpu=on_gpu)
-
 
 def write_ordered(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     run: RunFolder,
     settings: Settings,
     corpus: ChunkStore,
@@ -138,7 +59,7 @@ def write_ordered(
     """The snapshot of an order, embedded on the cluster that this process is connected to.
 
     Args:
-        place: The workspace.
+        workspace: The workspace.
         run: The run in it.
         settings: Of the run.
         corpus: Of the workspace.
@@ -155,8 +76,8 @@ def write_ordered(
     config = settings.refresh
     on_gpu = wants_gpus(settings)
     rows = shard_rows_for(len(corpus), most=config.shard_rows, writers=FLEET_WRITERS)
-    told = ShardOrder(
-        workspace=place.directory.absolute(),
+    by_folder = FolderOrder(
+        workspace=workspace.directory.absolute(),
         run=run.name,
         weights=weights.absolute(),
         order=order,
@@ -165,7 +86,7 @@ def write_ordered(
         shard_rows=rows,
         on_gpu=on_gpu,
     )
-    writer = told.writer(corpus)
+    writer = by_folder.writer(corpus)
 
     by_fleet = partial(
         write_by_fleet,
@@ -177,7 +98,7 @@ def write_ordered(
         progress=progress,
     )
     if not config.storage:
-        return by_fleet(told)
+        return by_fleet(by_folder)
     with stored(
         Storage(config.storage),
         corpus,
@@ -188,8 +109,11 @@ def write_ordered(
         shard_rows=rows,
         on_gpu=on_gpu,
         tick=tick,
-    ) as left:
-        return by_fleet(left, take=lambda shard, sha256: left.taken(shard, sha256, writer, tick))
+    ) as by_storage:
+        return by_fleet(
+            by_storage,
+            take=lambda shard, sha256: by_storage.taken(shard, sha256, writer, tick),
+        )
 
 
 def wants_gpus(settings: Settings) -> bool:
@@ -201,7 +125,7 @@ def wants_gpus(settings: Settings) -> bool:
 
 
 def index_by_fleet(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     *,
     name: str | None,
     address: str,
@@ -211,7 +135,7 @@ def index_by_fleet(
     """Embeds the corpus with a run's newest weights on a cluster, where that is not done yet.
 
     Args:
-        place: The workspace.
+        workspace: The workspace.
         name: Of the run; the newest by default.
         address: Of the cluster.
         storage: URL by which its nodes are reached that lack the workspace's folder; None for the
@@ -225,7 +149,7 @@ def index_by_fleet(
         SnapshotError: A shard could not be embedded.
         StorageError: The storage cannot be read or written.
     """
-    loaded = load_model(place, name=name)
+    loaded = load_model(workspace, name=name)
     settings = loaded.settings
     if storage is not None:
         settings = replace(settings, refresh=replace(settings.refresh, storage=storage))
@@ -245,7 +169,7 @@ def index_by_fleet(
         publish_weights(weights, order, tower_copy(loaded.model.embedder))
         try:
             snapshot = write_ordered(
-                place,
+                workspace,
                 loaded.run,
                 settings,
                 loaded.corpus,
@@ -257,3 +181,79 @@ def index_by_fleet(
             loaded.remove_superseded(snapshot)
         finally:
             shutil.rmtree(weights, ignore_errors=True)
+
+
+@contextmanager
+def stored(
+    storage: Storage,
+    corpus: ChunkStore,
+    run: RunFolder,
+    settings: Settings,
+    *,
+    weights: Path,
+    order: Order,
+    shard_rows: int,
+    on_gpu: bool,
+    tick: Callable[[], None] | None = None,
+) -> Iterator[StoredOrder]:
+    """An order in a storage, for the time of the context; the corpus stays there.
+
+    Args:
+        storage: Where to.
+        corpus: Put there where it is not yet.
+        run: Whose order it is.
+        settings: Of the run.
+        weights: Folder that the order is in.
+        order: The snapshot.
+        shard_rows: Chunks per file of the snapshot.
+        on_gpu: Whether nodes compute on GPUs.
+        tick: Called between files of the corpus; may raise to give up.
+
+    Raises:
+        CheckpointError: The order does not stand any more.
+        StorageError: The storage cannot be read or written from here.
+    """
+    digest = hashlib.sha256(f"{platform.node()} {run.directory.absolute()}".encode())
+    folder = f"{run.name}-{digest.hexdigest()[:12]}"
+    here = order_folder(weights, order)
+    sent = StoredOrder(
+        storage=storage,
+        settings=settings_text(settings),
+        corpus=_offered(storage, corpus, tick or (lambda: None)),
+        folder=f"{folder}/{here.name}",
+        order=order,
+        embedder=ordered_embedder(weights, order),
+        checksums=tuple((name, _checksum_of(here / name)) for name in (WEIGHTS_FILE, ORDER_FILE)),
+        num_chunks=len(corpus),
+        shard_rows=shard_rows,
+        on_gpu=on_gpu,
+    )
+    storage.remove(folder)  # what an earlier process could not
+    try:
+        for name, _ in sent.checksums:
+            storage.put(here / name, f"{sent.folder}/{name}")
+        yield sent
+    finally:
+        storage.remove(folder)
+
+
+def _checksum_of(path: Path) -> str:
+    try:
+        return checksum(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} has been taken back") from error
+
+
+def _offered(storage: Storage, corpus: ChunkStore, tick: Callable[[], None]) -> tuple[str, str]:
+    """Name of a chunk store in a storage, and checksum of its manifest, which is put last."""
+    with tempfile.TemporaryDirectory(prefix="openrealm-") as temporary:
+        corpus.manifest.write(Path(temporary))
+        manifest = Path(temporary) / MANIFEST
+        sha256 = checksum(manifest)
+        name = f"corpus-{sha256[:16]}"
+        if not storage.holds(f"{name}/{MANIFEST}"):
+            for record in corpus.manifest.files():
+                tick()
+                storage.put(corpus.directory / record.path, f"{name}/{record.path}")
+            storage.put(manifest, f"{name}/{MANIFEST}")
+    return name, sha256

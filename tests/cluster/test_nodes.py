@@ -15,8 +15,9 @@ import pytest
 from trained import SHAPE, STEPS, by_one_process
 
 from openrealm import recipes
+from openrealm.cluster.embedding import stored
+from openrealm.cluster.nodes import StoredOrder, _node_of_storage
 from openrealm.cluster.storage import Storage
-from openrealm.cluster.storage_embedding import StoredOrder, _node, stored
 from openrealm.errors import ConfigError, InputError, StorageError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.retrieval.embedding import groups_of, snapshot_key
@@ -46,7 +47,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "node"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    _node.cache_clear()
+    _node_of_storage.cache_clear()
     return folder
 
 
@@ -98,14 +99,14 @@ def offered(
 def test_nodes_without_the_workspace_make_the_snapshot_of_one_process(
     storage: Storage, shared: Path, elsewhere: Path, workspace: Path, loaded: LoadedModel
 ) -> None:
-    with offered(storage, loaded) as told:
+    with offered(storage, loaded) as sent:
         away = workspace.rename(workspace.with_name("away"))
-        left = {shard: told(shard) for shard in [*reversed(range(NUM_SHARDS)), 3]}
+        left = {shard: sent(shard) for shard in [*reversed(range(NUM_SHARDS)), 3]}
         away.rename(workspace)
         made = writer(loaded)
         for shard, sha256 in left.items():
-            told.taken(shard, sha256, made)
-            told.taken(shard, sha256, made)  # as when a node is at it twice
+            sent.taken(shard, sha256, made)
+            sent.taken(shard, sha256, made)  # as when a node is at it twice
     expected = by_one_process(loaded, workspace / "alone", ORDER, shard_rows=SHARD_ROWS)
     assert made.publish().manifest == expected.manifest
     assert [path.name[:7] for path in shared.iterdir()] == ["corpus-"]
@@ -149,40 +150,40 @@ def test_whoever_puts_a_large_corpus_shows_that_it_is_alive_and_may_give_up(
 def test_a_shard_that_was_torn_does_not_come_into_the_workspace(
     storage: Storage, shared: Path, elsewhere: Path, loaded: LoadedModel
 ) -> None:
-    with offered(storage, loaded) as told:
-        sha256 = told(2)
+    with offered(storage, loaded) as sent:
+        sha256 = sent(2)
         (file,) = shared.glob("*/000007/shard-00002.npy")
         file.write_bytes(file.read_bytes()[:-1])
         made = writer(loaded)
         with pytest.raises(StorageError, match="shard-00002"):
-            told.taken(2, sha256, made)
+            sent.taken(2, sha256, made)
         assert len(made.missing_shards()) == NUM_SHARDS
-        told.taken(2, told(2), made)
+        sent.taken(2, sent(2), made)
         assert len(made.missing_shards()) == NUM_SHARDS - 1
 
 
 def test_a_corpus_that_was_damaged_in_the_storage_is_refused_and_not_kept(
     storage: Storage, shared: Path, elsewhere: Path, loaded: LoadedModel
 ) -> None:
-    with offered(storage, loaded) as told:
+    with offered(storage, loaded) as sent:
         (file,) = shared.glob("corpus-*/segment-*/bodies.ids")
         whole = file.read_bytes()
         file.write_bytes(whole[:-2])
         with pytest.raises(StorageError, match=r"bodies\.ids' is not what was written there"):
-            told(0)
+            sent(0)
         assert not list(elsewhere.glob("openrealm-*/corpus-*/"))
         file.write_bytes(whole)
-        assert told(0)
+        assert sent(0)
 
 
 def test_an_order_that_was_taken_back_is_left(
     storage: Storage, elsewhere: Path, loaded: LoadedModel
 ) -> None:
-    with offered(storage, loaded) as told:
+    with offered(storage, loaded) as sent:
         pass
-    assert told(3) == ""
+    assert sent(3) == ""
     with pytest.raises(StorageError, match="has gone while nodes were at it"):
-        told.taken(3, "", writer(loaded))
+        sent.taken(3, "", writer(loaded))
     take_back(loaded.run.weights, ORDER)
     with pytest.raises(Exception, match="no weights to embed with"), offered(storage, loaded):
         pass
@@ -191,8 +192,8 @@ def test_an_order_that_was_taken_back_is_left(
 def test_what_another_process_could_not_remove_is_removed(
     storage: Storage, shared: Path, elsewhere: Path, loaded: LoadedModel
 ) -> None:
-    with offered(storage, loaded) as told:
-        left = shared / told.folder / "shard-00099.npy"
+    with offered(storage, loaded) as sent:
+        left = shared / sent.folder / "shard-00099.npy"
         left.touch()
         with offered(storage, loaded):
             assert not left.exists()
@@ -201,12 +202,12 @@ def test_what_another_process_could_not_remove_is_removed(
 def test_a_folder_of_somebody_else_is_not_trusted(
     storage: Storage, elsewhere: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with offered(storage, loaded) as told:
+    with offered(storage, loaded) as sent:
         folder = elsewhere / "openrealm-12345678"
         folder.mkdir()
         monkeypatch.setattr("os.getuid", lambda: 12345678)
         with pytest.raises(StorageError, match="belongs to somebody else; set TMPDIR"):
-            told(0)
+            sent(0)
 
 
 @pytest.mark.slow
