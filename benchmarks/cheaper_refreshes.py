@@ -36,11 +36,10 @@ from openrealm.answering.answerer import Answerer
 from openrealm.cli.terminal import make_progress
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
-from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.embedding import Order, embed_rows
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.snapshot_maker import Order
 from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
@@ -131,7 +130,7 @@ class Piecewise:
             self.parts.corpus,
             rows,
             self.parts.model.embedder,
-            self.parts.templates,
+            self.parts.encoder.templates,
             autocast=self.parts.autocast,
         )
 
@@ -162,7 +161,7 @@ class AgainstFresh:
         assert live is not None
         corpus, settings = self.parts.corpus, self.loaded.settings
         rows = np.arange(len(corpus))
-        vectors = embed_rows(corpus, rows, self.parts.model.embedder, self.parts.templates)
+        vectors = embed_rows(corpus, rows, self.parts.encoder)
         fresh = Retriever(corpus, ExactIndex(torch.from_numpy(vectors)), settings.retrieval)
         recall = index_recall(
             self.parts.model,
@@ -171,7 +170,7 @@ class AgainstFresh:
             fresh,
             texts_are_corpus=True,
             texts=corpus,
-            templates=self.parts.templates,
+            templates=self.parts.encoder.templates,
             k=settings.retrieval.k,
         )
         self.found.append(recall)
@@ -256,7 +255,7 @@ def run(
     trainer.run(stage)
     seconds = time.perf_counter() - began
     live = Piecewise(parts, loaded, 1, lambda: everything).first(0)
-    answerer = Answerer(loaded.model, corpus, live.retriever, loaded.templates)
+    answerer = Answerer(loaded.model, loaded.encoder, corpus, live.retriever)
     held_out = retrieval_values(corpus, read_held_out(arguments.queries), answerer.rank)
     return {
         "way": way,

@@ -26,6 +26,7 @@ from openrealm.models.realm import evaluating, freeze
 from openrealm.progress import Silent
 from openrealm.recipes import ingest
 from openrealm.retrieval.batches import masked_batch
+from openrealm.retrieval.candidates import Candidates
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
 from openrealm.runs.parts import make_templates, span_tagger
@@ -42,7 +43,9 @@ from openrealm.training.stage import Ingredients
 def own_chunk_log_p(parts: Ingredients, queries: Sequence[MaskedQuery]) -> torch.Tensor:
     """log p(y_j|own chunk,x) of the real masks of the queries, end to end."""
     rows = np.array([[query.row] for query in queries])
-    batch = masked_batch(queries, rows, parts.corpus, parts.templates, null_chunk=False)
+    batch = masked_batch(
+        queries, Candidates(rows), parts.corpus, parts.encoder.templates, null_chunk=False
+    )
     return parts.model.read(batch, groups=parts.groups)[:, 1][batch.mask_mask]
 
 

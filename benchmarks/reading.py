@@ -24,7 +24,8 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.models.realm import device_of
 from openrealm.progress import Silent
-from openrealm.retrieval.batches import masked_batch, origins, to_device
+from openrealm.retrieval.batches import masked_batch
+from openrealm.retrieval.candidates import origins_of
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.runs.first_weights import Beginning, first_model
@@ -65,7 +66,7 @@ def main() -> None:
     found = lexical.candidates(
         [corpus.tokenizer.decode(query.original_ids) for query in queries],
         arguments.candidates,
-        origins=origins(queries, texts, texts_are_corpus=texts is corpus),
+        origins=origins_of(queries, texts, corpus),
     )
     held = np.array(
         [
@@ -78,7 +79,7 @@ def main() -> None:
         for start in range(0, len(queries), 32):
             part = slice(start, start + 32)
             batch = masked_batch(queries[part], found[part], corpus, templates)
-            batch = to_device(batch, device_of(model))
+            batch = batch.to(device_of(model))
             log_p = model.read(batch, groups=settings.length_groups)
             means = log_p.sum(dim=2) / batch.mask_mask.sum(dim=1)[:, None]
             worth.append((means[:, 1:] - means[:, :1]).cpu().numpy())

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from tiny import World
 from torch import nn
 
 from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import MaskedQueries
 from openrealm.data.qa import Question
 from openrealm.index.snapshot import Snapshot
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
+from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex, Loader
 from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
 from openrealm.settings import (
@@ -37,13 +39,14 @@ from openrealm.settings import (
 )
 from openrealm.training.background import BackgroundRefresh
 from openrealm.training.fine_tuning import QaStage
+from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import MetricsLog
-from openrealm.training.objectives import JointStage, WarmupStage
+from openrealm.training.objectives import JointStage, WarmupStage, joint_source, warmup_source
 from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.probe import index_recall, run_probe
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.replay import ReplayRefresh
-from openrealm.training.stage import Stage, StepResult
+from openrealm.training.stage import Ingredients, Stage, StepResult
+from openrealm.training.trained_retriever import trained_retriever
 from openrealm.training.trainer import Trainer
 
 STEPS = 6
@@ -64,49 +67,44 @@ def make_stage(name: str, world: World, model: Realm, processes: Processes = ALO
         return IctStage(parts, IctConfig(steps=STEPS, batch_size=4, lr=1e-3))
     if name == "warmup":
         config = WarmupConfig(steps=STEPS, batch_size=3, lr=1e-3, k=3)
-        return WarmupStage(parts, config, queries)
+        return warmup_stage(parts, config, queries)
     if name == "qa":
         model.embedder.unshare()
         config = QaConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3, beam=10, read=2)
         return QaStage(parts, config, QUESTIONS)
     config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
-    return JointStage(parts, config, queries, k=3)
+    return joint_stage(parts, config, queries)
 
 
-@dataclass(frozen=True)
-class AskedProbe:
-    """The world's held-out queries."""
+def warmup_stage(
+    parts: Ingredients,
+    config: WarmupConfig,
+    queries: MaskedQueries,
+    *,
+    lexical: LexicalRetriever | None = None,
+) -> WarmupStage:
+    """A warm-up stage as the settings compose it."""
+    source = warmup_source(config.k, lexical=lexical)
+    return WarmupStage(parts, config, queries, source=source)
 
-    world: World
-    model: Realm
 
-    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
-        if live is None:
-            return {}
-        report = run_probe(
-            self.model,
-            self.world.queries().probe(),
-            live.retriever,
-            corpus=self.world.store,
-            texts=self.world.store,
-            templates=self.world.templates,
-            k=3,
-        )
-        return report.metrics()
-
-    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
-        return {
-            "index/recall": index_recall(
-                self.model,
-                self.world.queries().probe(),
-                stale.retriever,
-                fresh.retriever,
-                texts_are_corpus=True,
-                texts=self.world.store,
-                templates=self.world.templates,
-                k=3,
-            )
-        }
+def joint_stage(
+    parts: Ingredients,
+    config: JointConfig,
+    queries: MaskedQueries,
+    *,
+    k: int = 3,
+    lexical: LexicalRetriever | None = None,
+    pooled: PooledVectors | None = None,
+) -> JointStage:
+    """A joint stage as the settings compose it."""
+    return JointStage(
+        parts,
+        config,
+        queries,
+        retriever=trained_retriever(config.towers, parts.encoder, pooled),
+        source=joint_source(k, num_lexical=config.lexical, lexical=lexical),
+    )
 
 
 def make_refresh(
@@ -130,11 +128,9 @@ def make_maker(
     store = store or world.store
     return SnapshotMaker(
         store,
-        model.embedder,
-        world.templates,
+        world.encoder(model),
         directory / "snapshots",
         RefreshConfig(**{"every": 2, "shard_rows": 20} | config),
-        autocast=None,
         load=Loader(store, RETRIEVAL, torch.device("cpu"), processes),
         pooled=pooled,
         progress=Silent(),
@@ -156,19 +152,25 @@ def make_trainer(
     settings = {"log_every": 1, "probe_every": 2, "checkpoint_every": 2} | loop
     (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
     refresh = refresh or make_refresh(world, model, directory, processes)
+    log = MetricsLog(directory / "metrics.jsonl", listener=None, reads_only=not processes.is_first)
+    probe = world.probe(model, world.queries().probe(), k=3)
     return Trainer(
         parts=replace(world.parts(model), processes=processes),
         optim=OptimConfig(),
         loop=LoopConfig(**settings),
-        maker=refresh.maker,
-        refresh=refresh,
-        checkpoints=directory / "checkpoints",
-        log=MetricsLog(
-            directory / "metrics.jsonl", listener=None, reads_only=not processes.is_first
+        index=IndexKeeper(
+            maker=refresh.maker,
+            refresh=refresh,
+            log=log,
+            probe=probe,
+            progress=Silent(),
+            processes=processes,
+            writes_back=write_back,
         ),
-        probe=AskedProbe(world, model),
+        checkpoints=directory / "checkpoints",
+        log=log,
+        probe=probe,
         progress=Silent(),
-        write_back=write_back,
         keep_checkpoints=keep_checkpoints,
     )
 

@@ -17,7 +17,7 @@ import torch
 from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
-from openrealm.data.pretraining import MaskedQueries, SpanTable
+from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable
 from openrealm.data.spans import Span
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs, Templates
@@ -30,6 +30,7 @@ from openrealm.retrieval.hybrid import Lexical
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import (
     BertShape,
     ChunkingConfig,
@@ -39,6 +40,7 @@ from openrealm.settings import (
     SpanHeadConfig,
 )
 from openrealm.tokenizer import WordPiece
+from openrealm.training.probe import HeldOutProbe
 from openrealm.training.stage import Ingredients
 
 CITIES = {
@@ -200,12 +202,25 @@ class World:
     def parts(self, model: Realm, *, seed: int = 0, groups: int = 2) -> Ingredients:
         return Ingredients(
             model=model,
+            encoder=self.encoder(model),
             corpus=self.store,
             texts=self.store,
-            templates=self.templates,
             seed=seed,
             groups=groups,
-            autocast=None,
+        )
+
+    def encoder(self, model: Realm, **options: Any) -> TextEncoder:
+        return TextEncoder(model.embedder, self.tokenizer, self.templates, **options)
+
+    def probe(self, model: Realm, queries: Sequence[MaskedQuery], **options: Any) -> HeldOutProbe:
+        """What asks a model some masked sentences of the world."""
+        return HeldOutProbe(
+            model=model,
+            encoder=self.encoder(model),
+            queries=queries,
+            corpus=self.store,
+            texts=self.store,
+            **options,
         )
 
     def queries(self, *, seed: int = 0, num_probe: int = 4) -> MaskedQueries:
@@ -219,7 +234,7 @@ class World:
 
     def live(self, model: Realm, config: RetrievalConfig | None = None) -> LiveIndex:
         """An index of the model's present embeddings."""
-        vectors = embed_rows(self.store, np.arange(len(self.store)), model.embedder, self.templates)
+        vectors = embed_rows(self.store, np.arange(len(self.store)), self.encoder(model))
         index = ExactIndex(torch.from_numpy(vectors))
         lexical = None
         if (weight := model.lexical) is not None:

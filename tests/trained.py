@@ -11,8 +11,7 @@ from tiny import CITIES, documents
 
 from openrealm import recipes
 from openrealm.index.snapshot import Snapshot
-from openrealm.retrieval.embedding import write_snapshot
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order, snapshot_writer, write_snapshot
 from openrealm.runs.loaded import LoadedModel
 
 SHAPE = [
@@ -77,12 +76,7 @@ def by_one_process(
     loaded: LoadedModel, directory: Path, order: Order, *, shard_rows: int
 ) -> Snapshot:
     """What any number of nodes has to make of an order."""
-    return write_snapshot(
-        loaded.corpus,
-        loaded.model.embedder,
-        loaded.templates,
-        directory,
-        generation=order.generation,
-        step=order.step,
-        shard_rows=shard_rows,
+    writer = snapshot_writer(
+        loaded.corpus, loaded.model.embedder, directory, order, shard_rows=shard_rows
     )
+    return write_snapshot(writer, loaded.corpus, loaded.encoder)

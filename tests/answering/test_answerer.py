@@ -21,6 +21,7 @@ from openrealm.models.realm import Realm
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import RetrievalConfig
 
 
@@ -31,7 +32,7 @@ def model(world: World) -> Realm:
 
 @pytest.fixture(scope="module")
 def answerer(world: World, model: Realm) -> Answerer:
-    return Answerer(model, world.store, world.live(model).retriever, world.templates)
+    return Answerer(model, world.encoder(model), world.store, world.live(model).retriever)
 
 
 NONE = np.empty(0, dtype=np.int32)
@@ -44,7 +45,7 @@ QUESTIONS = ["what is the capital of norland?", "when was bresk founded?", "who 
 def test_search_gives_chunks_by_inner_product(
     world: World, model: Realm, answerer: Answerer
 ) -> None:
-    vectors = embed_rows(world.store, range(48), model.embedder, world.templates)
+    vectors = embed_rows(world.store, range(48), world.encoder(model))
     found = answerer.search(QUESTIONS, k=5)
     rows = answerer.rank(QUESTIONS, k=5)
     for text, hits, line in zip(QUESTIONS, found, rows, strict=True):
@@ -60,8 +61,8 @@ def test_words_in_common_count_in_all_that_is_shown(world: World) -> None:
     model = world.model(seed=2, lively=True, lexical_weight=0.7)
     assert model.lexical is not None
     retriever = world.live(model).retriever
-    answerer = Answerer(model, world.store, retriever, world.templates)
-    vectors = embed_rows(world.store, range(48), model.embedder, world.templates)
+    answerer = Answerer(model, world.encoder(model), world.store, retriever)
+    vectors = embed_rows(world.store, range(48), world.encoder(model))
     bm25 = BM25.build(world.store)
 
     def everything(ids: np.ndarray, text: str) -> np.ndarray:
@@ -234,9 +235,10 @@ def test_foreign_letters_line_breaks_and_truncation_do_not_move_the_offsets(
         # Chunks are read to a shorter length than they were cut to.
         templates = Templates.of(world.tokenizer, query_tokens=10, chunk_tokens=20)
         model = world.model(seed=2, lively=True)
-        vectors = embed_rows(store, range(len(store)), model.embedder, templates)
+        encoder = TextEncoder(model.embedder, world.tokenizer, templates)
+        vectors = embed_rows(store, range(len(store)), encoder)
         retriever = Retriever(store, ExactIndex(torch.from_numpy(vectors)), RetrievalConfig())
-        answerer = Answerer(model, store, retriever, templates)
+        answerer = Answerer(model, encoder, store, retriever)
         question = "when was the old town of bresk on the river velle built by a king?"
         [found] = answerer.ask([question], read=10, top=1000)
         check_places({"d": text}, found)
@@ -249,9 +251,10 @@ def test_an_answer_is_made_of_whole_words(world: World, tmp_path: Path) -> None:
     store = make_store(tmp_path / "c", [document], world.tokenizer)
     assert world.tokenizer.is_continuation[store.body_ids(0)].sum() > 3
     model = world.model(seed=2, lively=True)
-    vectors = embed_rows(store, range(len(store)), model.embedder, world.templates)
+    vectors = embed_rows(store, range(len(store)), world.encoder(model))
     retriever = Retriever(store, ExactIndex(torch.from_numpy(vectors)), RetrievalConfig())
-    [found] = Answerer(model, store, retriever, world.templates).ask(["a town?"], read=1, top=500)
+    answerer = Answerer(model, world.encoder(model), store, retriever)
+    [found] = answerer.ask(["a town?"], read=1, top=500)
     places = [place for answer in found.answers for place in answer.evidence]
     assert places
     for place in places:
@@ -284,7 +287,7 @@ def test_a_question_too_long_is_cut_and_its_answers_stay_in_place(
 def test_asking_does_not_leave_dropout_on(world: World) -> None:
     model = world.model(dropout=0.5)
     model.train()
-    answerer = Answerer(model, world.store, world.live(model).retriever, world.templates)
+    answerer = Answerer(model, world.encoder(model), world.store, world.live(model).retriever)
     assert not any(part.training for part in model.modules())
     assert answerer.ask(QUESTIONS, read=2) == answerer.ask(QUESTIONS, read=2)
 
@@ -293,7 +296,7 @@ def test_a_reader_that_never_learned_to_say_so_gives_no_answer_no_probability(
     world: World, model: Realm
 ) -> None:
     retriever = world.live(model).retriever
-    answerer = Answerer(model, world.store, retriever, world.templates, no_answer=False)
+    answerer = Answerer(model, world.encoder(model), world.store, retriever, no_answer=False)
     [found] = answerer.ask(QUESTIONS[:1], read=3, top=5000)
     assert found.no_answer == 0.0
     assert sum(a.probability for a in found.answers) == pytest.approx(1.0, abs=1e-4)

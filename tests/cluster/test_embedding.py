@@ -26,8 +26,7 @@ from openrealm.files import held
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent, SilentTask
-from openrealm.retrieval.embedding import groups_of, snapshot_key
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order, groups_of, snapshot_key
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.training.weights import publish_weights, take_back

@@ -20,8 +20,7 @@ from openrealm.cluster.nodes import StoredOrder, _node_of_storage
 from openrealm.cluster.storage import Storage
 from openrealm.errors import ConfigError, InputError, StorageError
 from openrealm.index.snapshot import Snapshot, SnapshotWriter
-from openrealm.retrieval.embedding import groups_of, snapshot_key
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order, groups_of, snapshot_key
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.training.weights import publish_weights, take_back

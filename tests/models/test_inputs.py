@@ -11,6 +11,7 @@ from tiny import CHUNK_TOKENS, World
 
 from openrealm.models.inputs import Inputs, Templates, length_groups
 from openrealm.retrieval.batches import masked_batch
+from openrealm.retrieval.candidates import Candidates
 from openrealm.retrieval.embedding import embed_rows
 
 CLS, SEP, PAD = 2, 3, 0
@@ -86,7 +87,7 @@ def test_a_joint_input_cuts_query_and_body_at_their_own_lengths() -> None:
 def test_a_mask_has_the_same_place_beside_every_candidate(world: World) -> None:
     queries = world.queries().batch(0, 4)
     found = np.tile(np.arange(3), (4, 1))
-    batch = masked_batch(queries, found, world.store, world.templates)
+    batch = masked_batch(queries, Candidates(found), world.store, world.templates)
     for number, (query, _) in enumerate(batch.joint_slots.tolist()):
         real = batch.mask_mask[query]
         places = batch.mask_positions[query][real]
@@ -127,9 +128,9 @@ def test_a_chunk_is_cut_at_the_same_place_for_the_index_as_for_training(world: W
     short = Templates.of(world.tokenizer, query_tokens=12, chunk_tokens=12)
     model = world.model()
     row = world.row_of("The old town lies")
-    indexed = embed_rows(world.store, [row], model.embedder, short)
+    indexed = embed_rows(world.store, [row], replace(world.encoder(model), templates=short))
     queries = world.queries().batch(0, 1)
-    batch = masked_batch(queries, np.array([[row]]), world.store, short)
+    batch = masked_batch(queries, Candidates(np.array([[row]])), world.store, short)
     trained = model.embedder.embed_chunks(batch.chunks).detach().numpy()
     assert batch.chunks.lengths.tolist() == [3, 12]
     np.testing.assert_allclose(trained[1:], indexed, rtol=1e-5, atol=1e-6)

@@ -318,9 +318,9 @@ def test_chunks_that_are_not_read_count_as_the_worst_that_was() -> None:
     others = draw.normal(scale=3.0, size=(BATCH, 6))
     unread = draw.random((BATCH, 6)) < 0.5
     unread[2] = False
-    rest = likelihood.unread_score(torch.tensor(others), torch.tensor(unread))
+    rest = likelihood.in_batch_negatives_score(torch.tensor(others), torch.tensor(unread))
     filled, read = torch.tensor(numbers.filled), numbers.log_p_y_given_z()
-    guess = likelihood.log_p_y_given_unread(read, filled)
+    guess = likelihood.log_p_y_given_negatives(read, filled)
     log_p_z = likelihood.log_p_z_given_x(
         torch.cat([torch.tensor(numbers.f), rest[:, None]], dim=1),
         torch.cat([filled, torch.ones(BATCH, 1, dtype=torch.bool)], dim=1),

@@ -21,6 +21,7 @@ from openrealm.models.realm import (
     freeze,
 )
 from openrealm.retrieval.batches import masked_batch
+from openrealm.retrieval.candidates import Candidates
 from openrealm.retrieval.retriever import NO_CHUNK
 
 
@@ -42,7 +43,7 @@ FOUND = np.array([[3, 9, 20], [9, 4, NO_CHUNK], [1, 30, 3]])
 
 @pytest.fixture()
 def batch(world: World) -> MaskedBatch:
-    return masked_batch(three_queries(world), FOUND, world.store, world.templates)
+    return masked_batch(three_queries(world), Candidates(FOUND), world.store, world.templates)
 
 
 def one_by_one(world: World, model: Realm) -> list[list[float]]:
@@ -125,10 +126,12 @@ def test_the_gradient_reaches_query_tower_chunk_tower_and_reader(
 
 def test_an_empty_slot_is_as_good_as_no_slot(world: World, model: Realm) -> None:
     queries = world.queries().batch(0, 2)
-    two = masked_batch(queries, np.array([[3, 9], [9, 4]]), world.store, world.templates)
+    two = masked_batch(
+        queries, Candidates(np.array([[3, 9], [9, 4]])), world.store, world.templates
+    )
     wide = masked_batch(
         queries,
-        np.array([[3, 9, NO_CHUNK], [9, 4, NO_CHUNK]]),
+        Candidates(np.array([[3, 9, NO_CHUNK], [9, 4, NO_CHUNK]])),
         world.store,
         world.templates,
     )
@@ -142,7 +145,9 @@ def test_an_ablation_without_the_null_chunk_gives_it_no_probability(
 ) -> None:
     queries = world.queries().batch(0, 2)
     found = np.array([[3, 9], [9, 4]])
-    without = masked_batch(queries, found, world.store, world.templates, null_chunk=False)
+    without = masked_batch(
+        queries, Candidates(found), world.store, world.templates, null_chunk=False
+    )
     assert len(without.joint) == 4
     p_z = model(without).log_p_z.exp()
     assert p_z[:, 0].tolist() == [0.0, 0.0]
@@ -221,8 +226,10 @@ def test_chunks_of_other_queries_take_part_where_they_may(world: World, model: R
     distinct = [1, 3, 4, 9, 20, 30]
     unread = np.array([[row not in line for row in distinct] for line in FOUND.tolist()])
     unread[2, distinct.index(20)] = False
-    batch = masked_batch(queries, FOUND, world.store, world.templates, unread=unread)
-    plain = model(masked_batch(queries, FOUND, world.store, world.templates))
+    batch = masked_batch(
+        queries, Candidates(FOUND, in_batch_negatives=unread), world.store, world.templates
+    )
+    plain = model(masked_batch(queries, Candidates(FOUND), world.store, world.templates))
     output = model(batch)
     scores = (output.query_emb @ output.chunk_emb.T).double().exp()
     for q, line in enumerate(FOUND.tolist()):
@@ -238,22 +245,29 @@ def test_words_in_common_add_to_every_score_but_the_null_chunks(world: World) ->
     assert model.lexical is not None and plain.lexical is None
     queries, distinct = three_queries(world), [1, 3, 4, 9, 20, 30]
     unread = np.array([[row not in line for row in distinct] for line in FOUND.tolist()])
-    batch = masked_batch(queries, FOUND, world.store, world.templates, unread=unread)
+    batch = masked_batch(
+        queries, Candidates(FOUND, in_batch_negatives=unread), world.store, world.templates
+    )
     drawn = torch.rand((3, 6), generator=torch.Generator().manual_seed(3)) * 9.0
     words = torch.cat([torch.zeros(3, 1), drawn], dim=1)
-    output, without = model(replace(batch, words=words)), plain(batch)
+    output, without = model(replace(batch, bm25=words)), plain(batch)
     torch.testing.assert_close(output.log_p_y_given_z, without.log_p_y_given_z)
     scores = (without.query_emb @ without.chunk_emb.T + 0.25 * words).double().exp()
     for q, line in enumerate(FOUND.tolist()):
         check_p_z(output, scores, unread, distinct, q, line)
     # A model without the weight takes no notice of them.
-    torch.testing.assert_close(plain(replace(batch, words=words)).log_p_z, without.log_p_z)
+    torch.testing.assert_close(plain(replace(batch, bm25=words)).log_p_z, without.log_p_z)
 
 
 def test_a_guess_at_what_was_not_read_teaches_the_reader_nothing(
     world: World, model: Realm
 ) -> None:
     unread = np.array([[row not in line for row in (1, 3, 4, 9, 20, 30)] for line in FOUND])
-    batch = masked_batch(three_queries(world), FOUND, world.store, world.templates, unread=unread)
+    batch = masked_batch(
+        three_queries(world),
+        Candidates(FOUND, in_batch_negatives=unread),
+        world.store,
+        world.templates,
+    )
     model(batch).log_p_y_given_z[:, -1].sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())

@@ -33,7 +33,7 @@ def workspace(tmp_path: Path, trained: Path) -> Path:
 def test_a_second_run_above_the_same_bert_embeds_nothing(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "write_pooled", None)
+    monkeypatch.setattr(making, "write_snapshot", None)
     name = train(workspace, changes=[*PROJECTION, "realm.lr_retriever=0.01"])
     first, second = (
         load_model(WorkspaceFolder(workspace), name=run, stages=("realm",)).model.state_dict()
@@ -58,14 +58,14 @@ def test_documents_that_come_later_are_embedded_alone(
 def test_weights_without_a_snapshot_are_embedded_by_the_matrix_alone(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "write_pooled", None)
+    monkeypatch.setattr(making, "write_snapshot", None)
     run = WorkspaceFolder(workspace).run()
     shutil.rmtree(run.snapshots)
     loaded = load_run(WorkspaceFolder(workspace), name=None, stages=("realm",), progress=Silent())
     (generation,) = generations(run.snapshots)
     found = Snapshot.open(run.snapshots / f"{generation:06d}").read()
     rows = range(len(loaded.corpus))
-    wanted = embed_rows(loaded.corpus, rows, loaded.model.embedder, loaded.templates)
+    wanted = embed_rows(loaded.corpus, rows, loaded.encoder)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_a_replay_runs_no_bert_either_and_gives_the_same(
 ) -> None:
     settings = [*PROJECTION, "refresh.every=1"]
     first = train(workspace, changes=settings)
-    monkeypatch.setattr(making, "write_pooled", None)
+    monkeypatch.setattr(making, "write_snapshot", None)
     replayed = [*settings, "refresh.mode=replay", f"refresh.replay={first}"]
     again = train(workspace, changes=replayed)
     one, other = (

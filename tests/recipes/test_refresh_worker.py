@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +25,7 @@ from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputErr
 from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Silent
 from openrealm.recipes.refresh_worker import _Dispatcher, _Worker, worker_device
-from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order, embed_rows
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
 from openrealm.settings import read_settings, resolve
@@ -78,7 +78,7 @@ def test_a_worker_started_by_hand_embeds_what_is_ordered_and_ends_with_the_train
     with torch.no_grad():
         embedder.chunk_tower.bert.embeddings.word_embeddings.weight.mul_(1.5)
     rows = np.arange(len(loaded.corpus))
-    wanted = embed_rows(loaded.corpus, rows, embedder, loaded.templates)
+    wanted = embed_rows(loaded.corpus, rows, replace(loaded.encoder, embedder=embedder))
     np.testing.assert_array_equal(snapshot.read(), wanted)
     assert snapshot.manifest.step == 7
 

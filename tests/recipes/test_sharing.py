@@ -50,7 +50,7 @@ def test_vectors_are_those_of_the_run(trained: Path, model: PretrainedModel) -> 
     np.testing.assert_array_equal(model.embed_queries(texts), wanted)
     chunks = [store.chunk(row) for row in range(5)]
     found = model.embed_chunks([(chunk.title, chunk.text) for chunk in chunks])
-    wanted = embed_rows(store, range(5), embedder, loaded.templates)
+    wanted = embed_rows(store, range(5), replace(loaded.encoder, embedder=embedder))
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 

@@ -7,23 +7,23 @@ import pytest
 import torch
 from tiny import World
 
+from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import ClozePairs, MaskedText
 from openrealm.retrieval.batches import (
     cloze_inputs,
     masked_batch,
     masked_text_inputs,
-    origins,
     query_inputs,
     read_batch,
-    to_device,
 )
+from openrealm.retrieval.candidates import Candidates, origins_of
 from openrealm.retrieval.retriever import NO_CHUNK
 
 
 def test_every_slot_holds_the_chunk_retrieved_for_it(world: World) -> None:
     queries = world.queries().batch(0, 3)
     found = np.array([[3, 9], [9, NO_CHUNK], [NO_CHUNK, NO_CHUNK]])
-    batch = masked_batch(queries, found, world.store, world.templates)
+    batch = masked_batch(queries, Candidates(found), world.store, world.templates)
     assert batch.candidate_mask.tolist() == [
         [True, True, True],
         [True, True, False],
@@ -44,7 +44,7 @@ def test_every_slot_holds_the_chunk_retrieved_for_it(world: World) -> None:
 def test_every_joint_input_is_a_query_with_the_body_of_its_slot(world: World) -> None:
     queries = world.queries().batch(0, 2)
     found = np.array([[3, NO_CHUNK], [9, 4]])
-    batch = masked_batch(queries, found, world.store, world.templates)
+    batch = masked_batch(queries, Candidates(found), world.store, world.templates)
     assert batch.joint_slots.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
     cls_id, sep_id = world.tokenizer.cls_id, world.tokenizer.sep_id
     for number, (query, slot) in enumerate(batch.joint_slots.tolist()):
@@ -59,7 +59,7 @@ def test_masks_are_padded_and_found_one_place_on_for_cls(world: World) -> None:
         sorted(several, key=lambda q: len(q.targets))[:1]
         + [q for q in several if len(q.targets) == 2][:1]
     )
-    batch = masked_batch(queries, np.array([[1], [2]]), world.store, world.templates)
+    batch = masked_batch(queries, Candidates(np.array([[1], [2]])), world.store, world.templates)
     assert batch.mask_mask.tolist() == [[True, False], [True, True]]
     assert batch.mask_positions[1].tolist() == (queries[1].positions + 1).tolist()
     shown = batch.query.token_ids.gather(1, batch.mask_positions)
@@ -68,14 +68,12 @@ def test_masks_are_padded_and_found_one_place_on_for_cls(world: World) -> None:
 
 def test_origins_tell_where_a_query_stands_in_the_corpus(world: World) -> None:
     queries = world.queries().batch(0, 3)
-    for query, origin in zip(
-        queries, origins(queries, world.store, texts_are_corpus=True), strict=True
-    ):
+    for query, origin in zip(queries, origins_of(queries, world.store, world.store), strict=True):
         assert origin.row == query.row
         assert origin.document_id == world.store.chunk(query.row).document_id
         np.testing.assert_array_equal(origin.sentence_ids, query.original_ids)
         np.testing.assert_array_equal(origin.body_ids, world.store.body_ids(query.row))
-    elsewhere = origins(queries, world.store, texts_are_corpus=False)
+    elsewhere = origins_of(queries, world.store, ChunkStore.open(world.store.directory))
     assert [o.row for o in elsewhere] == [NO_CHUNK] * 3
 
 
@@ -116,7 +114,7 @@ def test_what_is_read_has_the_null_chunk_first_and_its_relevance(world: World) -
     queries = [world.ids("capital of norland"), world.ids("bresk")]
     query_emb = model.embedder.embed_queries(world.templates.query(queries)).detach()
     relevance = torch.tensor([[2.0, 1.0], [0.5, 0.0]])
-    batch = read_batch(model.embedder, world.templates, queries, bodies, relevance, query_emb)
+    batch = read_batch(world.encoder(model), queries, bodies, relevance, query_emb)
     assert batch.filled.tolist() == [[True, True, True], [True, True, False]]
     assert len(batch.joint) == 6
     assert torch.equal(batch.relevance[:, 1:], relevance)
@@ -128,8 +126,8 @@ def test_what_is_read_has_the_null_chunk_first_and_its_relevance(world: World) -
 
 def test_a_batch_keeps_its_values_on_its_way_to_a_device(world: World) -> None:
     queries = world.queries().batch(0, 2)
-    batch = masked_batch(queries, np.array([[3], [4]]), world.store, world.templates)
-    moved = to_device(batch, torch.device("cpu"))
+    batch = masked_batch(queries, Candidates(np.array([[3], [4]])), world.store, world.templates)
+    moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.joint.token_ids, batch.joint.token_ids)
     assert torch.equal(moved.targets, batch.targets)
     assert vars(moved).keys() == vars(batch).keys()
@@ -137,4 +135,6 @@ def test_a_batch_keeps_its_values_on_its_way_to_a_device(world: World) -> None:
 
 def test_candidates_for_another_number_of_queries_are_refused(world: World) -> None:
     with pytest.raises(ValueError, match="dimension"):
-        masked_batch(world.queries().batch(0, 3), np.array([[1]]), world.store, world.templates)
+        masked_batch(
+            world.queries().batch(0, 3), Candidates(np.array([[1]])), world.store, world.templates
+        )

@@ -24,12 +24,14 @@ from openrealm.models.realm import Realm
 from openrealm.progress import SilentTask
 from openrealm.retrieval import embedding
 from openrealm.retrieval.embedding import (
+    Order,
     batches_by_length,
     embed_rows,
     groups_of,
     pooled_key,
     snapshot_key,
-    write_pooled,
+    snapshot_writer,
+    write_projected,
     write_snapshot,
 )
 
@@ -47,9 +49,30 @@ def one_by_one(world: World, model: Realm) -> np.ndarray:
     return np.stack(found)
 
 
-def snapshot(world: World, model: Realm, directory: Path, **options: Any) -> Snapshot:
-    settings = {"generation": 1, "step": 3, "shard_rows": 10} | options
-    return write_snapshot(world.store, model.embedder, world.templates, directory, **settings)
+def snapshot(
+    world: World,
+    model: Realm,
+    directory: Path,
+    *,
+    store: ChunkStore | None = None,
+    generation: int = 1,
+    step: int = 3,
+    dtype: str = "float32",
+    shard_rows: int = 10,
+    pooled: bool = False,
+    **options: Any,
+) -> Snapshot:
+    store, order = store or world.store, Order(generation=generation, step=step)
+    writer = snapshot_writer(
+        store,
+        model.embedder,
+        directory,
+        order,
+        dtype=dtype,
+        shard_rows=shard_rows,
+        pooled=pooled,
+    )
+    return write_snapshot(writer, store, world.encoder(model), pooled=pooled, **options)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
@@ -57,23 +80,21 @@ def test_vectors_come_in_the_order_of_the_rows_whatever_the_batches(
     world: World, model: Realm, batch_tokens: int
 ) -> None:
     rows = [30, 2, 2, 17, 0]
-    found = embed_rows(
-        world.store, rows, model.embedder, world.templates, batch_tokens=batch_tokens
-    )
+    found = embed_rows(world.store, rows, world.encoder(model, batch_tokens=batch_tokens))
     np.testing.assert_allclose(found, one_by_one(world, model)[rows], rtol=1e-4, atol=1e-4)
     assert found.dtype == np.float32
 
 
 def test_no_rows_give_no_vectors(world: World, model: Realm) -> None:
-    assert embed_rows(world.store, [], model.embedder, world.templates).shape == (0, 8)
+    assert embed_rows(world.store, [], world.encoder(model)).shape == (0, 8)
 
 
 def test_dropout_is_off_while_chunks_are_embedded_and_then_as_it_was(world: World) -> None:
     model = world.model(dropout=0.5)
     model.embedder.query_tower.bert.encoder.train()
     before = [part.training for part in model.modules()]
-    first = embed_rows(world.store, range(5), model.embedder, world.templates)
-    second = embed_rows(world.store, range(5), model.embedder, world.templates)
+    first = embed_rows(world.store, range(5), world.encoder(model))
+    second = embed_rows(world.store, range(5), world.encoder(model))
     np.testing.assert_array_equal(first, second)
     assert [part.training for part in model.modules()] == before
 
@@ -196,10 +217,8 @@ def test_the_key_of_a_snapshot_follows_the_chunk_tower_alone(world: World) -> No
 
 
 def test_lower_precision_gives_nearly_the_same_vectors(world: World, model: Realm) -> None:
-    full = embed_rows(world.store, range(8), model.embedder, world.templates)
-    low = embed_rows(
-        world.store, range(8), model.embedder, world.templates, autocast=torch.bfloat16
-    )
+    full = embed_rows(world.store, range(8), world.encoder(model))
+    low = embed_rows(world.store, range(8), world.encoder(model, autocast=torch.bfloat16))
     assert not np.array_equal(full, low)
     np.testing.assert_allclose(full, low, atol=0.3)
 
@@ -207,12 +226,12 @@ def test_lower_precision_gives_nearly_the_same_vectors(world: World, model: Real
 def test_a_snapshot_of_pooled_vectors_is_that_of_the_chunks(
     world: World, model: Realm, tmp_path: Path
 ) -> None:
-    pooled = write_pooled(
-        world.store, model.embedder, world.templates, tmp_path / "p", generation=1, shard_rows=10
-    )
+    pooled = snapshot(world, model, tmp_path / "p", pooled=True)
     assert (pooled.manifest.chunks, pooled.manifest.dim) == (48, 16)
     whole = snapshot(world, model, tmp_path / "whole")
-    known = snapshot(world, model, tmp_path / "known", pooled=pooled.rows())
+    order = Order(generation=1, step=3)
+    writer = snapshot_writer(world.store, model.embedder, tmp_path / "known", order)
+    known = write_projected(writer, world.store, pooled.rows(), model.embedder)
     np.testing.assert_allclose(known.read(), whole.read(), rtol=1e-4, atol=1e-4)
     assert known.manifest.key == whole.manifest.key
 
@@ -250,13 +269,11 @@ def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
     embedded: list[int],
     pooled: bool,
 ) -> None:
-    write = write_pooled if pooled else partial(write_snapshot, step=0)
-    options: dict[str, Any] = {"generation": 1, "shard_rows": 10}
-    parts = model.embedder, world.templates
-    before = write(world.store, *parts, tmp_path / "a", **options)
-    fresh = write(grown, *parts, tmp_path / "b", **options).read()
+    write = partial(snapshot, world, model, pooled=pooled)
+    before = write(tmp_path / "a")
+    fresh = write(tmp_path / "b", store=grown).read()
     embedded.clear()
-    after = write(grown, *parts, tmp_path / "c", earlier=before, **options)
+    after = write(tmp_path / "c", store=grown, earlier=before)
     old = set(world.store.documents())
     new = {n for n in range(grown.num_documents) if grown.document(n) not in old}
     assert {int(grown.document_of[row]) for row in embedded} == new and len(new) == 2
@@ -270,7 +287,7 @@ def test_a_corpus_that_has_grown_is_embedded_where_it_is_new(
         np.testing.assert_array_equal(after.read(ours), before.read(theirs))
     # And back: nothing is left to embed but what was removed and changed.
     embedded.clear()
-    write(world.store, *parts, tmp_path / "d", earlier=after, **options)
+    write(tmp_path / "d", earlier=after)
     assert {int(world.store.document_of[row]) for row in embedded} == {2, 5}
 
 
@@ -283,10 +300,8 @@ def test_all_is_embedded_where_an_earlier_snapshot_lends_nothing(
         earlier = Snapshot(earlier.directory, replace(earlier.manifest, groups=""))
     else:  # removed by another process
         shutil.rmtree(earlier.directory)
-    parts = model.embedder, world.templates
-    options: dict[str, Any] = {"generation": 1, "step": 3}
-    found = write_snapshot(grown, *parts, tmp_path / "b", earlier=earlier, **options)
-    wanted = write_snapshot(grown, *parts, tmp_path / "c", **options)
+    found = snapshot(world, model, tmp_path / "b", store=grown, earlier=earlier)
+    wanted = snapshot(world, model, tmp_path / "c", store=grown)
     np.testing.assert_array_equal(found.read(), wanted.read())
 
 
@@ -298,11 +313,8 @@ def test_nothing_is_taken_over_where_the_store_was_cut_otherwise(
     rechunk_store(folder, chunking=replace(world.store.chunking, chunk_tokens=24))
     recut = ChunkStore.open(folder)
     before = snapshot(world, model, tmp_path / "a")
-    options: dict[str, Any] = {"generation": 2, "step": 3}
-    after = write_snapshot(
-        recut, model.embedder, world.templates, tmp_path / "a", earlier=before, **options
-    )
-    wanted = embed_rows(recut, range(len(recut)), model.embedder, world.templates)
+    after = snapshot(world, model, tmp_path / "a", store=recut, generation=2, earlier=before)
+    wanted = embed_rows(recut, range(len(recut)), world.encoder(model))
     np.testing.assert_allclose(after.read(), wanted, rtol=1e-4, atol=1e-4)
     assert not {bytes(d) for d in recut.cut_digests()} & {
         bytes(d) for d in world.store.cut_digests()

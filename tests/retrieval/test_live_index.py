@@ -10,7 +10,7 @@ from loops import make_maker
 from tiny import World
 
 from openrealm.index.mips import ExactIndex
-from openrealm.retrieval.embedding import write_snapshot
+from openrealm.retrieval.embedding import Order, snapshot_writer, write_snapshot
 from openrealm.retrieval.live_index import Loader
 from openrealm.settings import RetrievalConfig
 
@@ -32,15 +32,9 @@ def test_on_a_cpu_half_precision_on_disk_is_searched_in_single(
     world: World, tmp_path: Path
 ) -> None:
     model = world.model(lively=True)
-    snapshot = write_snapshot(
-        world.store,
-        model.embedder,
-        world.templates,
-        tmp_path,
-        generation=1,
-        step=0,
-        dtype="float16",
-    )
+    order = Order(generation=1, step=0)
+    writer = snapshot_writer(world.store, model.embedder, tmp_path, order, dtype="float16")
+    snapshot = write_snapshot(writer, world.store, world.encoder(model))
     live = Loader(world.store, RetrievalConfig(), CPU)(snapshot)
     assert isinstance(live.index, ExactIndex)
     assert live.index.chunk_emb.dtype == torch.float32

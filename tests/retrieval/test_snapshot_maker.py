@@ -92,11 +92,9 @@ ALL = np.arange(48)
 def pooled_of(world: World, model: Realm, directory: Path) -> PooledVectors:
     return PooledVectors(
         world.store,
-        model.embedder,
-        world.templates,
+        world.encoder(model),
         directory,
         RefreshConfig(shard_rows=10),
-        autocast=None,
         progress=Silent(),
     )
 
@@ -108,14 +106,14 @@ def test_pooled_vectors_are_made_once_for_one_state_of_bert(
     first = pooled_of(world, model, tmp_path).now()[ALL]
     move(model)  # the projection alone
     again = pooled_of(world, model, tmp_path)
-    monkeypatch.setattr(making, "write_pooled", None)
+    monkeypatch.setattr(making, "write_snapshot", None)
     np.testing.assert_array_equal(again.now()[ALL], first)  # from the disk
     monkeypatch.undo()
     with torch.no_grad():
         model.embedder.chunk_tower.bert.embeddings.word_embeddings.weight.mul_(2.0)
     assert not np.allclose(again.now()[ALL], first)
     # Those of the other state stay: another run may have begun with it.
-    monkeypatch.setattr(making, "write_pooled", None)
+    monkeypatch.setattr(making, "write_snapshot", None)
     np.testing.assert_array_equal(pooled_of(world, world.model(), tmp_path).now()[ALL], first)
 
 
@@ -133,7 +131,7 @@ def test_a_refresh_with_pooled_vectors_runs_no_bert(world: World, tmp_path: Path
     pooled.now()
     maker = make_maker(world, model, tmp_path, pooled=pooled)
     move(model)
-    wanted = embed_rows(world.store, range(48), model.embedder, world.templates)
+    wanted = embed_rows(world.store, range(48), world.encoder(model))
     model.embedder.chunk_tower.bert.forward = None  # type: ignore[method-assign,assignment]
     np.testing.assert_allclose(maker.now(3).read(), wanted, rtol=1e-4, atol=1e-4)
 
@@ -152,11 +150,9 @@ def test_a_corpus_that_grows_lends_to_each_way_of_making_them(
         for shard_rows in (10, 20):
             PooledVectors(
                 store,
-                model.embedder,
-                world.templates,
+                world.encoder(model),
                 tmp_path / "cache",
                 RefreshConfig(shard_rows=shard_rows),
-                autocast=None,
                 progress=Silent(),
             ).now()
     assert len(embedded) == 49 + 49 + 4

@@ -35,9 +35,9 @@ from openrealm.errors import InputError
 from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
-from openrealm.retrieval.embedding import write_snapshot
+from openrealm.retrieval.embedding import Order, snapshot_writer, write_snapshot
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.training import background as background_module
 from openrealm.training.background import (
@@ -83,15 +83,9 @@ class Hand:
             return
         embedder = self._world.model().embedder
         load_ordered(self._directory / "weights", order, embedder)
-        write_snapshot(
-            self._world.store,
-            embedder,
-            self._world.templates,
-            folder.parent,
-            generation=order.generation,
-            step=order.step,
-            shard_rows=20,
-        )
+        encoder = TextEncoder(embedder, self._world.tokenizer, self._world.templates)
+        writer = snapshot_writer(self._world.store, embedder, folder.parent, order, shard_rows=20)
+        write_snapshot(writer, self._world.store, encoder)
         if self.spoil is not None:
             spoil, self.spoil = self.spoil, None
             spoil(folder)
@@ -312,7 +306,7 @@ def waiting(stage: Any, trainer: Trainer) -> Any:
     step = stage.step
 
     def stepping(number: int, live: LiveIndex | None) -> Any:
-        loading = getattr(trainer.refresh, "_loading", None)
+        loading = getattr(trainer.index.refresh, "_loading", None)
         if loading is not None:
             loading.exception()
         return step(number, live)
@@ -473,13 +467,13 @@ def writing(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rea
     model = world.model(dropout=DROPOUT, lively=True)
     trainer = background_trainer(world, model, directory, delay=2, write_back=True)
     stage = Noted(waiting(long_stage(world, model), trainer))
-    swapped, states = trainer.refresh.before_step, []
+    swapped, states = trainer.index.refresh.before_step, []
 
     def before_step(total_step: int, live: LiveIndex) -> Swap | None:
         states.append((total_step, live, live.index.local.chunk_emb.clone()))
         return swapped(total_step, live)
 
-    trainer.refresh.before_step = before_step  # type: ignore[method-assign]
+    trainer.index.refresh.before_step = before_step  # type: ignore[method-assign]
     trainer.run(stage)
     stage.states = states
     return model, directory, stage

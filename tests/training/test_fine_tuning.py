@@ -21,7 +21,7 @@ from openrealm.training.fine_tuning import (
     holding_rows,
     regex_token_spans,
 )
-from openrealm.training.stage import Stage
+from openrealm.training.stage import IndexUse, Stage
 
 
 @pytest.fixture()
@@ -271,7 +271,7 @@ def test_a_question_without_an_answer_to_read_teaches_the_reader_and_not_the_que
 
 def test_the_chunk_tower_gets_no_gradient(world: World, model: Realm, live: LiveIndex) -> None:
     stage = stage_of(world, model, CAPITALS)
-    assert isinstance(stage, Stage) and not stage.moves_retriever
+    assert isinstance(stage, Stage) and stage.index_use is IndexUse.FIXED
     stage.step(0, live).loss.backward()
     assert all(p.grad is None for p in model.embedder.chunk_tower.parameters())
     assert model.embedder.query_tower.dense.weight.grad is not None

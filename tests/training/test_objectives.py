@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loops import joint_stage, warmup_stage
 from tiny import NameTagger, World, log_p_everywhere, make_store, model_config
 
 from openrealm.corpus.records import Document
@@ -16,7 +17,8 @@ from openrealm.data.pretraining import MaskedQueries, SpanTable
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm, freeze
 from openrealm.progress import Silent
-from openrealm.retrieval.batches import origins, query_inputs, query_texts
+from openrealm.retrieval.batches import query_inputs
+from openrealm.retrieval.candidates import origins_of, query_texts
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.retrieval.snapshot_maker import PooledVectors
@@ -29,9 +31,8 @@ from openrealm.settings import (
     WarmupConfig,
 )
 from openrealm.training import objectives
-from openrealm.training.objectives import JointStage, WarmupStage
 from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.stage import Stage
+from openrealm.training.stage import IndexUse, Stage
 
 
 @pytest.fixture()
@@ -83,7 +84,7 @@ def test_the_joint_loss_is_the_marginal_over_null_and_retrieved_chunks(
     live = world.live(model)
     queries = world.queries(seed=7)
     config = JointConfig(steps=5, batch_size=5, marginal=marginal)
-    stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
+    stage = joint_stage(world.parts(model, seed=7), config, queries, k=4)
     result = stage.step(3, live)
 
     batch = queries.batch(3, 5)
@@ -106,8 +107,8 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     model = world.model(lively=True, lexical_weight=0.5)
     assert model.lexical is not None
     live, queries = world.live(model), world.queries(seed=7)
-    config = JointConfig(steps=5, batch_size=5, in_batch_negatives=unread, lr_lexical=0.1)
-    stage = JointStage(world.parts(model, seed=7), config, queries, k=4)
+    config = JointConfig(steps=5, batch_size=5, unread=unread, lr_lexical=0.1)
+    stage = joint_stage(world.parts(model, seed=7), config, queries, k=4)
     result = stage.step(3, live)
     assert result.metrics["realm/lexical_weight"].value == pytest.approx(0.5)
     batch, bm25 = queries.batch(3, 5), BM25.build(world.store)
@@ -132,7 +133,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
 
 def test_a_weight_of_words_that_is_not_to_learn_stays(world: World) -> None:
     model = world.model(lexical_weight=0.5)
-    stage = JointStage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
+    stage = joint_stage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
     assert model.lexical not in [part for part, _ in stage.trained()]
 
 
@@ -140,7 +141,7 @@ def test_candidates_are_embedded_again_so_a_stale_index_gives_no_wrong_gradient(
     world: World,
 ) -> None:
     model, stale = world.model(lively=True), world.model(seed=5, lively=True)
-    stage = JointStage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
+    stage = joint_stage(world.parts(model), JointConfig(batch_size=4), world.queries(), k=4)
     old = world.live(stale)
     result = stage.step(0, old)
     batch = world.queries().batch(0, 4)
@@ -158,7 +159,7 @@ def test_candidates_are_embedded_again_so_a_stale_index_gives_no_wrong_gradient(
 
 def test_without_the_null_chunk_no_utility_is_reported(world: World, model: Realm) -> None:
     config = JointConfig(batch_size=4, null_chunk=False)
-    stage = JointStage(world.parts(model), config, world.queries(), k=4)
+    stage = joint_stage(world.parts(model), config, world.queries(), k=4)
     metrics = stage.step(0, world.live(model)).metrics
     assert "realm/utility" not in metrics and metrics["realm/p_null"].value == 0.0
 
@@ -166,10 +167,10 @@ def test_without_the_null_chunk_no_utility_is_reported(world: World, model: Real
 def test_every_token_that_goes_through_an_encoder_is_counted(world: World, model: Realm) -> None:
     queries = world.queries().batch(0, 3)
     live = world.live(model)
-    result = JointStage(world.parts(model), JointConfig(batch_size=3), world.queries(), k=3).step(
+    result = joint_stage(world.parts(model), JointConfig(batch_size=3), world.queries(), k=3).step(
         0, live
     )
-    where = origins(queries, world.store, texts_are_corpus=True)
+    where = origins_of(queries, world.store, world.store)
     query_emb = model.embedder.embed_queries(query_inputs(queries, world.templates))
     spoken = query_texts(queries, world.tokenizer)
     found = live.retriever.candidates(query_emb, 2, texts=spoken, origins=where).tolist()
@@ -189,7 +190,7 @@ def spied_candidates(
     original = objectives.masked_batch
 
     def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
-        seen.append(([q.row for q in queries], found.copy()))
+        seen.append(([q.row for q in queries], found.rows.copy()))
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
@@ -202,7 +203,7 @@ def test_the_readers_warm_up_may_show_a_query_its_own_chunk(
 ) -> None:
     seen = spied_candidates(monkeypatch)
     config = WarmupConfig(batch_size=20, k=4, own_chunk=own_chunk)
-    WarmupStage(world.parts(model), config, world.queries()).step(0, world.live(model))
+    warmup_stage(world.parts(model), config, world.queries()).step(0, world.live(model))
     [(rows, found)] = seen
     if own_chunk:
         assert found[:, -1].tolist() == rows  # in the place of the least likely one
@@ -218,7 +219,7 @@ def test_an_own_chunk_that_is_found_by_itself_is_a_candidate_once(
     live = world.live(model, RetrievalConfig(exclude="nothing"))
     for own_chunk in (0.0, 1.0):
         config = WarmupConfig(batch_size=20, k=12, own_chunk=own_chunk)
-        WarmupStage(world.parts(model), config, world.queries()).step(0, live)
+        warmup_stage(world.parts(model), config, world.queries()).step(0, live)
     [(rows, found), (_, shown)] = seen
     by_itself = [row in line for row, line in zip(rows, found.tolist(), strict=True)]
     assert any(by_itself) and not all(by_itself)
@@ -234,8 +235,8 @@ def test_in_the_warm_up_only_the_reader_learns_and_known_vectors_are_as_good(
     freeze(model.embedder, frozen=True)
     # So many candidates that every row of the corpus, row 0 too, is one.
     config = WarmupConfig(batch_size=6, k=40, own_chunk=0.0)
-    result = WarmupStage(world.parts(model), config, world.queries()).step(0, live)
-    joint = JointStage(world.parts(model), JointConfig(batch_size=6), world.queries(), k=40)
+    result = warmup_stage(world.parts(model), config, world.queries()).step(0, live)
+    joint = joint_stage(world.parts(model), JointConfig(batch_size=6), world.queries(), k=40)
     assert result.loss.item() == pytest.approx(joint.step(0, live).loss.item(), rel=1e-5)
     result.loss.backward()
     assert all(p.grad is None for p in model.embedder.parameters())
@@ -259,7 +260,7 @@ def test_a_corpus_smaller_than_k_trains_on_what_there_is(
     small = type(world)(store=store, templates=world.templates, table=table)
     model = small.model(lively=True)
     queries = MaskedQueries(store, table, seed=0, query_tokens=24, num_probe=5)
-    stage = JointStage(small.parts(model), JointConfig(batch_size=3), queries, k=8)
+    stage = joint_stage(small.parts(model), JointConfig(batch_size=3), queries, k=8)
     result = stage.step(0, small.live(model, RetrievalConfig(k=8)))
     loss, *_ = joint_by_hand(
         small,
@@ -281,12 +282,12 @@ def test_training_texts_that_are_not_the_corpus_have_no_own_chunk_in_it(
     original = objectives.masked_batch
 
     def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
-        seen.append(([q.row for q in queries], found.copy()))
+        seen.append(([q.row for q in queries], found.rows.copy()))
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
     config = WarmupConfig(batch_size=20, k=4, own_chunk=1.0)
-    WarmupStage(parts, config, world.queries()).step(0, world.live(model))
+    warmup_stage(parts, config, world.queries()).step(0, world.live(model))
     [(rows, found)] = seen
     assert not any(row in line for row, line in zip(rows, found.tolist(), strict=True))
 
@@ -298,14 +299,14 @@ def test_candidates_by_words_in_common_replace_those_of_the_retriever(
     original = objectives.masked_batch
 
     def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
-        seen.append((queries, found.copy()))
+        seen.append((queries, found.rows.copy()))
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
     bm25 = BM25.build(world.store)
     lexical = LexicalRetriever(world.store, bm25, RetrievalConfig())
     config = WarmupConfig(batch_size=12, k=4, own_chunk=0.0, candidates="lexical")
-    stage = WarmupStage(world.parts(model), config, world.queries(), lexical=lexical)
+    stage = warmup_stage(world.parts(model), config, world.queries(), lexical=lexical)
     stage.step(0, world.live(model))
     [(queries, found)] = seen
     assert found.shape == (12, 3)
@@ -334,8 +335,8 @@ def test_candidates_are_not_looked_up_by_the_words_that_are_masked_out(
     joint = JointConfig(batch_size=6, lexical=1)
     warmup = WarmupConfig(batch_size=6, k=3, candidates="lexical")
     for stage in (
-        JointStage(parts, joint, world.queries(), k=3, lexical=lexical),
-        WarmupStage(parts, warmup, world.queries(), lexical=lexical),
+        joint_stage(parts, joint, world.queries(), k=3, lexical=lexical),
+        warmup_stage(parts, warmup, world.queries(), lexical=lexical),
     ):
         asked.clear()
         stage.step(0, live)
@@ -350,8 +351,9 @@ def test_with_the_query_tower_alone_the_loss_is_the_same_and_chunks_stay(world: 
         model = world.model(lively=True, shared=False)
         live = world.live(model)
         config = JointConfig(batch_size=8, towers=towers)
-        stage = JointStage(world.parts(model), config, world.queries(), k=4)
-        assert stage.moves_chunks is (towers == "both")
+        stage = joint_stage(world.parts(model), config, world.queries(), k=4)
+        moving = IndexUse.MOVING if towers == "both" else IndexUse.FIXED
+        assert stage.index_use is moving
         freeze(model, frozen=True)
         for module, _ in stage.trained():
             freeze(module, frozen=False)
@@ -375,16 +377,14 @@ def test_with_the_projection_alone_the_loss_is_the_same_and_bert_stays(
         model = world.model(lively=True)
         pooled = PooledVectors(
             world.store,
-            model.embedder,
-            world.templates,
+            world.encoder(model),
             tmp_path,
             RefreshConfig(),
-            autocast=None,
             progress=Silent(),
         )
         config = JointConfig(batch_size=8, towers=towers, in_batch_negatives=True)
-        stage = JointStage(world.parts(model), config, world.queries(), k=4, pooled=pooled)
-        assert stage.moves_chunks
+        stage = joint_stage(world.parts(model), config, world.queries(), k=4, pooled=pooled)
+        assert stage.index_use is IndexUse.MOVING
         freeze(model, frozen=True)
         for module, _ in stage.trained():
             freeze(module, frozen=False)
@@ -405,7 +405,7 @@ def test_what_has_no_learning_rate_is_not_trained(world: World) -> None:
         ({"lr_retriever": 0.0}, list(model.reader.mlm_parts)),
     ):
         config = JointConfig(batch_size=4, **changes)
-        stage = JointStage(world.parts(model), config, world.queries(), k=3)
+        stage = joint_stage(world.parts(model), config, world.queries(), k=3)
         assert [module for module, _ in stage.trained()] == wanted
         freeze(model, frozen=True)
         for module in wanted:
@@ -418,7 +418,7 @@ def test_chunks_of_the_batch_that_are_not_read_change_the_loss(world: World) -> 
     for unread in (False, True):
         model = world.model(lively=True)
         config = JointConfig(batch_size=8, in_batch_negatives=unread)
-        stage = JointStage(world.parts(model), config, world.queries(), k=3)
+        stage = joint_stage(world.parts(model), config, world.queries(), k=3)
         losses.append(stage.step(0, world.live(model)).loss.item())
     assert losses[0] != losses[1]
 
@@ -428,8 +428,8 @@ def test_a_copy_head_is_trained_with_the_reader(world: World) -> None:
     model = build_model(config, vocab_size=world.tokenizer.vocab_size, pad_id=0, seed=0)
     parts, live = world.parts(model), world.live(model)
     for stage in (
-        WarmupStage(parts, WarmupConfig(batch_size=6, k=3), world.queries()),
-        JointStage(parts, JointConfig(batch_size=6), world.queries(), k=3),
+        warmup_stage(parts, WarmupConfig(batch_size=6, k=3), world.queries()),
+        joint_stage(parts, JointConfig(batch_size=6), world.queries(), k=3),
     ):
         assert model.reader.copy_head in [module for module, _ in stage.trained()]
         model.zero_grad()
@@ -445,21 +445,21 @@ def test_joint_training_reads_what_the_index_and_what_words_propose(
     original = objectives.masked_batch
 
     def spy(queries, found, *rest, **options):  # type: ignore[no-untyped-def]
-        seen.append(found.copy())
+        seen.append(found.rows.copy())
         return original(queries, found, *rest, **options)
 
     monkeypatch.setattr(objectives, "masked_batch", spy)
     lexical = LexicalRetriever(world.store, BM25.build(world.store), RetrievalConfig())
     live, parts = world.live(model), world.parts(model)
-    mixed = JointStage(
+    mixed = joint_stage(
         parts, JointConfig(batch_size=8, lexical=2), world.queries(), k=5, lexical=lexical
     )
-    plain = JointStage(parts, JointConfig(batch_size=8), world.queries(), k=5)
+    plain = joint_stage(parts, JointConfig(batch_size=8), world.queries(), k=5)
     words = WarmupConfig(batch_size=8, k=5, own_chunk=0.0, candidates="lexical")
     for stage in (
         mixed,
         plain,
-        WarmupStage(parts, words, world.queries(), lexical=lexical),
+        warmup_stage(parts, words, world.queries(), lexical=lexical),
     ):
         stage.step(0, live)
     both, index, by_words = seen
@@ -475,14 +475,14 @@ def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
     stages: list[Stage] = [
         MlmStage(parts, MlmConfig()),
         IctStage(parts, IctConfig()),
-        WarmupStage(parts, WarmupConfig(), queries),
-        JointStage(parts, JointConfig(), queries, k=4),
+        warmup_stage(parts, WarmupConfig(), queries),
+        joint_stage(parts, JointConfig(), queries, k=4),
     ]
     assert [s.name for s in stages] == ["mlm", "ict", "warmup", "realm"]
     assert all(isinstance(stage, Stage) for stage in stages)
-    assert [s.uses_index for s in stages] == [False, False, True, True]
-    assert [s.moves_retriever for s in stages] == [False, True, False, True]
-    assert [s.moves_chunks for s in stages] == [False, True, False, True]
+    none, fixed, moving = IndexUse
+    assert [s.index_use for s in stages] == [none, none, fixed, moving]
+    assert [s.alarm().needs_first_probe for s in stages] == [False, False, False, True]
     rates = dict(zip(["reader", "retriever"], [r for _, r in stages[3].trained()], strict=True))
     assert rates == {"reader": 3e-5, "retriever": 3e-5}
 
@@ -490,12 +490,15 @@ def test_every_stage_fits_the_loop(world: World, model: Realm) -> None:
 def test_lower_precision_gives_nearly_the_same_losses(world: World) -> None:
     model = world.model()
     live = world.live(model)
-    full, low = world.parts(model), replace(world.parts(model), autocast=torch.bfloat16)
+    full, low = (
+        world.parts(model),
+        replace(world.parts(model), encoder=world.encoder(model, autocast=torch.bfloat16)),
+    )
     for make in (
         lambda parts: MlmStage(parts, MlmConfig(batch_size=4)),
         lambda parts: IctStage(parts, IctConfig(batch_size=4)),
-        lambda parts: WarmupStage(parts, WarmupConfig(batch_size=4), world.queries()),
-        lambda parts: JointStage(parts, JointConfig(batch_size=4), world.queries(), k=4),
+        lambda parts: warmup_stage(parts, WarmupConfig(batch_size=4), world.queries()),
+        lambda parts: joint_stage(parts, JointConfig(batch_size=4), world.queries(), k=4),
     ):
         wanted = make(full).step(0, live).loss.item()
         result = make(low).step(0, live)

@@ -88,7 +88,8 @@ def test_a_chunk_that_is_twice_in_a_batch_is_no_negative_of_itself(
 
 def test_plain_masked_lm_reads_no_more_than_a_joint_input_holds(world: World, model: Realm) -> None:
     short = replace(world.templates, query_tokens=8, chunk_tokens=8)
-    parts = replace(world.parts(model), templates=short)
+    encoder = replace(world.encoder(model), templates=short)
+    parts = replace(world.parts(model), encoder=encoder)
     result = MlmStage(parts, MlmConfig(batch_size=48)).step(0, None)
     bodies = [len(world.store.body_ids(row)) for row in range(48)]
     assert result.num_tokens == sum(min(body + 2, short.joint_tokens) for body in bodies)

@@ -16,10 +16,10 @@ from openrealm.data.pretraining import MaskedQuery
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
 from openrealm.models.realm import Realm
-from openrealm.retrieval.batches import masked_batch, origins, query_inputs, query_texts
+from openrealm.retrieval.batches import masked_batch, query_inputs
+from openrealm.retrieval.candidates import Candidates, origins_of, query_texts
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
 from openrealm.settings import RetrievalConfig
-from openrealm.training.probe import read_probe, run_probe
 
 
 class Copier(Realm):
@@ -96,16 +96,7 @@ def asked(world: World, queries: list[MaskedQuery], rankings: list[list[int]]): 
 def probe(world: World, queries: list[MaskedQuery], rankings: list[list[int]], *, k: int = 3):  # type: ignore[no-untyped-def]
     """What the probe says of such a copier."""
     model, retriever = asked(world, queries, rankings)
-    return run_probe(
-        model,
-        queries,
-        retriever,
-        corpus=world.store,
-        texts=world.store,
-        templates=world.templates,
-        k=k,
-        batch_size=1,
-    )
+    return world.probe(model, queries, k=k, batch_size=1).report(retriever)
 
 
 def test_recall_asks_whether_a_chunk_that_is_not_trivial_holds_the_words(
@@ -160,15 +151,7 @@ def test_readings_hold_candidate_by_candidate_what_the_probe_sums_up(
     far = world.row_of("The country of Tarvos")
     rankings = [[other, far], [far, other]]
     model, retriever = asked(world, queries, rankings)
-    readings = read_probe(
-        model,
-        queries,
-        retriever,
-        corpus=world.store,
-        texts=world.store,
-        templates=world.templates,
-        k=3,
-    )
+    readings = world.probe(model, queries, k=3).readings(retriever)
     report = probe(world, queries, rankings)
     assert [r.rows.tolist() for r in readings] == [[NO_CHUNK, *ranking] for ranking in rankings]
     assert [r.utility for r in readings] == pytest.approx(report.values["utility"], rel=1e-6)
@@ -183,15 +166,7 @@ def test_a_candidate_that_a_small_corpus_lacks_is_in_no_reading(
     world: World, queries: list[MaskedQuery]
 ) -> None:
     model, retriever = asked(world, queries, [[], []])
-    readings = read_probe(
-        model,
-        queries,
-        retriever,
-        corpus=world.store,
-        texts=world.store,
-        templates=world.templates,
-        k=len(world.store) + 9,
-    )
+    readings = world.probe(model, queries, k=len(world.store) + 9).readings(retriever)
     for reading in readings:
         assert (reading.rows[1:] != NO_CHUNK).all()
         assert len(reading.rows) == len(reading.log_p_z) == len(reading.log_p_y_given_z)
@@ -223,15 +198,7 @@ def test_a_reader_is_right_where_its_chunk_tells(world: World, queries: list[Mas
         torch.ones(len(inputs) - 1, 1), (other, size - other - 1, 1, 0)
     )
     retriever = Retriever(world.store, ExactIndex(torch.eye(size)), RetrievalConfig())
-    report = run_probe(
-        model,
-        [country],
-        retriever,
-        corpus=world.store,
-        texts=world.store,
-        templates=world.templates,
-        k=2,
-    )
+    report = world.probe(model, [country], k=2).report(retriever)
     assert (report.accuracy, report.accuracy_without) == (1.0, 0.0)
     assert report.utility > 5.0 and report.p_null < 0.01
 
@@ -252,15 +219,9 @@ def test_a_chunk_holds_words_only_as_whole_words(world: World) -> None:
 def test_the_batch_size_does_not_change_the_report(world: World) -> None:
     model = world.model(lively=True)
     live = world.live(model)
-    options = {
-        "corpus": world.store,
-        "texts": world.store,
-        "templates": world.templates,
-        "k": 4,
-    }
     held_out = world.queries(num_probe=99).probe()
     reports = [
-        run_probe(model, held_out, live.retriever, batch_size=size, **options)  # type: ignore[arg-type]
+        world.probe(model, held_out, k=4, batch_size=size).report(live.retriever)
         for size in (1, 3, 50)
     ]
     for report in reports[1:]:
@@ -271,23 +232,15 @@ def test_the_report_agrees_with_the_forward_pass(world: World) -> None:
     model = world.model(lively=True)
     live = world.live(model)
     held_out = world.queries(num_probe=99).probe()
-    report = run_probe(
-        model,
-        held_out,
-        live.retriever,
-        corpus=world.store,
-        texts=world.store,
-        templates=world.templates,
-        k=4,
-    )
+    report = world.probe(model, held_out, k=4).report(live.retriever)
     query_emb = model.embedder.embed_queries(query_inputs(held_out, world.templates))
     found = live.retriever.candidates(
         query_emb,
         3,
         texts=query_texts(held_out, world.tokenizer),
-        origins=origins(held_out, world.store, texts_are_corpus=True),
+        origins=origins_of(held_out, world.store, world.store),
     )
-    batch = masked_batch(held_out, found, world.store, world.templates)
+    batch = masked_batch(held_out, Candidates(found), world.store, world.templates)
     output = model(batch)
     per_query = (-output.log_p_y.masked_fill(~batch.mask_mask, 0.0)).sum(1) / (
         batch.mask_mask.sum(1)

@@ -35,7 +35,7 @@ def test_the_index_is_renewed_when_it_is_so_many_steps_old(world: World, tmp_pat
     assert (renewed.live.generation, renewed.live.step) == (2, 15)
     np.testing.assert_allclose(
         renewed.live.index.vectors(torch.arange(48)).numpy(),
-        embed_rows(world.store, range(48), model.embedder, world.templates),
+        embed_rows(world.store, range(48), world.encoder(model)),
         rtol=1e-4,
         atol=1e-4,
     )

@@ -159,9 +159,9 @@ def train_writing(
     else:
         with pytest.raises(Killed):
             trainer.run(stage, resume)
-    assert trainer.live is not None and trainer._written is not None
-    index = trainer.live.index
-    state = trainer._written.state(index)
+    assert trainer.index.live is not None and trainer.index._write_back is not None
+    index = trainer.index.live.index
+    state = trainer.index._write_back.state(index)
     np.testing.assert_array_equal(  # it is in the index of whoever holds it
         index.vectors(state["rows"]).numpy(), state["vectors"].numpy()
     )
@@ -194,7 +194,7 @@ def write_the_same(processes: Processes) -> tuple[np.ndarray, list[int], float]:
     vectors = torch.full((2, 2), 1.0 + processes.rank)
     written.write(index, ChunkVectors(np.array(mine), vectors), step=2)
     state = written.state(index)
-    return index.vectors(torch.arange(5)).numpy(), state["rows"].tolist(), written.share()
+    return index.vectors(torch.arange(5)).numpy(), state["rows"].tolist(), written.written_part()
 
 
 def test_of_a_chunk_that_several_have_embedded_the_first_processes_vector_counts() -> None:

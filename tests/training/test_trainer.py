@@ -34,10 +34,12 @@ from openrealm.models.realm import Realm
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.settings import OptimConfig
+from openrealm.training.alarms import Alarm
 from openrealm.training.metrics_log import MetricsLog, tensorboard_listener
 from openrealm.training.optim import AdamWeightDecay
-from openrealm.training.stage import Stage, StepResult
-from openrealm.training.trainer import NoProbe, Trainer
+from openrealm.training.probe import NoProbe
+from openrealm.training.stage import IndexUse, Stage, StepResult
+from openrealm.training.trainer import Trainer
 
 
 @dataclass
@@ -61,16 +63,11 @@ class Interrupted:
         return self.stage.batch_size
 
     @property
-    def uses_index(self) -> bool:
-        return self.stage.uses_index
+    def index_use(self) -> IndexUse:
+        return self.stage.index_use
 
-    @property
-    def moves_retriever(self) -> bool:
-        return self.stage.moves_retriever
-
-    @property
-    def moves_chunks(self) -> bool:
-        return self.stage.moves_chunks
+    def alarm(self) -> Alarm:
+        return self.stage.alarm()
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         return self.stage.trained()

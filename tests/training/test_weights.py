@@ -10,7 +10,7 @@ from tiny import World
 
 from openrealm.errors import CheckpointError
 from openrealm.models.pretrained import fingerprint
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order
 from openrealm.training.weights import (
     is_ordered,
     load_ordered,

@@ -21,6 +21,7 @@ from loops import (
     Noted,
     assert_same_weights,
     index_by_hand,
+    joint_stage,
     kill_at_file_operation,
     lines,
     make_refresh,
@@ -35,7 +36,8 @@ from openrealm.index.snapshot_catalog import generations
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
-from openrealm.retrieval.batches import origins, query_inputs, query_texts
+from openrealm.retrieval.batches import query_inputs
+from openrealm.retrieval.candidates import origins_of, query_texts
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
@@ -68,11 +70,11 @@ def firsts(index: ExactIndex) -> list[float]:
 def test_vectors_take_the_place_of_older_ones_and_the_first_of_a_row_counts() -> None:
     index = index_of(6)
     written = WriteBack(index)
-    assert written.share() == 0.0
+    assert written.written_part() == 0.0
     written.write(index, vectors([4, 1], 0.4, 0.1), step=7)
     written.write(index, vectors([4, 0, 4], 1.4, 1.0, 9.9), step=8)
     assert firsts(index) == pytest.approx([1.0, 0.1, 0.0, 0.0, 1.4, 0.0])
-    assert written.share() == 3 / 6
+    assert written.written_part() == 3 / 6
     state = written.state(index)
     assert state["rows"].tolist() == [0, 1, 4] and state["steps"].tolist() == [8, 7, 8]
 
@@ -81,7 +83,7 @@ def test_a_step_that_found_no_chunk_writes_none() -> None:
     index = index_of(2)
     written = WriteBack(index)
     written.write(index, ChunkVectors(np.empty(0, dtype=np.int64), torch.empty(0, 3)), step=1)
-    assert written.share() == 0.0 and firsts(index) == [0.0, 0.0]
+    assert written.written_part() == 0.0 and firsts(index) == [0.0, 0.0]
 
 
 def test_vectors_are_cast_to_the_numbers_of_the_index_and_come_back_bit_for_bit() -> None:
@@ -95,7 +97,7 @@ def test_vectors_are_cast_to_the_numbers_of_the_index_and_come_back_bit_for_bit(
         again = WriteBack(other)
         again.take_up(other, written.state(index))
         assert torch.equal(other.chunk_emb.float(), index.chunk_emb.float())
-        assert again.share() == 1 / 4
+        assert again.written_part() == 1 / 4
 
 
 def test_a_new_index_gets_what_is_newer_than_its_weights_and_nothing_else(world: World) -> None:
@@ -110,7 +112,7 @@ def test_a_new_index_gets_what_is_newer_than_its_weights_and_nothing_else(world:
     assert firsts(old.index) == [3.0, 4.0, 5.0, 6.0, 0.0]
     in_line = live_of(world, index_of(5, value=-2.0), step=7)
     written.carry(new, in_line)
-    assert firsts(in_line.index) == [-2.0] * 5 and written.share() == 0.0
+    assert firsts(in_line.index) == [-2.0] * 5 and written.written_part() == 0.0
 
 
 # The step ---------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_a_new_index_gets_what_is_newer_than_its_weights_and_nothing_else(world:
 
 def joint(world: World, model: Realm, **config: Any) -> JointStage:
     settings = {"steps": STEPS, "batch_size": 3, "lr": 1e-3, "lr_retriever": 1e-3} | config
-    return JointStage(world.parts(model), JointConfig(**settings), world.queries(), k=3)
+    return joint_stage(world.parts(model), JointConfig(**settings), world.queries(), k=3)
 
 
 def candidates_by_hand(world: World, model: Realm, live: LiveIndex, wide: int) -> set[int]:
@@ -126,7 +128,7 @@ def candidates_by_hand(world: World, model: Realm, live: LiveIndex, wide: int) -
     queries = world.queries().batch(0, 3)
     with torch.no_grad():
         query_emb = model.embedder.embed_queries(query_inputs(queries, world.templates))
-    where = origins(queries, world.store, texts_are_corpus=True)
+    where = origins_of(queries, world.store, world.store)
     spoken = query_texts(queries, world.tokenizer)
     found = live.retriever.candidates(query_emb, wide, texts=spoken, origins=where)
     return set(found.flatten().tolist())
@@ -139,7 +141,7 @@ def test_a_step_tells_the_vectors_of_its_candidates(world: World, unread: bool) 
     embedded = joint(world, model, in_batch_negatives=unread).step(0, live).embedded
     assert embedded is not None and not embedded.vectors.requires_grad
     assert set(embedded.rows.tolist()) == candidates_by_hand(world, model, live, 2)
-    wanted = embed_rows(world.store, embedded.rows, model.embedder, world.templates)
+    wanted = embed_rows(world.store, embedded.rows, world.encoder(model))
     np.testing.assert_allclose(embedded.vectors.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -147,15 +149,15 @@ def test_a_step_in_lower_precision_is_written_into_an_index_in_half_precision(
     world: World,
 ) -> None:
     model = world.model(lively=True)
-    parts = replace(world.parts(model), autocast=torch.bfloat16)
-    stage = JointStage(parts, JointConfig(batch_size=3), world.queries(), k=3)
+    parts = replace(world.parts(model), encoder=world.encoder(model, autocast=torch.bfloat16))
+    stage = joint_stage(parts, JointConfig(batch_size=3), world.queries(), k=3)
     embedded = stage.step(0, world.live(world.model(lively=True, seed=1))).embedded
     assert embedded is not None
     index = ExactIndex(torch.zeros(48, 8, dtype=torch.float16))
     WriteBack(index).write(index, embedded, step=0)
     rows, first = np.unique(embedded.rows, return_index=True)
     assert torch.equal(index.chunk_emb[rows], embedded.vectors[first].half())
-    exact = embed_rows(world.store, rows, model.embedder, world.templates)
+    exact = embed_rows(world.store, rows, world.encoder(model))
     np.testing.assert_allclose(index.chunk_emb[rows].float().numpy(), exact, rtol=0.05, atol=0.05)
 
 
@@ -181,9 +183,9 @@ def test_a_stage_that_moves_no_chunk_writes_none(world: World, tmp_path: Path, n
 
 
 def assert_untouched(trainer: Trainer, directory: Path) -> None:
-    assert trainer.live is not None
-    snapshot = Snapshot.open(directory / "snapshots" / f"{trainer.live.generation:06d}")
-    assert torch.equal(trainer.live.index.local.chunk_emb, torch.from_numpy(snapshot.read()))
+    assert trainer.index.live is not None
+    snapshot = Snapshot.open(directory / "snapshots" / f"{trainer.index.live.generation:06d}")
+    assert torch.equal(trainer.index.live.index.local.chunk_emb, torch.from_numpy(snapshot.read()))
 
 
 def test_what_a_moving_projection_makes_is_written(world: World, tmp_path: Path) -> None:
@@ -192,19 +194,17 @@ def test_what_a_moving_projection_makes_is_written(world: World, tmp_path: Path)
     model = build_model(config, vocab_size=size, pad_id=world.tokenizer.pad_id, seed=0)
     pooled = PooledVectors(
         world.store,
-        model.embedder,
-        world.templates,
+        world.encoder(model),
         tmp_path / "pooled",
         RefreshConfig(),
-        autocast=None,
         progress=Silent(),
     )
     config = JointConfig(batch_size=3, towers="projection")
-    stage = JointStage(world.parts(model), config, world.queries(), k=3, pooled=pooled)
+    stage = joint_stage(world.parts(model), config, world.queries(), k=3, pooled=pooled)
     live = world.live(world.model(seed=1))
     embedded = stage.step(0, live).embedded
     assert embedded is not None and len(embedded.rows)
-    wanted = embed_rows(world.store, embedded.rows, model.embedder, world.templates)
+    wanted = embed_rows(world.store, embedded.rows, world.encoder(model))
     np.testing.assert_allclose(embedded.vectors.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -227,7 +227,7 @@ def test_the_live_index_is_its_snapshot_and_over_it_what_steps_since_have_made(
     stage = Noted(make_stage("realm", world, model))
     trainer = in_line(world, model, tmp_path, every=every)
     trainer.run(stage)
-    live = trainer.live
+    live = trainer.index.live
     assert live is not None and live.step == (4 if every == 4 else 0)
     found = live.index.local.chunk_emb.numpy()
     np.testing.assert_array_equal(found, index_by_hand(tmp_path, live, stage, swapped_at=live.step))
@@ -242,7 +242,7 @@ def test_what_is_published_is_never_changed(world: World, tmp_path: Path) -> Non
     assert generations(tmp_path / "snapshots") == [1]
     snapshot = Snapshot.open(tmp_path / "snapshots" / "000001")
     snapshot.verify()
-    first = embed_rows(world.store, range(48), world.model(lively=True).embedder, world.templates)
+    first = embed_rows(world.store, range(48), world.encoder(world.model(lively=True)))
     np.testing.assert_allclose(snapshot.read(), first, rtol=1e-4, atol=1e-4)
 
 
@@ -312,8 +312,9 @@ def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     assert found.position.step == dies_at - 1
     trainer.run(make_stage("realm", world, again), found)
     assert_same_weights(whole, again)
-    assert trainer.live is not None and untouched.live is not None
-    assert torch.equal(trainer.live.index.local.chunk_emb, untouched.live.index.local.chunk_emb)
+    live, unchanged = trainer.index.live, untouched.index.live
+    assert live is not None and unchanged is not None
+    assert torch.equal(live.index.local.chunk_emb, unchanged.index.local.chunk_emb)
     assert lines(tmp_path / "whole") == lines(tmp_path / "torn")
 
 
@@ -330,9 +331,10 @@ def test_a_checkpoint_that_has_nothing_of_it_is_taken_up_with_the_snapshot_alone
     trainer = in_line(world, again, tmp_path)
     stage = Noted(make_stage("realm", world, again))
     trainer.run(stage, next(checkpoints(tmp_path / "checkpoints")))
-    assert trainer.live is not None
+    assert trainer.index.live is not None
     np.testing.assert_array_equal(
-        trainer.live.index.local.chunk_emb.numpy(), index_by_hand(tmp_path, trainer.live, stage)
+        trainer.index.live.index.local.chunk_emb.numpy(),
+        index_by_hand(tmp_path, trainer.index.live, stage),
     )
 
 

@@ -18,18 +18,13 @@ from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
 from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
 from openrealm.models.reader import CandidateSpans
-from openrealm.models.realm import Realm, device_of
-from openrealm.retrieval.batches import (
-    distinct_rows,
-    masked_batch,
-    query_texts,
-    read_batch,
-    to_device,
-)
+from openrealm.models.realm import Realm
+from openrealm.retrieval.batches import masked_batch, read_batch
+from openrealm.retrieval.candidates import embed_masked_queries, with_bm25
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.loaded import LoadedRun
 from openrealm.settings import Settings
 from openrealm.tokenizer import MASK
@@ -97,9 +92,9 @@ class Answerer:
     def __init__(
         self,
         model: Realm,
+        encoder: TextEncoder,
         corpus: ChunkStore,
         retriever: Retriever,
-        templates: Templates,
         *,
         no_answer: bool = True,
         groups: int = 1,
@@ -108,16 +103,16 @@ class Answerer:
 
         Args:
             model: Towers and reader.
+            encoder: The model's towers.
             corpus: The chunks.
             retriever: Over their embeddings.
-            templates: How inputs are joined.
             no_answer: Whether the reader has learned to say that no chunk holds an answer.
             groups: In how many groups of similar length chunks are read for answers.
         """
         model.eval()
         self._no_answer, self._groups = no_answer, groups
-        self._model, self._corpus, self._retriever = model, corpus, retriever
-        self._templates = templates
+        self._model, self._encoder = model, encoder
+        self._corpus, self._retriever = corpus, retriever
 
     @torch.inference_mode()
     def search(self, texts: Sequence[str], *, k: int) -> list[list[ChunkHit]]:
@@ -158,9 +153,7 @@ class Answerer:
         hits = self._retriever.search(query_emb, read, texts=questions)
         rows = hits.rows.cpu().numpy()
         bodies = [[self._corpus.body_ids(int(row)) for row in line] for line in rows]
-        batch = read_batch(
-            self._model.embedder, self._templates, ids, bodies, hits.scores.to(query_emb), query_emb
-        )
+        batch = read_batch(self._encoder, ids, bodies, hits.scores.to(query_emb), query_emb)
         spans = CandidateSpans.of(
             seq=batch.joint.token_ids.shape[1],
             max_width=self._model.reader.span_head.max_width,
@@ -217,12 +210,12 @@ class Answerer:
         """
         _require_positive(k)
         queries = [self._masked_query(text) for text in texts]
-        query_emb = self._embed([q.masked_ids for q in queries])
-        spoken = query_texts(queries, self._corpus.tokenizer)
-        rows = self._retriever.candidates(query_emb, k - 1, texts=spoken)
-        words = self._retriever.words(spoken, distinct_rows(rows))
-        batch = masked_batch(queries, rows, self._corpus, self._templates, words=words)
-        batch = to_device(batch, device_of(self._model))
+        asked = embed_masked_queries(queries, self._encoder)
+        query_emb = asked.query_emb.float()
+        rows = self._retriever.candidates(query_emb, k - 1, texts=asked.texts)
+        candidates = with_bm25(asked, rows, self._retriever)
+        batch = masked_batch(queries, candidates, self._corpus, self._encoder.templates)
+        batch = batch.to(self._encoder.device)
         chunk_emb = self._model.embedder.embed_chunks(batch.chunks)
         relevance = self._model.relevance(batch, query_emb, chunk_emb)
         log_p_z = likelihood.log_p_z_given_x(relevance, batch.candidate_mask)
@@ -299,8 +292,7 @@ class Answerer:
         )
 
     def _embed(self, ids: Sequence[Ids]) -> torch.Tensor:
-        inputs = self._templates.query(ids).to(device_of(self._model))
-        return self._model.embedder.embed_queries(inputs).float()
+        return self._encoder.embed_queries(ids).float()
 
     def _query_ids(self, text: str) -> Ids:
         ids = self._corpus.tokenizer.encode(text).ids
@@ -329,11 +321,11 @@ class Answerer:
             if number:
                 parts.append(np.array([tokenizer.mask_id], dtype=np.int32))
             parts.append(tokenizer.encode(piece).ids)
-        return np.concatenate(parts)[: self._templates.query_tokens - 2]
+        return np.concatenate(parts)[: self._encoder.templates.query_tokens - 2]
 
     def _body_start(self, ids: Ids) -> int:
         """Where a body begins in ``[CLS] x [SEP] body [SEP]``."""
-        return min(len(ids), self._templates.query_tokens - 2) + 2
+        return min(len(ids), self._encoder.templates.query_tokens - 2) + 2
 
 
 class WordSearcher:
@@ -375,16 +367,16 @@ def _require_positive(k: int) -> None:
 def make_answerer(
     settings: Settings,
     model: Realm,
+    encoder: TextEncoder,
     corpus: ChunkStore,
     retriever: Retriever,
-    templates: Templates,
 ) -> Answerer:
     """What answers as a model was fine-tuned to."""
     return Answerer(
         model,
+        encoder,
         corpus,
         retriever,
-        templates,
         no_answer=settings.qa.no_answer,
         groups=settings.length_groups,
     )
@@ -393,5 +385,5 @@ def make_answerer(
 def answerer_of(loaded: LoadedRun) -> Answerer:
     """What answers with a run that is ready to be asked."""
     return make_answerer(
-        loaded.settings, loaded.model, loaded.corpus, loaded.live.retriever, loaded.templates
+        loaded.settings, loaded.model, loaded.encoder, loaded.corpus, loaded.live.retriever
     )

@@ -165,9 +165,9 @@ class WorkspaceModels:
         return make_answerer(
             loaded.settings,
             loaded.model,
+            loaded.encoder,
             loaded.corpus,
             self._retriever(loaded, snapshot),
-            loaded.templates,
         )
 
     def _retriever(self, loaded: LoadedModel, snapshot: Snapshot) -> Retriever:

@@ -29,8 +29,7 @@ from openrealm.files import checksum
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import shard_rows_for
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order, shard_rows_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model, matching_snapshot
 from openrealm.settings import Settings, settings_text

@@ -29,18 +29,17 @@ from openrealm.errors import CheckpointError, SnapshotError, StorageError
 from openrealm.files import checksum, held, staged_directory
 from openrealm.index.snapshot import SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
-from openrealm.models.inputs import Templates
 from openrealm.retrieval.embedding import (
+    Order,
     embed_block,
     fill_shard,
     groups_of,
     write_shard,
 )
-from openrealm.retrieval.snapshot_maker import Order
-from openrealm.runs.devices import pick_precision
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import empty_model, open_corpus
-from openrealm.runs.parts import make_templates
+from openrealm.runs.parts import make_encoder
 from openrealm.settings import Settings, read_settings
 from openrealm.training.weights import (
     ORDER_FILE,
@@ -80,9 +79,7 @@ class Node:
 
     settings: Settings
     corpus: ChunkStore
-    templates: Templates
-    embedder: Embedder
-    autocast: torch.dtype | None
+    encoder: TextEncoder
     _loaded: str = field(default="", init=False)
 
     @classmethod
@@ -95,13 +92,11 @@ class Node:
         return cls(
             settings=settings,
             corpus=corpus,
-            templates=make_templates(settings, corpus),
-            embedder=model.embedder.to(device).eval(),
-            autocast=pick_precision(settings, device),
+            encoder=make_encoder(settings, corpus, model.embedder.to(device).eval()),
         )
 
-    def loaded(self, wanted: str, load: Callable[[Embedder], object]) -> Embedder:
-        """The embedder, with the weights of a fingerprint.
+    def loaded(self, wanted: str, load: Callable[[Embedder], object]) -> TextEncoder:
+        """The encoder, with the weights of a fingerprint.
 
         Args:
             wanted: The fingerprint.
@@ -109,9 +104,9 @@ class Node:
         """
         if wanted != self._loaded:
             self._loaded = ""  # in case that only half of them can be read
-            load(self.embedder)
+            load(self.encoder.embedder)
             self._loaded = wanted
-        return self.embedder
+        return self.encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +146,7 @@ class FolderOrder:
             )
         try:
             node = _node_of_folder(self.workspace, self.run, self.on_gpu)
-            embedder = node.loaded(
+            encoder = node.loaded(
                 ordered_embedder(self.weights, self.order),
                 lambda embedder: load_ordered(self.weights, self.order, embedder),
             )
@@ -159,10 +154,7 @@ class FolderOrder:
                 self.writer(node.corpus),
                 shard,
                 node.corpus,
-                embedder,
-                node.templates,
-                batch_tokens=node.settings.refresh.batch_tokens,
-                autocast=node.autocast,
+                encoder,
                 tick=standing(self._stands, every_s=_LOOK_AT_FOLDER_EVERY_S),
             )
         except (TakenBack, CheckpointError, FileNotFoundError):
@@ -243,15 +235,12 @@ class StoredOrder:
         """
         node = _node_of_storage(self.storage, *self.corpus, self.settings, self.on_gpu)
         try:
-            embedder = node.loaded(self.embedder, self._load)
+            encoder = node.loaded(self.embedder, self._load)
             first = shard * self.shard_rows
             vectors = embed_block(
                 range(first, min(self.num_chunks, first + self.shard_rows)),
                 node.corpus,
-                embedder,
-                node.templates,
-                batch_tokens=node.settings.refresh.batch_tokens,
-                autocast=node.autocast,
+                encoder,
                 tick=standing(self._stands, every_s=_LOOK_AT_STORAGE_EVERY_S),
             )
             with np.errstate(over="ignore"):  # found and named by whoever writes the snapshot

@@ -44,8 +44,8 @@ def log_p_z_given_x(
     return torch.log_softmax(scores.masked_fill(~candidate_mask, lowest), dim=-1)
 
 
-def unread_score(
-    all_scores: Float[Tensor, "batch rows"], unread: Bool[Tensor, "batch rows"]
+def in_batch_negatives_score(
+    all_scores: Float[Tensor, "batch rows"], negatives: Bool[Tensor, "batch rows"]
 ) -> Float[Tensor, " batch"]:
     """log sum exp f(x,z) over chunks that are not read: one slot for all of them.
 
@@ -53,10 +53,10 @@ def unread_score(
     p(z|x), this is the mass of chunks beyond them; the lowest finite number where there are none.
     """
     lowest = torch.finfo(all_scores.dtype).min
-    return torch.logsumexp(all_scores.masked_fill(~unread, lowest), dim=1).clamp(min=lowest)
+    return torch.logsumexp(all_scores.masked_fill(~negatives, lowest), dim=1).clamp(min=lowest)
 
 
-def log_p_y_given_unread(
+def log_p_y_given_negatives(
     log_p_y_given_z: Float[Tensor, "batch k masks"], candidate_mask: Bool[Tensor, "batch k"]
 ) -> Float[Tensor, "batch masks"]:
     """log p(y_j|z,x) of a chunk z that was not read: taken for that of the worst that was.

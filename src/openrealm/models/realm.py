@@ -38,9 +38,10 @@ class MaskedBatch:
         mask_positions: Places of the masks, the same in every joint input of a query.
         mask_mask: Which of the masks are real.
         targets: The tokens masked out: y.
-        unread: Rows of ``chunks`` that take part in p(z|x) though they are not read; None: none.
-        words: BM25 of each query with each row of ``chunks``, 0 for the null chunk; None where the
-            model does not weigh it.
+        in_batch_negatives: Rows of ``chunks`` that take part in p(z|x) though they are not read;
+            None: none.
+        bm25: Words in common of each query with each row of ``chunks``, 0 for the null chunk;
+            None where the model does not weigh them.
     """
 
     query: Inputs
@@ -52,15 +53,20 @@ class MaskedBatch:
     mask_positions: Int[Tensor, "batch masks"]
     mask_mask: Bool[Tensor, "batch masks"]
     targets: Int[Tensor, "batch masks"]
-    unread: Bool[Tensor, "batch rows"] | None = None
-    words: Float[Tensor, "batch rows"] | None = None
+    in_batch_negatives: Bool[Tensor, "batch rows"] | None = None
+    bm25: Float[Tensor, "batch rows"] | None = None
+
+    def to(self, device: torch.device) -> MaskedBatch:
+        """The same batch on a device."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return MaskedBatch(**{name: value.to(device) for name, value in given.items()})
 
 
 @dataclass(frozen=True)
 class MaskedOutput:
     """What a forward pass found, in log-probabilities.
 
-    Where unread chunks take part there is one slot more than candidates, for all of them.
+    Where in-batch negatives take part there is one slot more than candidates, for all of them.
     """
 
     log_p_z: Float[Tensor, "batch slots"]
@@ -123,29 +129,30 @@ class Realm(nn.Module):
             chunk_emb: Vectors of ``batch.chunks`` where they are known (a frozen retriever).
             groups: Rows are run in so many groups of similar length, to save padding.
         """
-        # Retrieve: relevance of the given candidates under the current embedder.
+        # Embed, where the vectors are not known.
         if query_emb is None:
             query_emb = self.embedder.embed_queries(batch.query)
         if chunk_emb is None:
             chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
-        scores = self.relevance(batch, query_emb, chunk_emb)
-        # Read: the masked tokens beside each candidate.
+        # Read the masked tokens beside each candidate.
         log_p_y_given_z = self.read(batch, groups=groups)
+        return self.marginalise(batch, query_emb, chunk_emb, log_p_y_given_z)
 
-        mask = batch.candidate_mask
-        if batch.unread is not None:
-            # One slot more, for the chunks that are not read.
-            with torch.autocast(query_emb.device.type, enabled=False):
-                everything = query_emb.float() @ chunk_emb.float().T
-                everything = self._weighed(everything, batch.words)
-            rest = likelihood.unread_score(everything, batch.unread)
-            guess = likelihood.log_p_y_given_unread(log_p_y_given_z, mask)
+    def marginalise(
+        self,
+        batch: MaskedBatch,
+        query_emb: Float[Tensor, "batch dim"],
+        chunk_emb: Float[Tensor, "rows dim"],
+        log_p_y_given_z: Float[Tensor, "batch k masks"],
+    ) -> MaskedOutput:
+        """log p(y_j|x) = log sum_z p(z|x) p(y_j|z,x) over the candidates  (equation 1)."""
+        scores, mask = self.relevance(batch, query_emb, chunk_emb), batch.candidate_mask
+        if batch.in_batch_negatives is not None:
+            rest, guess = self._negatives(batch, query_emb, chunk_emb, log_p_y_given_z)
             scores = torch.cat([scores, rest[:, None]], dim=1)
             log_p_y_given_z = torch.cat([log_p_y_given_z, guess[:, None]], dim=1)
-            mask = torch.cat([mask, batch.unread.any(dim=1, keepdim=True)], dim=1)
+            mask = torch.cat([mask, batch.in_batch_negatives.any(dim=1, keepdim=True)], dim=1)
         log_p_z = likelihood.log_p_z_given_x(scores, mask)
-
-        # Marginalise over candidates.
         return MaskedOutput(
             log_p_z=log_p_z,
             log_p_y_given_z=log_p_y_given_z,
@@ -166,22 +173,50 @@ class Realm(nn.Module):
             scores = likelihood.relevance_scores(
                 query_emb.float(), chunk_emb.float()[batch.chunk_slots]
             )
-            words = None if batch.words is None else batch.words.gather(1, batch.chunk_slots)
+            words = None if batch.bm25 is None else batch.bm25.gather(1, batch.chunk_slots)
             return self._weighed(scores, words)
+
+    def _negatives(
+        self,
+        batch: MaskedBatch,
+        query_emb: Float[Tensor, "batch dim"],
+        chunk_emb: Float[Tensor, "rows dim"],
+        log_p_y_given_z: Float[Tensor, "batch k masks"],
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch masks"]]:
+        """The one slot more of all in-batch negatives: its score, and what it says of the masks."""
+        assert batch.in_batch_negatives is not None
+        with torch.autocast(query_emb.device.type, enabled=False):
+            scores = self._weighed(query_emb.float() @ chunk_emb.float().T, batch.bm25)
+        return (
+            likelihood.in_batch_negatives_score(scores, batch.in_batch_negatives),
+            likelihood.log_p_y_given_negatives(log_p_y_given_z, batch.candidate_mask),
+        )
 
     def _weighed(self, scores: Tensor, words: Tensor | None) -> Tensor:
         return scores if self.lexical is None or words is None else self.lexical(scores, words)
 
     def read(self, batch: MaskedBatch, *, groups: int = 1) -> Float[Tensor, "batch k masks"]:
         """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""
-        query, slot = batch.joint_slots.unbind(dim=1)
-        real = batch.mask_mask[query]
+        query = batch.joint_slots[:, 0]
         found = self.reader.real_log_p(
-            batch.joint, batch.mask_positions[query], real, batch.targets[query], groups=groups
+            batch.joint,
+            batch.mask_positions[query],
+            batch.mask_mask[query],
+            batch.targets[query],
+            groups=groups,
         )
-        table = found.new_zeros((*batch.candidate_mask.shape, real.shape[1]))
-        row, mask = real.nonzero(as_tuple=True)
-        return table.index_put((query[row], slot[row], mask), found)
+        return by_candidate(batch, found)
+
+
+def by_candidate(
+    batch: MaskedBatch, values: Float[Tensor, " reals"]
+) -> Float[Tensor, "batch k masks"]:
+    """Values of the real masks of all joint inputs, by query, slot and mask; 0 elsewhere."""
+    query, slot = batch.joint_slots.unbind(dim=1)
+    real = batch.mask_mask[query]
+    table = values.new_zeros((*batch.candidate_mask.shape, real.shape[1]))
+    row, mask = real.nonzero(as_tuple=True)
+    return table.index_put((query[row], slot[row], mask), values)
 
 
 def freeze(module: nn.Module, *, frozen: bool) -> None:

@@ -37,7 +37,7 @@ from openrealm.runs.loaded import (
     require_files,
 )
 from openrealm.runs.masked_queries import held_out_of
-from openrealm.training.probe import run_probe
+from openrealm.training.probe import probe_of
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,7 @@ def _rankers(place: WorkspaceFolder, loaded: LoadedRun, baseline: str | None) ->
 
 def _probe(place: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
     held_out = held_out_of(place, loaded, progress=progress)
-    report = run_probe(
-        loaded.model,
-        held_out.queries,
-        loaded.live.retriever,
-        corpus=loaded.corpus,
-        texts=held_out.texts,
-        templates=loaded.templates,
-        k=loaded.settings.retrieval.k,
-    )
+    report = probe_of(loaded, held_out).report(loaded.live.retriever)
     table_of = {name: bootstrap_interval(values) for name, values in report.values.items()}
     return EvaluationRow(
         data="probe", system="openrealm", num=len(held_out.queries), measures=table_of

@@ -165,8 +165,8 @@ def _write_sentence_transformers(loaded: LoadedModel, directory: Path, progress:
         loaded.model.embedder,
         loaded.corpus.tokenizer,
         directory,
-        query_tokens=loaded.templates.query_tokens,
-        chunk_tokens=loaded.templates.chunk_tokens,
+        query_tokens=loaded.encoder.templates.query_tokens,
+        chunk_tokens=loaded.encoder.templates.chunk_tokens,
     )
 
 
@@ -259,8 +259,8 @@ def _facts(loaded: LoadedModel, to: str, *, title: str, place: str) -> CardFacts
         documents=record["documents"],
         chunks=record["chunks"],
         corpus=record["corpus"],
-        query_tokens=loaded.templates.query_tokens,
-        chunk_tokens=loaded.templates.chunk_tokens,
+        query_tokens=loaded.encoder.templates.query_tokens,
+        chunk_tokens=loaded.encoder.templates.chunk_tokens,
         dim=embedder.dim,
         score_scale=embedder.config.score_scale,
         is_shared=embedder.is_shared,

@@ -16,14 +16,13 @@ from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import Table, qa_values, summarise
 from openrealm.files import write_atomic
-from openrealm.models.realm import device_of
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.evaluation import read_answerable
 from openrealm.recipes.pretraining import RunSummary, training_in
 from openrealm.report.plots import draw_run
 from openrealm.runs.checkpoints import Checkpoint, checkpoints
-from openrealm.runs.devices import pick_precision, uses_gpu
+from openrealm.runs.devices import uses_gpu
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import (
     PRETRAINED_STAGES,
@@ -38,10 +37,12 @@ from openrealm.runs.parts import make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
 from openrealm.settings import Settings, lower_rates, read_settings, resolve, settings_text
 from openrealm.training.fine_tuning import QaStage
+from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
+from openrealm.training.probe import NoProbe
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.stage import Ingredients
-from openrealm.training.trainer import NoProbe, Trainer
+from openrealm.training.trainer import Trainer
 
 
 def finetune(
@@ -203,38 +204,43 @@ def _train(
     prepare_for_questions(loaded.model, settings)
     parts = Ingredients(
         model=loaded.model,
+        encoder=loaded.encoder,
         corpus=loaded.corpus,
         texts=loaded.corpus,
-        templates=loaded.templates,
         seed=settings.seed,
         groups=settings.length_groups,
-        autocast=pick_precision(settings, device_of(loaded.model)),
         processes=processes,
     )
     stage = QaStage(parts, settings.qa, questions)
     notes: list[dict[str, Any]] = []
     if processes.is_first:  # once nothing is left to refuse
         notes = _write_begun(begun, questions)
-    corpus, model, templates = loaded.corpus, loaded.model, loaded.templates
+    corpus, encoder = loaded.corpus, loaded.encoder
     maker = make_maker(
         run,
         settings,
         corpus,
-        model,
-        templates,
-        load=make_loader(place, settings, corpus, model, processes, progress),
-        pooled=make_pooled(place, settings, corpus, model, templates, processes, progress=progress),
+        encoder,
+        load=make_loader(place, settings, corpus, loaded.model, processes, progress),
+        pooled=make_pooled(place, settings, corpus, encoder, processes, progress=progress),
         progress=progress,
     )
+    log, probe = metrics_log_of(run, settings, processes), NoProbe()
     trainer = Trainer(
         parts=parts,
         optim=settings.optim,
         loop=settings.loop,
-        maker=maker,
-        refresh=InlineRefresh(maker),
+        index=IndexKeeper(
+            maker=maker,
+            refresh=InlineRefresh(maker),
+            log=log,
+            probe=probe,
+            progress=progress,
+            processes=processes,
+        ),
         checkpoints=run.checkpoints,
-        log=metrics_log_of(run, settings, processes),
-        probe=NoProbe(),
+        log=log,
+        probe=probe,
         progress=progress,
         total_step=loaded.checkpoint.position.total_step,
     )

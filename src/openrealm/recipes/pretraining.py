@@ -14,7 +14,7 @@ from openrealm.answering.answerer import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
-from openrealm.data.pretraining import MaskedQueries, MaskedQuery
+from openrealm.data.pretraining import MaskedQueries
 from openrealm.errors import ConfigError, InputError, OpenRealmError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.files import write_atomic
@@ -28,7 +28,7 @@ from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.bm25_cache import bm25_together
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
-from openrealm.runs.devices import pick_device, pick_precision, uses_gpu
+from openrealm.runs.devices import pick_device, uses_gpu
 from openrealm.runs.first_weights import (
     Beginning,
     begin,
@@ -41,18 +41,17 @@ from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, open_corpus, require_files
 from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
+from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
 from openrealm.settings import Settings, checked, lower_rates, read_settings, settings_text
+from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
-from openrealm.training.objectives import JointStage, WarmupStage
+from openrealm.training.objectives import JointStage, WarmupStage, joint_source, warmup_source
 from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.probe import ProbeReport, index_recall, run_probe
+from openrealm.training.probe import HeldOutProbe, NoProbe
 from openrealm.training.stage import Ingredients, Stage
+from openrealm.training.trained_retriever import trained_retriever
 from openrealm.training.trainer import Trainer
-
-# Queries of the probe that tell how far an index has fallen behind.
-_NUM_COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -254,38 +253,37 @@ class _Session:
             raise InputError(
                 f"the corpus has changed since run '{run.name}' began; start a new run"
             )
-        device = pick_device(settings)
-        self._templates = make_templates(settings, corpus)
         self._names = [name for name in settings.stages if getattr(settings, name).steps]
         self._found = self._newest() if model is None else None
         self._done = self._num_done()
         require_left(before, settings, self._names[self._done :])
         self._notes = self._noted(before)
-        self._model = (self._first_model() if model is None else model).to(device)
+        model = self._first_model() if model is None else model
+        self._model = model.to(pick_device(settings))
+        self._encoder = make_encoder(settings, corpus, self._model.embedder)
         # One finds the spans, the others read what it has written down.
         for first in (True, False):
             if processes.is_first == first:
                 self._queries = self._masked_queries()
             processes.barrier()
+        self._probe = self._make_probe()
         self._parts = Ingredients(
             model=self._model,
+            encoder=self._encoder,
             corpus=corpus,
             texts=self._texts,
-            templates=self._templates,
             seed=settings.seed,
             groups=settings.length_groups,
-            autocast=pick_precision(settings, device),
             processes=processes,
         )
         self._pooled = make_pooled(
-            place, settings, corpus, self._model, self._templates, processes, progress=progress
+            place, settings, corpus, self._encoder, processes, progress=progress
         )
         self._maker = make_maker(
             run,
             settings,
             corpus,
-            self._model,
-            self._templates,
+            self._encoder,
             load=make_loader(place, settings, corpus, self._model, processes, progress),
             pooled=self._pooled,
             progress=progress,
@@ -386,7 +384,8 @@ class _Session:
         if any(report["stage"] == stage for report in self._record["stage_reports"]):
             return
         live = self._maker.first(total_step)
-        report = self.ask(live)
+        probe = self._probe
+        report = probe.report(live.retriever) if isinstance(probe, HeldOutProbe) else None
         numbers = report.metrics() if report is not None else {}
         table = summarise(report.values) if report is not None else {}
         if not reads:
@@ -409,54 +408,42 @@ class _Session:
             self._progress.say(f"after {stage}: {shown}")
 
     def _answerer(self, live: LiveIndex) -> Answerer:
-        return Answerer(self._model, self._corpus, live.retriever, self._templates)
+        return Answerer(self._model, self._encoder, self._corpus, live.retriever)
 
-    def _probe_queries(self) -> Sequence[MaskedQuery]:
-        return self._queries.probe() if self._queries is not None else ()
-
-    def ask(self, live: LiveIndex) -> ProbeReport | None:
-        """What the probe says of an index; None where nothing is held out."""
-        probe = self._probe_queries()
-        if not probe:
-            return None
-        return run_probe(
-            self._model,
-            probe,
-            live.retriever,
+    def _make_probe(self) -> HeldOutProbe | NoProbe:
+        """What asks the held-out sentences; nothing where none is held out."""
+        held_out = self._queries.probe() if self._queries is not None else ()
+        if not held_out:
+            return NoProbe()
+        return HeldOutProbe(
+            model=self._model,
+            encoder=self._encoder,
+            queries=held_out,
             corpus=self._corpus,
             texts=self._texts,
-            templates=self._templates,
-            k=self._settings.retrieval.k,
-        )
-
-    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> float | None:
-        """How much of a fresh index's candidates a stale one finds, for some of the probe."""
-        probe = self._probe_queries()[:_NUM_COMPARED]
-        if not probe:
-            return None
-        return index_recall(
-            self._model,
-            probe,
-            stale.retriever,
-            fresh.retriever,
-            texts_are_corpus=self._texts is self._corpus,
-            texts=self._texts,
-            templates=self._templates,
             k=self._settings.retrieval.k,
         )
 
     def _trainer(self) -> Trainer:
+        settings = self._settings
+        log = metrics_log_of(self._run, settings, self._processes)
         return Trainer(
             parts=self._parts,
-            optim=self._settings.optim,
-            loop=self._settings.loop,
-            maker=self._maker,
-            refresh=self._refresh,
+            optim=settings.optim,
+            loop=settings.loop,
+            index=IndexKeeper(
+                maker=self._maker,
+                refresh=self._refresh,
+                log=log,
+                probe=self._probe,
+                progress=self._progress,
+                processes=self._processes,
+                writes_back=settings.refresh.write_back,
+            ),
             checkpoints=self._run.checkpoints,
-            log=metrics_log_of(self._run, self._settings, self._processes),
-            probe=_Probe(self),
+            log=log,
+            probe=self._probe,
             progress=self._progress,
-            write_back=self._settings.refresh.write_back,
         )
 
     def _stage(self, name: str) -> Stage:
@@ -469,14 +456,19 @@ class _Session:
         if name == "warmup":
             by_words = settings.warmup.candidates == "lexical"
             lexical = self._lexical() if by_words else None
-            return WarmupStage(parts, settings.warmup, self._queries, lexical=lexical)
+            source = warmup_source(settings.warmup.k, lexical=lexical)
+            return WarmupStage(parts, settings.warmup, self._queries, source=source)
+        num_lexical = settings.realm.lexical
         return JointStage(
             parts,
             settings.realm,
             self._queries,
-            k=settings.retrieval.k,
-            lexical=self._lexical() if settings.realm.lexical else None,
-            pooled=self._pooled,
+            retriever=trained_retriever(settings.realm.towers, self._encoder, self._pooled),
+            source=joint_source(
+                settings.retrieval.k,
+                num_lexical=num_lexical,
+                lexical=self._lexical() if num_lexical else None,
+            ),
         )
 
     def _lexical(self) -> LexicalRetriever:
@@ -502,21 +494,6 @@ class _Session:
             shutil.copyfile(given, kept)
         self._processes.barrier()
         return read_held_out(kept) if kept.is_file() else []
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """A session's held-out queries, as the loop asks them."""
-
-    session: _Session
-
-    def __call__(self, live: LiveIndex | None) -> dict[str, float]:
-        report = self.session.ask(live) if live is not None else None
-        return report.metrics() if report is not None else {}
-
-    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> dict[str, float]:
-        recall = self.session.recall_of(stale, fresh)
-        return {} if recall is None else {"index/recall": recall}
 
 
 def _is_middle(checkpoint: Checkpoint, stage: str) -> bool:

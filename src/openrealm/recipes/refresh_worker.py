@@ -29,12 +29,11 @@ from openrealm.errors import (
 )
 from openrealm.index.snapshot import snapshot_folder
 from openrealm.progress import Progress, Silent
-from openrealm.retrieval.embedding import shard_rows_for, write_snapshot
-from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
-from openrealm.runs.devices import pick_precision
+from openrealm.retrieval.embedding import Order, shard_rows_for, snapshot_writer, write_snapshot
+from openrealm.retrieval.snapshot_maker import SnapshotMaker
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import empty_model, open_corpus
-from openrealm.runs.parts import make_templates
+from openrealm.runs.parts import make_encoder
 from openrealm.settings import Settings, read_settings
 from openrealm.training.background import BackgroundRefresh, Makers
 from openrealm.training.refresh import InlineRefresh, Refresh
@@ -233,35 +232,28 @@ class _Worker:
     ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
         self._corpus = _trained_corpus(place, run)
-        self._templates = make_templates(self._settings, self._corpus)
         device = worker_device(self._settings, number)
         if device.type == "cpu":
             os.nice(NICENESS)
             torch.set_num_threads(self._settings.refresh.worker_threads)
         model = empty_model(self._settings, self._corpus.tokenizer, stage="realm")
-        self._embedder = model.embedder.to(device).eval()
-        self._autocast = pick_precision(self._settings, device)
+        self._encoder = make_encoder(self._settings, self._corpus, model.embedder.to(device).eval())
 
     def __call__(self, order: Order, tick: Tick) -> None:
         """Embeds what is ordered, or its share where others are at it too."""
         config = self._settings.refresh
         # Whoever joins a fleet by hand cuts the snapshot as the fleet does.
         writers = FLEET_WRITERS if config.mode == "fleet" else config.workers
-        load_ordered(self._run.weights, order, self._embedder)
-        write_snapshot(
+        load_ordered(self._run.weights, order, self._encoder.embedder)
+        writer = snapshot_writer(
             self._corpus,
-            self._embedder,
-            self._templates,
+            self._encoder.embedder,
             self._run.snapshots,
-            generation=order.generation,
-            step=order.step,
+            order,
             dtype=config.dtype,
             shard_rows=shard_rows_for(len(self._corpus), most=config.shard_rows, writers=writers),
-            batch_tokens=config.batch_tokens,
-            autocast=self._autocast,
-            tick=tick,
-            progress=self._progress,
         )
+        write_snapshot(writer, self._corpus, self._encoder, tick=tick, progress=self._progress)
 
 
 class _Dispatcher:

@@ -21,18 +21,18 @@ from openrealm.index.mips import ExactIndex
 from openrealm.interchange.card import repo_type
 from openrealm.interchange.hub import Download, HubApi, fetch_folder, push_folder
 from openrealm.models.inputs import Templates
-from openrealm.models.realm import Realm, device_of
+from openrealm.models.realm import Realm
 from openrealm.progress import Progress
 from openrealm.recipes.exports import write_export
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.bm25_cache import weighed
 from openrealm.runs.devices import pick_device
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.model_folder import open_model_folder
 from openrealm.settings import Settings, read_settings
-from openrealm.tokenizer import WordPiece
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,31 @@ class PretrainedModel:
     Attributes:
         model: Towers and reader, in evaluation mode.
         settings: What it was made with.
-        tokenizer: Of its ids.
-        templates: How its inputs are joined and where they are cut.
+        encoder: The model's towers, with tokenizer and templates.
         stage: Stage after which the weights were taken.
         record: What made it: start, versions, fingerprints, stage reports.
     """
 
     model: Realm
     settings: Settings
-    tokenizer: WordPiece
-    templates: Templates
+    encoder: TextEncoder
     stage: str
     record: dict[str, Any]
 
     def embed_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Query vectors ``(texts, dim)``, with the score scale in them."""
-        inputs = self.templates.query([self.tokenizer.encode(text).ids for text in texts])
         with torch.inference_mode():
-            vectors = self.model.embedder.embed_queries(inputs.to(device_of(self.model)))
+            vectors = self.encoder.embed_queries(
+                [self.encoder.tokenizer.encode(text).ids for text in texts]
+            )
         return vectors.float().cpu().numpy()
 
     def embed_chunks(self, chunks: Sequence[tuple[str, str]]) -> npt.NDArray[np.float32]:
         """Chunk vectors ``(chunks, dim)`` of pairs of title and body; what is too long is cut."""
-        encode = self.tokenizer.encode
+        encode = self.encoder.tokenizer.encode
         titles = [encode(title).ids for title, _ in chunks]
         bodies = [encode(body).ids for _, body in chunks]
-        inputs = self.templates.chunk(titles, bodies).to(device_of(self.model))
+        inputs = self.encoder.templates.chunk(titles, bodies).to(self.encoder.device)
         with torch.inference_mode():
             vectors = self.model.embedder.embed_chunks(inputs)
         return vectors.float().cpu().numpy()
@@ -78,19 +77,19 @@ class PretrainedModel:
         Raises:
             CorpusError: The corpus has another vocabulary than the model.
         """
-        if corpus.tokenizer.fingerprint != self.tokenizer.fingerprint:
+        if corpus.tokenizer.fingerprint != self.encoder.tokenizer.fingerprint:
             raise CorpusError(
                 f"{corpus.directory} has another vocabulary than the model; ingest with the "
                 "model's: openrealm ingest ... --set corpus.tokenizer=FOLDER"
             )
         rows = np.arange(len(corpus))
-        vectors = embed_rows(corpus, rows, self.model.embedder, self.templates)
-        index = ExactIndex(torch.from_numpy(vectors).to(device_of(self.model)))
+        vectors = embed_rows(corpus, rows, self.encoder)
+        index = ExactIndex(torch.from_numpy(vectors).to(self.encoder.device))
         lexical = None
         if (weight := self.model.lexical) is not None:
             lexical = weighed(BM25.build(corpus), weight)
         retriever = Retriever(corpus, index, self.settings.retrieval, lexical=lexical)
-        return make_answerer(self.settings, self.model, corpus, retriever, self.templates)
+        return make_answerer(self.settings, self.model, self.encoder, corpus, retriever)
 
     def fill(self, text: str, documents: Sequence[tuple[str, str]], *, top: int = 5) -> Fillings:
         """The most probable words for the ``[MASK]``s of a text, given some documents to read.
@@ -114,7 +113,9 @@ class PretrainedModel:
         ]
         with tempfile.TemporaryDirectory() as folder:
             chunking = self.settings.corpus.chunking
-            update_store(Path(folder), add=given, tokenizer=self.tokenizer, chunking=chunking)
+            update_store(
+                Path(folder), add=given, tokenizer=self.encoder.tokenizer, chunking=chunking
+            )
             corpus = ChunkStore.open(Path(folder))
             return self.answerer(corpus).fill([text], k=len(corpus) + 1, top=top)[0]
 
@@ -145,16 +146,16 @@ def from_pretrained(
     settings, tokenizer = read_settings(folder.settings_file), folder.tokenizer()
     model = empty_model(settings, tokenizer, stage=folder.stage)
     folder.load_weights(model)
+    templates = Templates.of(
+        tokenizer,
+        query_tokens=settings.model.query_tokens,
+        chunk_tokens=settings.corpus.chunking.chunk_tokens,
+        query_masks=settings.model.query_masks,
+    )
     return PretrainedModel(
         model=model.to(pick_device(settings)).eval(),
         settings=settings,
-        tokenizer=tokenizer,
-        templates=Templates.of(
-            tokenizer,
-            query_tokens=settings.model.query_tokens,
-            chunk_tokens=settings.corpus.chunking.chunk_tokens,
-            query_masks=settings.model.query_masks,
-        ),
+        encoder=TextEncoder(model.embedder, tokenizer, templates),
         stage=folder.stage,
         record=dict(folder.record),
     )

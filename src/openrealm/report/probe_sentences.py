@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun, load_model, load_run, matching_snapshot
 from openrealm.runs.masked_queries import HeldOut, held_out_of
 from openrealm.runs.parts import make_loader
-from openrealm.training.probe import Reading, read_probe
+from openrealm.training.probe import Reading, probe_of
 
 JOINT_STAGES = ("realm", "warmup")
 _BATCH = 32  # sentences of one forward pass
@@ -51,17 +52,11 @@ def probed(
     loaded, note = _loaded(place, run, progress)
     held_out = held_out_of(place, loaded, progress=progress)
     readings: list[Reading] = []
-    queries = held_out.queries[:limit]
+    queries, probe = held_out.queries[:limit], probe_of(loaded, held_out)
     with progress.task("reading held-out sentences", total=len(queries), unit="sentences") as task:
         for start in range(0, len(queries), _BATCH):
-            part = read_probe(
-                loaded.model,
-                queries[start : start + _BATCH],
-                loaded.live.retriever,
-                corpus=loaded.corpus,
-                texts=held_out.texts,
-                templates=loaded.templates,
-                k=loaded.settings.retrieval.k,
+            part = replace(probe, queries=queries[start : start + _BATCH]).readings(
+                loaded.live.retriever
             )
             readings += part
             task.advance(len(part))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
-from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
-from openrealm.models.realm import MaskedBatch, device_of
-from openrealm.retrieval.retriever import NO_CHUNK, Origin
-from openrealm.tokenizer import WordPiece
+from openrealm.models.realm import MaskedBatch
+from openrealm.retrieval.candidates import Candidates
+from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.retrieval.text_encoder import TextEncoder
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -30,40 +31,29 @@ def query_inputs(queries: Sequence[MaskedQuery], templates: Templates) -> Inputs
     return templates.query([query.masked_ids for query in queries])
 
 
-def query_texts(queries: Sequence[MaskedQuery], tokenizer: WordPiece) -> list[str]:
-    """Masked queries in words, as far as these are not masked out."""
-    return [tokenizer.decode(q.masked_ids[q.masked_ids != tokenizer.mask_id]) for q in queries]
-
-
 def masked_batch(
     queries: Sequence[MaskedQuery],
-    candidates: npt.NDArray[np.int64],
+    candidates: Candidates,
     corpus: ChunkStore,
     templates: Templates,
     *,
     null_chunk: bool = True,
-    unread: npt.NDArray[np.bool_] | None = None,
-    words: npt.NDArray[np.float32] | None = None,
 ) -> MaskedBatch:
-    """Masked queries with the null chunk and the chunks retrieved for them.
+    """Masked queries with the null chunk and their candidates.
 
     Args:
         queries: The queries.
-        candidates: Rows ``(batch, k - 1)`` of the corpus, `NO_CHUNK` at empty slots.
+        candidates: The chunks that each is read with, ``(batch, k - 1)``.
         corpus: The chunks.
         templates: How inputs are joined.
         null_chunk: Whether slot 0 counts; False leaves it in its place but gives it no
             probability (for the ablation).
-        unread: Which of the batch's distinct chunks ``(batch, distinct)``, in the order of
-            `distinct_rows`, take part in p(z|x) without being read.
-        words: BM25 of each query with these chunks ``(batch, distinct)``; None where it does not
-            count.
     """
-    slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), candidates], axis=1)
+    rows, distinct = candidates.rows, candidates.distinct
+    slots = np.concatenate([np.full((len(queries), 1), NO_CHUNK), rows], axis=1)
     filled = slots != NO_CHUNK
     filled[:, 0] = null_chunk
     # A chunk that several queries retrieved is embedded once; row 0 is the null chunk.
-    distinct = distinct_rows(candidates)
     chunk_slots = np.zeros(slots.shape, dtype=np.int64)
     chunk_slots[slots != NO_CHUNK] = np.searchsorted(distinct, slots[slots != NO_CHUNK]) + 1
     bodies = [_EMPTY, *(corpus.body_ids(int(row)) for row in distinct)]
@@ -84,35 +74,16 @@ def masked_batch(
         mask_positions=positions + 1,
         mask_mask=real,
         targets=targets,
-        # The null chunk is never unread, and has no words.
-        unread=None if unread is None else torch.from_numpy(np.pad(unread, ((0, 0), (1, 0)))),
-        words=None if words is None else torch.from_numpy(np.pad(words, ((0, 0), (1, 0)))),
+        in_batch_negatives=_behind_null_chunk(candidates.in_batch_negatives),
+        bm25=_behind_null_chunk(candidates.bm25),
     )
 
 
-def distinct_rows(candidates: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The chunks of a batch, each once, in order."""
-    return np.unique(candidates[candidates != NO_CHUNK])
-
-
-def origins(
-    queries: Sequence[MaskedQuery], texts: ChunkStore, *, texts_are_corpus: bool
-) -> list[Origin]:
-    """Where queries were taken from, so that trivial candidates can be told."""
-    return [
-        origin_of(texts, query.row, query.original_ids, texts_are_corpus=texts_are_corpus)
-        for query in queries
-    ]
-
-
-def origin_of(texts: ChunkStore, row: int, sentence_ids: Ids, *, texts_are_corpus: bool) -> Origin:
-    """Where a sentence of a chunk of the texts stands."""
-    return Origin(
-        row=row if texts_are_corpus else NO_CHUNK,
-        document_id=texts.document(int(texts.document_of[row])).id,
-        sentence_ids=sentence_ids,
-        body_ids=texts.body_ids(row),
-    )
+def _behind_null_chunk(of_distinct: npt.NDArray[Any] | None) -> torch.Tensor | None:
+    """Values of the distinct chunks, after a 0 for the null chunk: it has no words."""
+    if of_distinct is None:
+        return None
+    return torch.from_numpy(np.pad(of_distinct, ((0, 0), (1, 0))))
 
 
 def cloze_inputs(
@@ -158,8 +129,7 @@ class ReadBatch:
 
 
 def read_batch(
-    embedder: Embedder,
-    templates: Templates,
+    encoder: TextEncoder,
     queries: Sequence[Ids],
     bodies: Sequence[Sequence[Ids]],
     relevance: Float[Tensor, "batch read"],
@@ -168,8 +138,7 @@ def read_batch(
     """Questions with the null chunk and the chunks read.
 
     Args:
-        embedder: For the null chunk's relevance.
-        templates: How inputs are joined.
+        encoder: Joins them, and embeds the null chunk.
         queries: Tokens of the questions.
         bodies: Tokens of the chunks read for each; some may have fewer than others.
         relevance: Scores of those chunks.
@@ -178,23 +147,16 @@ def read_batch(
     read, device = relevance.shape[1], relevance.device
     flat_queries = [query for query in queries for _ in range(read + 1)]
     padded = [[_EMPTY, *line, *[_EMPTY] * (read - len(line))] for line in bodies]
-    joint = templates.joint(flat_queries, [body for line in padded for body in line])
+    joint = encoder.templates.joint(flat_queries, [body for line in padded for body in line])
     filled = [[slot <= len(line) for slot in range(read + 1)] for line in bodies]
     with torch.no_grad():
-        null = templates.chunk([_EMPTY], [_EMPTY]).to(device_of(embedder))
-        null_emb = embedder.embed_chunks(null).float()
+        null_emb = encoder.embedder.embed_chunks(encoder.null_chunk()).float()
     null_relevance = query_emb @ null_emb.T
     return ReadBatch(
         joint=joint.to(device),
         relevance=torch.cat([null_relevance, relevance], dim=1),
         filled=torch.tensor(filled, device=device),
     )
-
-
-def to_device(batch: MaskedBatch, device: torch.device) -> MaskedBatch:
-    """The same batch on a device."""
-    given = {name: value for name, value in vars(batch).items() if value is not None}
-    return MaskedBatch(**{name: value.to(device) for name, value in given.items()})
 
 
 def _padded_masks(

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,10 +24,10 @@ from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
 from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
-from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import fingerprint
 from openrealm.models.realm import device_of, evaluating
 from openrealm.progress import Progress, Silent
+from openrealm.retrieval.text_encoder import TextEncoder
 
 BLOCK_ROWS = 2048
 _POLL_S = 0.1
@@ -39,38 +39,45 @@ _GROUPS: WeakKeyDictionary[ChunkStore, Groups] = WeakKeyDictionary()
 Vectors = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One snapshot that is wanted.
+
+    Attributes:
+        generation: Its number.
+        step: Training step of the weights.
+    """
+
+    generation: int
+    step: int
+
+
 def embed_rows(
     store: ChunkStore,
     rows: Sequence[int] | npt.NDArray[np.int64],
-    embedder: Embedder,
-    templates: Templates,
+    encoder: TextEncoder,
     *,
     pooled: bool = False,
-    batch_tokens: int = 16_384,
-    autocast: torch.dtype | None = None,
     tick: Callable[[], None] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Vectors ``(rows, dim)`` of some chunks, in the order given.
+    """Vectors ``(rows, dim)`` of some chunks, in the order given, by the chunk tower.
 
     Args:
         store: The chunks.
         rows: Which of them.
-        embedder: The towers; put in evaluation mode for the duration.
-        templates: How inputs are joined and where they are cut.
+        encoder: The towers; put in evaluation mode for the duration.
         pooled: Stop under the projection: ``(rows, hidden)``.
-        batch_tokens: Tokens per forward pass, padding included.
-        autocast: Lower precision for matrix products, where the hardware has it.
         tick: Called after every forward pass; may raise to give up.
     """
-    rows = np.asarray(rows, dtype=np.int64)
+    rows, embedder = np.asarray(rows, dtype=np.int64), encoder.embedder
     out = np.empty((len(rows), embedder.hidden if pooled else embedder.dim), dtype=np.float32)
     embed = embedder.chunk_tower.pool if pooled else embedder.embed_chunks
-    device = device_of(embedder)
-    with evaluating(embedder), torch.inference_mode(), _autocast(device, autocast):
-        for batch in batches_by_length(store.lengths[rows], batch_tokens=batch_tokens):
+    batches = batches_by_length(store.lengths[rows], batch_tokens=encoder.batch_tokens)
+    with evaluating(embedder), torch.inference_mode(), encoder.precision():
+        for batch in batches:
             titles = [store.title_ids(int(row)) for row in rows[batch]]
             bodies = [store.body_ids(int(row)) for row in rows[batch]]
-            inputs = templates.chunk(titles, bodies).to(device)
+            inputs = encoder.templates.chunk(titles, bodies).to(encoder.device)
             out[batch] = embed(inputs).float().cpu().numpy()
             if tick is not None:
                 tick()
@@ -104,20 +111,47 @@ def batches_by_length(
         start = stop
 
 
-def write_snapshot(
+def snapshot_writer(
     store: ChunkStore,
     embedder: Embedder,
-    templates: Templates,
     directory: Path,
+    order: Order,
     *,
-    generation: int,
-    step: int,
     dtype: str = "float32",
     shard_rows: int = 65_536,
-    batch_tokens: int = 16_384,
-    autocast: torch.dtype | None = None,
-    pooled: MappedRows | None = None,
+    pooled: bool = False,
+) -> SnapshotWriter:
+    """What writes a snapshot of a whole corpus.
+
+    Args:
+        store: The corpus.
+        embedder: The towers whose weights the snapshot stands for.
+        directory: Folder of the run's snapshots.
+        order: Number of the snapshot, and training step of the weights.
+        dtype: ``float32`` or ``float16`` on disk.
+        shard_rows: Rows that a crash can cost.
+        pooled: Of what is under the projection.
+    """
+    return SnapshotWriter(
+        directory,
+        generation=order.generation,
+        step=order.step,
+        chunks=len(store),
+        dim=embedder.hidden if pooled else embedder.dim,
+        key=pooled_key(store, embedder) if pooled else snapshot_key(store, embedder),
+        dtype=dtype,
+        shard_rows=shard_rows,
+        groups=groups_of(store),
+    )
+
+
+def write_snapshot(
+    writer: SnapshotWriter,
+    store: ChunkStore,
+    encoder: TextEncoder,
+    *,
     earlier: Snapshot | None = None,
+    pooled: bool = False,
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
@@ -127,58 +161,52 @@ def write_snapshot(
     returns in each when all is published.
 
     Args:
+        writer: The snapshot.
         store: The corpus.
-        embedder: The towers whose weights the snapshot stands for.
-        templates: How inputs are joined and where they are cut.
-        directory: Folder of the run's snapshots.
-        generation: Number of the snapshot.
-        step: Training step of the weights.
-        dtype: ``float32`` or ``float16`` on disk.
-        shard_rows: Rows that a crash can cost.
-        batch_tokens: Tokens per forward pass.
-        autocast: Lower precision for matrix products.
-        pooled: Pooled vectors of all chunks, where they are known: BERT is not run.
+        encoder: The towers, with the weights that the snapshot stands for.
         earlier: A snapshot by the same weights of another corpus, whose vectors of the chunks that
             this one has too are taken over. They may differ from those of a new embedding as far
             as other batches, or another precision of the hardware that made them, go.
+        pooled: Stop under the projection.
         tick: Called after every forward pass and while waiting for others; may raise to give up.
         progress: Where to tell how far it is; silent by default.
     """
-    writer = SnapshotWriter(
-        directory,
-        generation=generation,
-        step=step,
-        chunks=len(store),
-        dim=embedder.dim,
-        key=snapshot_key(store, embedder),
-        dtype=dtype,
-        shard_rows=shard_rows,
-        groups=groups_of(store),
-    )
-
-    if pooled is not None:
-
-        def projected(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-            return project_rows(pooled[block], embedder)
-
-        return _written(writer, len(store), projected, tick=tick)
-    vectors = _embedding(
-        store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
-    )
+    vectors = _embedding(store, encoder, pooled=pooled, tick=tick)
     if earlier is not None:
         vectors = _taking_over(store, earlier, vectors, progress or Silent())
     return _written(writer, len(store), vectors, tick=tick, progress=progress)
+
+
+def write_projected(
+    writer: SnapshotWriter,
+    store: ChunkStore,
+    pooled: MappedRows,
+    embedder: Embedder,
+    *,
+    tick: Callable[[], None] | None = None,
+) -> Snapshot:
+    """A snapshot out of pooled vectors: BERT is not run.
+
+    Args:
+        writer: The snapshot.
+        store: The corpus.
+        pooled: Of all its chunks.
+        embedder: The towers, whose projection is applied.
+        tick: Called while waiting for others; may raise to give up.
+    """
+
+    def projected(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return project_rows(pooled[block], embedder)
+
+    return _written(writer, len(store), projected, tick=tick)
 
 
 def write_shard(
     writer: SnapshotWriter,
     shard: int,
     store: ChunkStore,
-    embedder: Embedder,
-    templates: Templates,
+    encoder: TextEncoder,
     *,
-    batch_tokens: int = 16_384,
-    autocast: torch.dtype | None = None,
     tick: Callable[[], None] | None = None,
 ) -> None:
     """Embeds one shard of a snapshot, unless it is there; returns when it is, by whoever's hand.
@@ -187,15 +215,10 @@ def write_shard(
         writer: The snapshot.
         shard: Which of its shards.
         store: The corpus.
-        embedder: The towers whose weights the snapshot stands for.
-        templates: How inputs are joined and where they are cut.
-        batch_tokens: Tokens per forward pass.
-        autocast: Lower precision for matrix products.
+        encoder: The towers, with the weights that the snapshot stands for.
         tick: Called after every forward pass and while waiting for another; may raise to give up.
     """
-    vectors = _embedding(
-        store, embedder, templates, batch_tokens=batch_tokens, autocast=autocast, tick=tick
-    )
+    vectors = _embedding(store, encoder, tick=tick)
     fill_shard(writer, shard, lambda rows: _in_blocks(rows, vectors), tick=tick)
 
 
@@ -225,52 +248,14 @@ def fill_shard(
 
 
 def embed_block(
-    rows: range, store: ChunkStore, embedder: Embedder, templates: Templates, **options: Any
-) -> npt.NDArray[np.float32]:
-    """Vectors ``(rows, dim)`` of successive chunks, the same as a snapshot has of them.
-
-    Options are those of `embed_rows`.
-    """
-    return _in_blocks(rows, _embedding(store, embedder, templates, **options))
-
-
-def write_pooled(
+    rows: range,
     store: ChunkStore,
-    embedder: Embedder,
-    templates: Templates,
-    directory: Path,
+    encoder: TextEncoder,
     *,
-    generation: int,
-    shard_rows: int = 65_536,
-    batch_tokens: int = 16_384,
-    autocast: torch.dtype | None = None,
-    earlier: Snapshot | None = None,
     tick: Callable[[], None] | None = None,
-    progress: Progress | None = None,
-) -> Snapshot:
-    """Embeds the whole corpus up to the projection; arguments as those of `write_snapshot`."""
-    writer = SnapshotWriter(
-        directory,
-        generation=generation,
-        step=0,
-        chunks=len(store),
-        dim=embedder.hidden,
-        key=pooled_key(store, embedder),
-        shard_rows=shard_rows,
-        groups=groups_of(store),
-    )
-    vectors = _embedding(
-        store,
-        embedder,
-        templates,
-        pooled=True,
-        batch_tokens=batch_tokens,
-        autocast=autocast,
-        tick=tick,
-    )
-    if earlier is not None:
-        vectors = _taking_over(store, earlier, vectors, progress or Silent())
-    return _written(writer, len(store), vectors, tick=tick, progress=progress)
+) -> npt.NDArray[np.float32]:
+    """Vectors ``(rows, dim)`` of successive chunks, the same as a snapshot has of them."""
+    return _in_blocks(rows, _embedding(store, encoder, tick=tick))
 
 
 def _taking_over(store: ChunkStore, earlier: Snapshot, vectors: Vectors, to: Progress) -> Vectors:
@@ -295,12 +280,16 @@ def _taking_over(store: ChunkStore, earlier: Snapshot, vectors: Vectors, to: Pro
 
 
 def _embedding(
-    store: ChunkStore, embedder: Embedder, templates: Templates, **options: Any
+    store: ChunkStore,
+    encoder: TextEncoder,
+    *,
+    pooled: bool = False,
+    tick: Callable[[], None] | None = None,
 ) -> Vectors:
     """`embed_rows` as a function of the rows alone."""
 
     def vectors(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return embed_rows(store, block, embedder, templates, **options)
+        return embed_rows(store, block, encoder, pooled=pooled, tick=tick)
 
     return vectors
 
@@ -392,7 +381,3 @@ def pooled_key(store: ChunkStore, embedder: Embedder) -> SnapshotKey:
         corpus=store.fingerprint,
         tokenizer=store.tokenizer.fingerprint,
     )
-
-
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)

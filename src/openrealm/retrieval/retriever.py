@@ -85,7 +85,7 @@ class Retriever:
             return self.index.search(query_emb, k)
         return search_both(self.index, query_emb, k, self.lexical, texts)
 
-    def words(
+    def bm25_scores(
         self, texts: Sequence[str], rows: npt.NDArray[np.int64]
     ) -> Float32[np.ndarray, "queries some"] | None:
         """BM25 ``(queries, some)`` of each text with some chunks; None where it does not count.

@@ -9,23 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, snapshot_folder
 from openrealm.index.snapshot_catalog import find_snapshot, generations, prune
-from openrealm.models.embedder import Embedder
-from openrealm.models.inputs import Templates
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import (
+    Order,
     pooled_key,
     shard_rows_for,
     snapshot_key,
-    write_pooled,
+    snapshot_writer,
+    write_projected,
     write_snapshot,
 )
 from openrealm.retrieval.live_index import LiveIndex, Loader
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import RefreshConfig
 
 
@@ -39,20 +38,16 @@ class _Embeds:
 
     Attributes:
         corpus: The chunks.
-        embedder: The towers, as they are when asked.
-        templates: How inputs are joined.
+        encoder: The towers, as they are when asked.
         directory: Where what is made is kept.
         config: How.
-        autocast: Lower precision for matrix products, or None.
         progress: Where to tell how far it is.
     """
 
     corpus: ChunkStore
-    embedder: Embedder
-    templates: Templates
+    encoder: TextEncoder
     directory: Path
     config: RefreshConfig
-    autocast: torch.dtype | None = field(kw_only=True)
     progress: Progress = field(kw_only=True)
 
 
@@ -76,14 +71,14 @@ class PooledVectors(_Embeds):
         Args:
             tick: Called after every forward pass; may raise to give up, whole shards are kept.
         """
-        key = pooled_key(self.corpus, self.embedder)
+        key = pooled_key(self.corpus, self.encoder.embedder)
         if self._known is None or self._known[0] != key.embedder:
             self._known = (key.embedder, self._snapshot(key, tick).rows())
         return self._known[1]
 
     def _snapshot(self, key: SnapshotKey, tick: Callable[[], None] | None) -> Snapshot:
         processes = self.processes
-        made_how = f"{key.embedder} {self.autocast} {self.config.shard_rows}"
+        made_how = f"{key.embedder} {self.encoder.autocast} {self.config.shard_rows}"
         made_how = hashlib.sha256(made_how.encode()).hexdigest()[:16]
         name = f"pooled-{key.corpus[:16]}-{made_how}"
         folder = self.directory / name
@@ -93,15 +88,19 @@ class PooledVectors(_Embeds):
             return Snapshot.open(snapshot_folder(folder, generation))
         others = sorted(self.directory.glob(f"pooled-*-{made_how}"), key=_made_at, reverse=True)
         found_there = (_of_another_corpus(other, key, "float32") for other in others)
-        snapshot = write_pooled(
+        writer = snapshot_writer(
             self.corpus,
-            self.embedder,
-            self.templates,
+            self.encoder.embedder,
             folder,
-            generation=generation,
+            Order(generation=generation, step=0),
             shard_rows=self.config.shard_rows,
-            batch_tokens=self.config.batch_tokens,
-            autocast=self.autocast,
+            pooled=True,
+        )
+        snapshot = write_snapshot(
+            writer,
+            self.corpus,
+            self.encoder,
+            pooled=True,
             earlier=next(filter(None, found_there), None),
             tick=tick,
             progress=self.progress,
@@ -159,7 +158,7 @@ class SnapshotMaker(_Embeds):
     def now(self, total_step: int) -> Snapshot:
         """A snapshot by the present weights; a published one where it is of these."""
         processes = self.processes
-        key = snapshot_key(self.corpus, self.embedder)
+        key = snapshot_key(self.corpus, self.encoder.embedder)
         planned = _planned(self.directory, key) if processes.is_first else [0, 0]
         generation, found = processes.broadcast(planned)
         if found:
@@ -168,7 +167,7 @@ class SnapshotMaker(_Embeds):
         if self.pooled is None:
             earlier = _of_another_corpus(self.directory, key, self.config.dtype)
         return self.write(
-            self.embedder,
+            self.encoder,
             Order(generation=generation, step=total_step),
             shard_rows=shard_rows_for(
                 len(self.corpus), most=self.config.shard_rows, writers=processes.size
@@ -178,16 +177,16 @@ class SnapshotMaker(_Embeds):
 
     def write(
         self,
-        embedder: Embedder,
+        encoder: TextEncoder,
         order: Order,
         *,
         shard_rows: int,
         earlier: Snapshot | None = None,
     ) -> Snapshot:
-        """A snapshot by the weights of an embedder, whatever is there already.
+        """A snapshot by the weights of an encoder, whatever is there already.
 
         Args:
-            embedder: Of the shape of the maker's own.
+            encoder: Of the shape of the maker's own.
             order: Its number, and the training step of the weights.
             shard_rows: Chunks per file.
             earlier: A snapshot by the same weights of another corpus, to take over from.
@@ -195,18 +194,21 @@ class SnapshotMaker(_Embeds):
         Raises:
             EmbeddingStopped: Training is to end.
         """
-        return write_snapshot(
+        writer = snapshot_writer(
             self.corpus,
-            embedder,
-            self.templates,
+            encoder.embedder,
             self.directory,
-            generation=order.generation,
-            step=order.step,
+            order,
             dtype=self.config.dtype,
             shard_rows=shard_rows,
-            batch_tokens=self.config.batch_tokens,
-            autocast=self.autocast,
-            pooled=self.pooled.now(self.tick) if self.pooled is not None else None,
+        )
+        if self.pooled is not None:
+            pooled = self.pooled.now(self.tick)
+            return write_projected(writer, self.corpus, pooled, encoder.embedder, tick=self.tick)
+        return write_snapshot(
+            writer,
+            self.corpus,
+            encoder,
             earlier=earlier,
             tick=self.tick,
             progress=self.progress,
@@ -253,16 +255,3 @@ def _of_another_corpus(directory: Path, key: SnapshotKey, dtype: str) -> Snapsho
     """The newest snapshot by the same embedder, whose vectors may be taken over."""
     found = find_snapshot(directory, key, parts=("embedder", "tokenizer"), verify=True)
     return found if found is not None and found.manifest.dtype == dtype else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One snapshot that is wanted.
-
-    Attributes:
-        generation: Its number.
-        step: Training step of the weights.
-    """
-
-    generation: int
-    step: int

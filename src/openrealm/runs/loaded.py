@@ -12,18 +12,18 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CorpusError, InputError, shell_command
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
-from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import build_model, tower_reader
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import Beginning, first_model, load_after
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.parts import make_loader, make_maker, make_pooled, make_templates
+from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
 
@@ -44,7 +44,7 @@ class LoadedModel:
     settings: Settings
     corpus: ChunkStore
     model: Realm
-    templates: Templates
+    encoder: TextEncoder
     checkpoint: Checkpoint
 
     def with_index(self, live: LiveIndex) -> LoadedRun:
@@ -54,7 +54,7 @@ class LoadedModel:
             settings=self.settings,
             corpus=self.corpus,
             model=self.model,
-            templates=self.templates,
+            encoder=self.encoder,
             checkpoint=self.checkpoint,
             live=live,
         )
@@ -103,16 +103,14 @@ class LoadedModel:
             self.run,
             self.settings,
             self.corpus,
-            self.model,
-            self.templates,
+            self.encoder,
             # To embed with; nothing is searched.
             load=Loader(self.corpus, self.settings.retrieval, device_of(self.model), processes),
             pooled=make_pooled(
                 self.workspace,
                 self.settings,
                 self.corpus,
-                self.model,
-                self.templates,
+                self.encoder,
                 processes,
                 progress=progress,
             ),
@@ -130,7 +128,7 @@ class LoadedRun:
     corpus: ChunkStore
     model: Realm
     live: LiveIndex
-    templates: Templates
+    encoder: TextEncoder
     checkpoint: Checkpoint
 
 
@@ -182,13 +180,14 @@ def load_model(
         checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
     else:
         raise _no_checkpoint(run, stages)
+    model.to(pick_device(settings))
     return LoadedModel(
         workspace=workspace,
         run=run,
         settings=settings,
         corpus=corpus,
-        model=model.to(pick_device(settings)),
-        templates=make_templates(settings, corpus),
+        model=model,
+        encoder=make_encoder(settings, corpus, model.embedder),
         checkpoint=checkpoint,
     )
 

@@ -18,7 +18,7 @@ from openrealm.data.spans import SpanTagger
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
 from openrealm.progress import Progress
-from openrealm.retrieval.batches import origin_of
+from openrealm.retrieval.candidates import origin_of
 from openrealm.retrieval.lexical import LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NEAR_DUPLICATE, NO_CHUNK
 from openrealm.runs.bm25_cache import bm25_of
@@ -188,7 +188,7 @@ def _resembling(
 ) -> npt.NDArray[np.int64]:
     """Rows ``(sentences, within)`` of the chunks with the most words in common."""
     where = [
-        origin_of(texts, row, texts.body_ids(row)[start:stop], texts_are_corpus=texts is corpus)
+        origin_of(texts, corpus, row, texts.body_ids(row)[start:stop])
         for row, start, stop in sentences.tolist()
     ]
     words = [texts.tokenizer.decode(origin.sentence_ids) for origin in where]

@@ -7,6 +7,7 @@ from pathlib import Path
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.salient import make_tagger
 from openrealm.data.spans import SpanTagger
+from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
 from openrealm.models.pretrained import MINILM, minilm_directory
 from openrealm.models.realm import Realm, device_of
@@ -14,6 +15,7 @@ from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.live_index import Loader
 from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
+from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.bm25_cache import lexical_of
 from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
@@ -28,6 +30,17 @@ def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
         query_tokens=settings.model.query_tokens,
         chunk_tokens=corpus.chunking.chunk_tokens,
         query_masks=settings.model.query_masks,
+    )
+
+
+def make_encoder(settings: Settings, corpus: ChunkStore, embedder: Embedder) -> TextEncoder:
+    """Towers with the corpus's tokenizer, the lengths of both, and the settings' precision."""
+    return TextEncoder(
+        embedder,
+        corpus.tokenizer,
+        make_templates(settings, corpus),
+        autocast=pick_precision(settings, device_of(embedder)),
+        batch_tokens=settings.refresh.batch_tokens,
     )
 
 
@@ -48,8 +61,7 @@ def make_maker(
     run: RunFolder,
     settings: Settings,
     corpus: ChunkStore,
-    model: Realm,
-    templates: Templates,
+    encoder: TextEncoder,
     *,
     load: Loader,
     pooled: PooledVectors | None = None,
@@ -58,11 +70,9 @@ def make_maker(
     """What makes snapshots of the present weights in these processes."""
     return SnapshotMaker(
         corpus,
-        model.embedder,
-        templates,
+        encoder,
         run.snapshots,
         settings.refresh,
-        autocast=pick_precision(settings, device_of(model)),
         load=load,
         pooled=pooled,
         progress=progress,
@@ -73,8 +83,7 @@ def make_pooled(
     place: WorkspaceFolder,
     settings: Settings,
     corpus: ChunkStore,
-    model: Realm,
-    templates: Templates,
+    encoder: TextEncoder,
     processes: Processes = ALONE,
     *,
     progress: Progress,
@@ -85,11 +94,9 @@ def make_pooled(
         return None
     return PooledVectors(
         corpus,
-        model.embedder,
-        templates,
+        encoder,
         place.cache,
         settings.refresh,
-        autocast=pick_precision(settings, device_of(model)),
         processes=processes,
         progress=progress,
     )

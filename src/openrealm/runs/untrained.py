@@ -15,7 +15,7 @@ from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import Beginning, first_model, resolve_beginning
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, LoadedModel
-from openrealm.runs.parts import make_templates
+from openrealm.runs.parts import make_encoder
 from openrealm.settings import Settings
 from openrealm.tokenizer import WordPiece, agree
 
@@ -61,6 +61,7 @@ def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedMode
     """
     settings = untrained_settings(corpus)
     model = first_model(Beginning(settings, saved=None), corpus=corpus, texts=corpus)
+    model.to(pick_device(settings))
     # Not among the runs: only its snapshots are ever written.
     folder = RunFolder(workspace.cache / START)
     folder.directory.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedMode
         run=folder,
         settings=settings,
         corpus=corpus,
-        model=model.to(pick_device(settings)),
-        templates=make_templates(settings, corpus),
+        model=model,
+        encoder=make_encoder(settings, corpus, model.embedder),
         checkpoint=Checkpoint(directory=folder.directory, position=Position.without_steps(START)),
     )

@@ -22,8 +22,9 @@ from typing import Any, Protocol, runtime_checkable
 from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations, prune
+from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
+from openrealm.retrieval.snapshot_maker import SnapshotMaker
 from openrealm.training.refresh import Swap, made_in_line, swap_numbers
 from openrealm.training.weights import orders, prune_weights, publish_weights, take_back, tower_copy
 from openrealm.training.worker_pool import Report
@@ -146,7 +147,7 @@ class BackgroundRefresh:
         assert self._thread is not None
         taken = [live.generation, *generations(self.maker.directory)]
         order = Order(generation=max(taken) + 1, step=total_step)
-        tower = tower_copy(self.maker.embedder)
+        tower = tower_copy(self.maker.encoder.embedder)
         self._order, self._ordered_at = order, time.time()
         self._publishing = self._thread.submit(publish_weights, self.weights, order, tower)
 

@@ -31,7 +31,8 @@ from openrealm.models.reader import CandidateSpans
 from openrealm.retrieval.batches import read_batch
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import QaConfig
-from openrealm.training.stage import Ingredients, Mean, StepResult
+from openrealm.training.alarms import Alarm, AnswersAlarm
+from openrealm.training.stage import IndexUse, Ingredients, Mean, StepResult
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -41,9 +42,7 @@ class QaStage:
     """Questions to the losses of retriever and reader."""
 
     name = "qa"
-    uses_index = True
-    moves_retriever = False
-    moves_chunks = False
+    index_use = IndexUse.FIXED
 
     def __init__(self, parts: Ingredients, config: QaConfig, questions: Sequence[Question]) -> None:
         """Takes the questions to learn from.
@@ -71,18 +70,22 @@ class QaStage:
             (model.embedder.query_tower, self._config.lr_retriever),
         ]
 
+    def alarm(self) -> Alarm:
+        """Fine-tuning may drive the answers out of what is read."""
+        return AnswersAlarm(self.batch_size)
+
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Both losses of one batch of questions."""
         assert live is not None
         parts, config = self._parts, self._config
         chosen = self._chosen(step)
-        queries = parts.templates.query([self._ids[n] for n in chosen]).to(parts.device)
-        with parts.precision():
+        queries = parts.encoder.templates.query([self._ids[n] for n in chosen]).to(parts.device)
+        with parts.encoder.precision():
             query_emb = parts.model.embedder.embed_queries(queries).float()
         started = time.perf_counter()
         texts = [self._questions[n].text for n in chosen]
-        wide = max(config.beam, config.read)
-        hits = live.retriever.search(query_emb.detach(), wide, texts=texts)
+        num_wanted = max(config.beam, config.read)
+        hits = live.retriever.search(query_emb.detach(), num_wanted, texts=texts)
         rows = hits.rows.cpu().numpy()
         held = np.array([self._holding(n, r) for n, r in zip(chosen, rows, strict=True)])
         retrieval_s = time.perf_counter() - started
@@ -114,7 +117,7 @@ class QaStage:
         self, live: LiveIndex, texts: Sequence[str], rows: npt.NDArray[np.int64]
     ) -> Float[Tensor, "batch beam"]:
         """What words in common add to the relevance of some chunks, by a weight that stays."""
-        words, weight = live.retriever.words(texts, rows), self._parts.model.lexical
+        words, weight = live.retriever.bm25_scores(texts, rows), self._parts.model.lexical
         if words is None or weight is None:
             return torch.zeros(rows.shape)
         return weight.value * torch.from_numpy(words)
@@ -161,8 +164,7 @@ class QaStage:
         )
         unanswered = torch.tensor([not any(map(len, line)) for line in correct]).to(parts.device)
         batch = read_batch(
-            parts.model.embedder,
-            parts.templates,
+            parts.encoder,
             [self._ids[n] for n in chosen],
             bodies,
             _without_gradient(relevance, where=unanswered[:, None]),
@@ -173,12 +175,12 @@ class QaStage:
             max_width=parts.model.reader.span_head.max_width,
             device=parts.device,
         )
-        with parts.precision():
+        with parts.encoder.precision():
             scores, valid = parts.model.reader.span_table(
                 batch.joint, batch.relevance, batch.filled, spans, groups=parts.groups
             )
         scores = scores.float()
-        lengths = [min(len(self._ids[n]), parts.templates.query_tokens - 2) for n in chosen]
+        lengths = [min(len(self._ids[n]), parts.encoder.templates.query_tokens - 2) for n in chosen]
         right = correct_items(correct, lengths, spans, slots=read + 1).to(parts.device) & valid
         found = Mean.of(right.any(dim=1).float())
         if config.no_answer:
@@ -215,8 +217,10 @@ class QaStage:
         parts = self._parts
         windows = [self._context_window(chosen[n]) for n in given]
         titles = [self._title_ids(chosen[n]) for n in given]
-        with torch.no_grad(), parts.precision():
-            inputs = parts.templates.chunk(titles, [ids for ids, _ in windows]).to(parts.device)
+        with torch.no_grad(), parts.encoder.precision():
+            inputs = parts.encoder.templates.chunk(titles, [ids for ids, _ in windows]).to(
+                parts.device
+            )
             vectors = parts.model.embedder.embed_chunks(inputs).float()
         relevance = relevance.clone()
         for place, (n, (ids, spans)) in enumerate(zip(given, windows, strict=True)):
@@ -240,7 +244,7 @@ class QaStage:
             covering_tokens(tokens.offsets, start, start + len(answer))
             for start, answer in zip(question.answer_starts or (), question.answers, strict=False)
         ]
-        room = parts.templates.chunk_tokens - 3 - len(self._title_ids(number))
+        room = parts.encoder.templates.chunk_tokens - 3 - len(self._title_ids(number))
         first = min((start for start, _ in spans), default=0)
         begin = max(0, min(first - room // 4, len(tokens.ids) - room))
         inside = [(a - begin, b - begin) for a, b in spans if a >= begin and b <= begin + room]

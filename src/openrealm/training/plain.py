@@ -14,7 +14,8 @@ from openrealm.models import likelihood
 from openrealm.retrieval.batches import cloze_inputs, masked_text_inputs
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import IctConfig, MlmConfig
-from openrealm.training.stage import Ingredients, Mean, StepResult
+from openrealm.training.alarms import Alarm, NoAlarm
+from openrealm.training.stage import IndexUse, Ingredients, Mean, StepResult
 
 _MASK_RATE = 0.15  # of the words (BERT)
 _REMOVAL = 0.9  # probability that a sentence is taken out of its chunk (ict_dataset.py)
@@ -24,9 +25,7 @@ class MlmStage:
     """-log p(y_j|x) of random masked words, no retrieval: BERT's objective."""
 
     name = "mlm"
-    uses_index = False
-    moves_retriever = False
-    moves_chunks = False
+    index_use = IndexUse.NONE
 
     def __init__(self, parts: Ingredients, config: MlmConfig) -> None:
         self._parts, self._config = parts, config
@@ -35,20 +34,23 @@ class MlmStage:
             parts.texts,
             seed=parts.seed,
             mask_rate=_MASK_RATE,
-            max_tokens=parts.templates.joint_tokens - 2,
+            max_tokens=parts.encoder.templates.joint_tokens - 2,
         )
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """The reader alone."""
         return [(self._parts.model.reader.masked_lm, self._config.lr)]
 
+    def alarm(self) -> Alarm:
+        """There is no index to lose anything from."""
+        return NoAlarm()
+
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Cross-entropy at the masked positions."""
         parts = self._parts
-        texts = self._texts.batch(step, self._config.batch_size)
-        texts = [texts[n] for n in parts.processes.local_slice(len(texts))]
-        inputs, positions, targets, real = masked_text_inputs(texts, parts.templates)
-        with parts.precision():
+        texts = parts.local(self._texts.batch(step, self.batch_size))
+        inputs, positions, targets, real = masked_text_inputs(texts, parts.encoder.templates)
+        with parts.encoder.precision():
             logits = parts.model.reader.masked_logits(
                 inputs.to(parts.device),
                 positions.to(parts.device),
@@ -70,9 +72,7 @@ class IctStage:
     """Inverse cloze: a sentence retrieves the chunk that it was taken from, among the batch's."""
 
     name = "ict"
-    uses_index = False
-    moves_retriever = True
-    moves_chunks = True
+    index_use = IndexUse.NONE
 
     def __init__(self, parts: Ingredients, config: IctConfig) -> None:
         self._parts, self._config = parts, config
@@ -84,18 +84,21 @@ class IctStage:
         """Both towers."""
         return [(self._parts.model.embedder, self._config.lr)]
 
+    def alarm(self) -> Alarm:
+        """There is no index to lose anything from."""
+        return NoAlarm()
+
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Softmax cross-entropy over the chunks of the batch, those of all processes."""
         parts = self._parts
-        everyones = self._pairs.batch(step, self._config.batch_size)
-        share = parts.processes.local_slice(len(everyones))
-        pairs = [everyones[n] for n in share]
-        queries, chunks = cloze_inputs(pairs, parts.corpus, parts.templates)
+        everyones = self._pairs.batch(step, self.batch_size)
+        pairs, local = parts.local(everyones), parts.processes.local_slice(len(everyones))
+        queries, chunks = cloze_inputs(pairs, parts.corpus, parts.encoder.templates)
         rows = torch.tensor([pair.row for pair in everyones])
-        own = torch.arange(share.start, share.stop)
+        own = torch.arange(local.start, local.stop)
         # A small corpus may show a chunk twice in a batch: its copy is no negative.
         allowed = (rows[own][:, None] != rows) | (own[:, None] == torch.arange(len(rows)))
-        with parts.precision():
+        with parts.encoder.precision():
             query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
             chunk_emb = parts.model.embedder.embed_chunks(
                 chunks.to(parts.device), groups=parts.groups

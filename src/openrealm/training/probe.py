@@ -8,30 +8,60 @@ holds the masked words; and does reading help to predict them?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.models import likelihood
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import MaskedBatch, Realm, device_of, evaluating
-from openrealm.retrieval.batches import (
-    distinct_rows,
-    masked_batch,
-    origins,
-    query_inputs,
-    query_texts,
-    to_device,
+from openrealm.models.realm import MaskedBatch, MaskedOutput, Realm, by_candidate, evaluating
+from openrealm.retrieval.batches import masked_batch
+from openrealm.retrieval.candidates import (
+    QueryBatch,
+    embed_masked_queries,
+    origins_of,
+    with_bm25,
 )
+from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
+from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.runs.loaded import LoadedRun
+from openrealm.runs.masked_queries import HeldOut
 
 RECALL_AT = (1, 5, 20)
+# Queries that tell how far an index has fallen behind.
+_NUM_COMPARED = 64
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """Asked now and then whether retrieval is being learned."""
+
+    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+        """Numbers for the log; nothing where there is no index."""
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        """What part of a fresh index's candidates a stale one finds."""
+
+
+class NoProbe:
+    """Where nothing is held out."""
+
+    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+        """No numbers."""
+        return {}
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        """No numbers."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -91,174 +121,162 @@ class Reading:
         return self.log_p_y - float(self.log_p_y_given_z[0])
 
 
-def read_probe(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    retriever: Retriever,
-    *,
-    corpus: ChunkStore,
-    texts: ChunkStore,
-    templates: Templates,
-    k: int,
-) -> list[Reading]:
-    """What the model makes of each held-out query, candidate by candidate, in one forward pass.
+@dataclass(frozen=True)
+class HeldOutProbe:
+    """Asks a model masked queries that no step has seen.
 
-    Takes what `run_probe` takes, and reads the same candidates.
-    """
-    with evaluating(model), torch.inference_mode():
-        found = _retrieved(model, queries, retriever, corpus, texts, templates, k)
-        return _readings(model, queries, found[:, : k - 1], retriever, corpus, templates)
-
-
-def run_probe(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    retriever: Retriever,
-    *,
-    corpus: ChunkStore,
-    texts: ChunkStore,
-    templates: Templates,
-    k: int,
-    batch_size: int = 32,
-) -> ProbeReport:
-    """Asks the model the held-out queries.
-
-    Args:
+    Attributes:
         model: Embedder and reader.
-        queries: Held-out masked queries.
-        retriever: Over the index to be judged.
-        corpus: The chunks of that index.
-        texts: Where the queries come from.
-        templates: How inputs are joined.
+        encoder: The model's towers.
+        queries: Held-out masked queries, of which there are some.
+        corpus: What is retrieved from.
+        texts: What the queries are sentences of; may be the same object.
         k: Candidates read, the null chunk included.
         batch_size: Queries per forward pass.
     """
-    parts: list[dict[str, npt.NDArray[np.float64]]] = []
-    with evaluating(model), torch.inference_mode():
-        for start in range(0, len(queries), batch_size):
-            batch = queries[start : start + batch_size]
-            parts.append(_probe_batch(model, batch, retriever, corpus, texts, templates, k))
-    values: dict[str, npt.NDArray[np.float64]] = {
-        name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-    }
-    means = {name: float(value.mean()) for name, value in values.items()}
-    return ProbeReport(
-        recall={n: means.pop(f"recall@{n}") for n in RECALL_AT}, values=values, **means
-    )
 
+    model: Realm
+    encoder: TextEncoder
+    queries: Sequence[MaskedQuery]
+    corpus: ChunkStore
+    texts: ChunkStore
+    k: int
+    batch_size: int = 32
 
-def index_recall(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    stale: Retriever,
-    fresh: Retriever,
-    *,
-    texts_are_corpus: bool,
-    texts: ChunkStore,
-    templates: Templates,
-    k: int,
-) -> float:
-    """The part of a fresh index's best chunks that a stale one finds, for present queries.
+    def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
+        """Numbers for the log; nothing where there is no index."""
+        return {} if live is None else self.report(live.retriever).metrics()
 
-    Args:
-        model: Whose query tower asks.
-        queries: Held-out masked queries.
-        stale: Over the older index.
-        fresh: Over the newer one.
-        texts_are_corpus: Whether the queries come from the corpus searched.
-        texts: Where the queries come from.
-        templates: How inputs are joined.
-        k: Candidates, the null chunk included.
-    """
-    with evaluating(model), torch.inference_mode():
-        inputs = query_inputs(queries, templates).to(device_of(model))
-        query_emb = model.embedder.embed_queries(inputs).float()
-    where = origins(queries, texts, texts_are_corpus=texts_are_corpus)
-    spoken = query_texts(queries, texts.tokenizer)
-    ours, theirs = (
-        retriever.candidates(query_emb, k - 1, texts=spoken, origins=where)
-        for retriever in (stale, fresh)
-    )
-    found = [
-        len(np.intersect1d(one[one != NO_CHUNK], other[other != NO_CHUNK]))
-        for one, other in zip(ours, theirs, strict=True)
-    ]
-    return sum(found) / max(int((theirs != NO_CHUNK).sum()), 1)
-
-
-def _probe_batch(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    retriever: Retriever,
-    corpus: ChunkStore,
-    texts: ChunkStore,
-    templates: Templates,
-    k: int,
-) -> dict[str, npt.NDArray[np.float64]]:
-    found = _retrieved(model, queries, retriever, corpus, texts, templates, k)
-    hit = np.array(
-        [
-            [
-                row != NO_CHUNK and holds(corpus.body_ids(int(row)), q.targets, corpus)
-                for row in rows
+    def report(self, retriever: Retriever) -> ProbeReport:
+        """What the model makes of all held-out queries over an index."""
+        with evaluating(self.model), torch.inference_mode():
+            parts = [
+                self._values(self._retrieved(queries, retriever)) for queries in self._batches()
             ]
-            for q, rows in zip(queries, found, strict=True)
+        values: dict[str, npt.NDArray[np.float64]] = {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
+        means = {name: float(value.mean()) for name, value in values.items()}
+        return ProbeReport(
+            recall={n: means.pop(f"recall@{n}") for n in RECALL_AT}, values=values, **means
+        )
+
+    def readings(self, retriever: Retriever) -> list[Reading]:
+        """What the model makes of each held-out query, candidate by candidate."""
+        with evaluating(self.model), torch.inference_mode():
+            return [
+                reading
+                for queries in self._batches()
+                for reading in _readings(self._read(self._retrieved(queries, retriever)))
+            ]
+
+    def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
+        """The part of a fresh index's best chunks that a stale one finds, for present queries."""
+        with evaluating(self.model), torch.inference_mode():
+            batch = self._embedded(self.queries[:_NUM_COMPARED])
+            ours, theirs = (
+                self._rows(batch, live.retriever, self.k - 1) for live in (stale, fresh)
+            )
+        shared = [
+            len(np.intersect1d(one[one != NO_CHUNK], other[other != NO_CHUNK]))
+            for one, other in zip(ours, theirs, strict=True)
         ]
+        return {"index/recall": sum(shared) / max(int((theirs != NO_CHUNK).sum()), 1)}
+
+    def _batches(self) -> list[Sequence[MaskedQuery]]:
+        starts = range(0, len(self.queries), self.batch_size)
+        return [self.queries[start : start + self.batch_size] for start in starts]
+
+    def _embedded(self, queries: Sequence[MaskedQuery]) -> QueryBatch:
+        origins = origins_of(queries, self.texts, self.corpus)
+        return embed_masked_queries(queries, self.encoder, origins=origins)
+
+    def _rows(
+        self, batch: QueryBatch, retriever: Retriever, num_chunks: int
+    ) -> npt.NDArray[np.int64]:
+        query_emb = batch.query_emb.float()
+        return retriever.candidates(query_emb, num_chunks, texts=batch.texts, origins=batch.origins)
+
+    def _retrieved(self, queries: Sequence[MaskedQuery], retriever: Retriever) -> _Retrieved:
+        batch = self._embedded(queries)
+        rows = self._rows(batch, retriever, max(*RECALL_AT, self.k - 1))
+        candidates = with_bm25(batch, rows[:, : self.k - 1], retriever)
+        masked = masked_batch(queries, candidates, self.corpus, self.encoder.templates)
+        return _Retrieved(batch, rows, masked.to(self.encoder.device))
+
+    def _read(self, retrieved: _Retrieved) -> _Read:
+        """Reads every candidate once, in one forward pass."""
+        batch, model = retrieved.masked, self.model
+        query = batch.joint_slots[:, 0]
+        positions, real = batch.mask_positions[query], batch.mask_mask[query]
+        with self.encoder.precision():
+            logits = model.reader.masked_logits(batch.joint, positions, real, groups=2)
+            chunk_emb = model.embedder.embed_chunks(batch.chunks, groups=2)
+        log_p = torch.log_softmax(logits.float(), dim=-1)
+        log_p_targets = log_p.gather(-1, batch.targets[query][real][:, None])[:, 0]
+        output = model.marginalise(
+            batch,
+            retrieved.batch.query_emb.float(),
+            chunk_emb.float(),
+            by_candidate(batch, log_p_targets),
+        )
+        return _Read(retrieved, log_p, output)
+
+    def _values(self, retrieved: _Retrieved) -> dict[str, npt.NDArray[np.float64]]:
+        values = _read_values(self._read(retrieved))
+        hit = np.array(
+            [
+                [
+                    row != NO_CHUNK
+                    and holds(self.corpus.body_ids(int(row)), q.targets, self.corpus)
+                    for row in rows
+                ]
+                for q, rows in zip(retrieved.batch.queries, retrieved.rows, strict=True)
+            ]
+        )
+        values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
+        return values
+
+
+def probe_of(loaded: LoadedRun, held_out: HeldOut) -> HeldOutProbe:
+    """A run's own held-out sentences, to ask it."""
+    return HeldOutProbe(
+        model=loaded.model,
+        encoder=loaded.encoder,
+        queries=held_out.queries,
+        corpus=loaded.corpus,
+        texts=held_out.texts,
+        k=loaded.settings.retrieval.k,
     )
-    batch = _batch(model, queries, found[:, : k - 1], retriever, corpus, templates)
-    values = _read_values(model, batch)
-    values |= {f"recall@{n}": np.asarray(hit[:, :n].any(axis=1), np.float64) for n in RECALL_AT}
-    return values
 
 
-def _retrieved(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    retriever: Retriever,
-    corpus: ChunkStore,
-    texts: ChunkStore,
-    templates: Templates,
-    k: int,
-) -> npt.NDArray[np.int64]:
-    """Rows ``(queries, ranks)`` of at least the k - 1 best chunks that are not trivial."""
-    inputs = query_inputs(queries, templates).to(device_of(model))
-    query_emb = model.embedder.embed_queries(inputs)
-    where = origins(queries, texts, texts_are_corpus=texts is corpus)
-    spoken = query_texts(queries, texts.tokenizer)
-    num_chunks = max(max(RECALL_AT), k - 1)
-    return retriever.candidates(query_emb, num_chunks, texts=spoken, origins=where)
+@dataclass(frozen=True)
+class _Retrieved:
+    """Queries with the rows ``(queries, ranks)`` found, and the batch of those that are read."""
+
+    batch: QueryBatch
+    rows: npt.NDArray[np.int64]
+    masked: MaskedBatch
 
 
-def _batch(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    found: npt.NDArray[np.int64],
-    retriever: Retriever,
-    corpus: ChunkStore,
-    templates: Templates,
-) -> MaskedBatch:
-    spoken = query_texts(queries, corpus.tokenizer)
-    words = retriever.words(spoken, distinct_rows(found))
-    batch = masked_batch(queries, found, corpus, templates, words=words)
-    return to_device(batch, device_of(model))
+@dataclass(frozen=True)
+class _Read:
+    """What reading gives: log p of every token at the real masks of all joint inputs."""
+
+    retrieved: _Retrieved
+    log_p: Float[Tensor, "reals vocab"]
+    output: MaskedOutput
 
 
-def _readings(
-    model: Realm,
-    queries: Sequence[MaskedQuery],
-    found: npt.NDArray[np.int64],
-    retriever: Retriever,
-    corpus: ChunkStore,
-    templates: Templates,
-) -> list[Reading]:
-    batch = _batch(model, queries, found, retriever, corpus, templates)
-    output = model(batch, groups=2)
+def _readings(read: _Read) -> list[Reading]:
+    batch, output = read.retrieved.masked, read.output
     num = batch.mask_mask.sum(dim=1).double()
     log_p_y = (output.log_p_y.masked_fill(~batch.mask_mask, 0.0).double().sum(dim=1) / num).cpu()
     # 0 at padded masks already.
     log_p_y_given_z = (output.log_p_y_given_z.double().sum(dim=2) / num[:, None]).cpu().numpy()
     log_p_z, filled = output.log_p_z.double().cpu().numpy(), batch.candidate_mask.cpu().numpy()
-    rows = np.pad(found, ((0, 0), (1, 0)), constant_values=NO_CHUNK)
+    num_read = filled.shape[1] - 1
+    rows = np.pad(read.retrieved.rows[:, :num_read], ((0, 0), (1, 0)), constant_values=NO_CHUNK)
     return [
         Reading(
             query=query,
@@ -267,47 +285,44 @@ def _readings(
             log_p_y_given_z=log_p_y_given_z[n][filled[n]],
             log_p_y=float(log_p_y[n]),
         )
-        for n, query in enumerate(queries)
+        for n, query in enumerate(read.retrieved.batch.queries)
     ]
 
 
-def _read_values(model: Realm, batch: MaskedBatch) -> dict[str, npt.NDArray[np.float64]]:
-    output = model(batch, groups=2)
-    logits, real = _logits(model, batch), batch.mask_mask
-    num = real.sum(dim=1)
-    per_query = {
+def _read_values(read: _Read) -> dict[str, npt.NDArray[np.float64]]:
+    batch, output = read.retrieved.masked, read.output
+    num = batch.mask_mask.sum(dim=1)
+    per_mask = {
         "utility": likelihood.retrieval_utility(output.log_p_y, output.log_p_y_given_z),
         "loss": -output.log_p_y,
-        "accuracy": _correct(logits, batch, output.log_p_z),
-        "accuracy_without": _correct(logits, batch, _null_only(output.log_p_z)),
+        "accuracy": _correct(read.log_p, batch, output.log_p_z),
+        "accuracy_without": _correct(read.log_p, batch, _null_only(output.log_p_z)),
     }
-    means = {n: v.masked_fill(~real, 0.0).sum(dim=1) / num for n, v in per_query.items()}
+    means = {
+        name: value.masked_fill(~batch.mask_mask, 0.0).sum(dim=1) / num
+        for name, value in per_mask.items()
+    }
     means["p_null"] = output.log_p_z[:, 0].exp()
     means["entropy"] = likelihood.entropy(output.log_p_z)
     return {name: np.asarray(value.double().cpu()) for name, value in means.items()}
 
 
-def _null_only(log_p_z: torch.Tensor) -> torch.Tensor:
+def _null_only(log_p_z: Float[Tensor, "batch k"]) -> Float[Tensor, "batch k"]:
     alone = torch.full_like(log_p_z, torch.finfo(log_p_z.dtype).min)
     alone[:, 0] = 0.0
     return alone
 
 
-def _logits(model: Realm, batch: MaskedBatch) -> torch.Tensor:
-    """The reader's ``(real masks of all joint inputs, vocab)``."""
-    query, _ = batch.joint_slots.unbind(dim=1)
-    positions, real = batch.mask_positions[query], batch.mask_mask[query]
-    return model.reader.masked_logits(batch.joint, positions, real, groups=2).float()
-
-
-def _correct(logits: torch.Tensor, batch: MaskedBatch, log_p_z: torch.Tensor) -> torch.Tensor:
+def _correct(
+    log_p: Float[Tensor, "reals vocab"], batch: MaskedBatch, log_p_z: Float[Tensor, "batch k"]
+) -> Float[Tensor, "batch masks"]:
     """Whether the most probable token under the marginal is the one masked out."""
     query, slot = batch.joint_slots.unbind(dim=1)
     real = batch.mask_mask[query]
     row, mask = real.nonzero(as_tuple=True)
     # Real masks of the batch, numbered row by row, as its boolean table is.
     number = (batch.mask_mask.flatten().cumsum(0) - 1).view_as(batch.mask_mask)
-    weighted = (torch.log_softmax(logits, dim=-1) + log_p_z[query, slot][row, None]).exp_()
+    weighted = (log_p + log_p_z[query, slot][row, None]).exp_()
     marginal = weighted.new_zeros((int(batch.mask_mask.sum()), weighted.shape[1]))
     marginal.index_add_(0, number[query[row], mask], weighted)
     right = torch.zeros_like(batch.targets, dtype=torch.float32)

@@ -18,8 +18,9 @@ import torch
 
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import prune
+from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
+from openrealm.retrieval.snapshot_maker import SnapshotMaker
 
 
 @dataclass(frozen=True)

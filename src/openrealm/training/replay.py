@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 
 from openrealm.errors import InputError
 from openrealm.index.snapshot_catalog import prune
+from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import Order, SnapshotMaker
+from openrealm.retrieval.snapshot_maker import SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
 from openrealm.training.weights import load_ordered, prune_weights, publish_weights, tower_copy
 
@@ -122,16 +123,16 @@ class ReplayRefresh:
 
     def _place(self, order: Order) -> None:
         if self.maker.processes.is_first:
-            publish_weights(self.weights, order, tower_copy(self.maker.embedder))
+            publish_weights(self.weights, order, tower_copy(self.maker.encoder.embedder))
         self.maker.processes.barrier()
         self._order = order
 
     def _repeated(self, swap: RecordedSwap) -> Swap:
         maker = self.maker
-        embedder = copy.deepcopy(maker.embedder)
-        load_ordered(self.weights, swap.order, embedder)
+        encoder = replace(maker.encoder, embedder=copy.deepcopy(maker.encoder.embedder))
+        load_ordered(self.weights, swap.order, encoder.embedder)
         with _threads(swap.threads):
-            snapshot = maker.write(embedder, swap.order, shard_rows=swap.shard_rows)
+            snapshot = maker.write(encoder, swap.order, shard_rows=swap.shard_rows)
         self._order = None
         numbers = swap_numbers(snapshot, step=swap.order.step, threads=swap.threads)
         if numbers["index/digest"] != swap.digest:

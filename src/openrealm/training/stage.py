@@ -9,18 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from enum import Enum
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.models.inputs import Templates
-from openrealm.models.realm import Realm, device_of
+from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.training.alarms import Alarm
 from openrealm.training.write_back import ChunkVectors
+
+_Example = TypeVar("_Example")
 
 
 @dataclass(frozen=True)
@@ -43,39 +47,44 @@ class Mean:
 Metrics = Mapping[str, Mean]
 
 
+class IndexUse(Enum):
+    """How a stage uses the live index."""
+
+    NONE = "not at all"
+    FIXED = "searched; no chunk moves"
+    MOVING = "searched, and it goes stale, since the chunks' vectors move"
+
+
 @dataclass(frozen=True)
 class Ingredients:
     """What the stages share.
 
     Attributes:
         model: Embedder and reader.
+        encoder: The model's towers with tokenizer, templates and precision.
         corpus: Knowledge corpus: what is retrieved from.
         texts: Training texts: what is masked; may be the same object.
-        templates: How inputs are joined.
         seed: Seed of the order of examples.
         groups: Forward passes run in so many groups of similar length.
-        autocast: Lower precision for matrix products, or None.
-        processes: Who trains together; each takes its share of every batch.
+        processes: Who trains together; each takes its slice of every batch.
     """
 
     model: Realm
+    encoder: TextEncoder
     corpus: ChunkStore
     texts: ChunkStore
-    templates: Templates
     seed: int
     groups: int
-    autocast: torch.dtype | None
     processes: Processes = ALONE
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return device_of(self.model)
+        return self.encoder.device
 
-    def precision(self) -> torch.autocast:
-        """Context in which forward passes run."""
-        dtype = self.autocast or torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
+    def local(self, batch: Sequence[_Example]) -> list[_Example]:
+        """This process's examples of a batch."""
+        return [batch[n] for n in self.processes.local_slice(len(batch))]
 
 
 @dataclass(frozen=True)
@@ -83,11 +92,11 @@ class StepResult:
     """Loss of one step and numbers about it.
 
     Attributes:
-        loss: A mean over this process's share of the batch.
+        loss: A mean over this process's slice of the batch.
         weight: Of how many things it is the mean.
-        metrics: Means over what is in the share.
+        metrics: Means over what is in the slice.
         num_tokens: Tokens that went through an encoder.
-        num_examples: Examples of the share.
+        num_examples: Examples of the slice.
         retrieval_s: Seconds of finding candidates.
         embedded: Vectors that the step has made of chunks, where their tower is trained.
     """
@@ -109,20 +118,19 @@ class Stage(Protocol):
         name: Of the stage.
         steps: How many it has.
         batch_size: Examples of a step, of which every process needs one.
-        uses_index: Whether a step needs the live index.
-        moves_retriever: Whether pre-training moves it, so that the probe watches retrieval.
-        moves_chunks: Whether chunk embeddings do, so that the index goes stale.
+        index_use: How it uses the live index.
     """
 
     name: str
     steps: int
     batch_size: int
-    uses_index: bool
-    moves_retriever: bool
-    moves_chunks: bool
+    index_use: IndexUse
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """Modules that are trained, with their peak learning rates."""
+
+    def alarm(self) -> Alarm:
+        """What looks at the stage's metrics for signs that it goes wrong."""
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """Loss of one step over the given index."""

@@ -22,7 +22,7 @@ from openrealm.errors import CheckpointError
 from openrealm.files import checksum, staged_directory, write_atomic
 from openrealm.models.embedder import Embedder, Tower
 from openrealm.models.pretrained import fingerprint, load_weights, save_weights
-from openrealm.retrieval.snapshot_maker import Order
+from openrealm.retrieval.embedding import Order
 
 FORMAT = 1
 WEIGHTS_FILE, ORDER_FILE = "weights.safetensors", "order.json"

@@ -83,7 +83,7 @@ class WriteBack:
         new.index.local.write(rows, held[rows.to(held.device)])
         self._steps[self._steps <= new.step] = _NEVER
 
-    def share(self) -> float:
+    def written_part(self) -> float:
         """The part of the corpus that is newer in the live index than in its snapshot; together."""
         here = torch.tensor([float(np.count_nonzero(self._steps != _NEVER))])
         return float(self._processes.all_reduce(here.double())) / self._num_rows

@@ -6,7 +6,7 @@ import pytest
 from loops import make_stage
 from tiny import World
 
-from openrealm.training.collapse_alarm import AnswersAlarm, CollapseAlarm, alarm_for
+from openrealm.training.alarms import AnswersAlarm, CollapseAlarm, NoAlarm
 
 
 def numbers(recall: float, queries: int = 100) -> dict[str, float]:
@@ -14,23 +14,23 @@ def numbers(recall: float, queries: int = 100) -> dict[str, float]:
 
 
 def test_a_retriever_that_loses_the_answers_is_told_loudly_and_once() -> None:
-    watch = CollapseAlarm()
-    reports = [watch(numbers(recall)) for recall in (0.6, 0.65, 0.31, 0.29, 0.1)]
+    alarm = CollapseAlarm()
+    reports = [alarm(numbers(recall)) for recall in (0.6, 0.65, 0.31, 0.29, 0.1)]
     assert [report is not None for report in reports] == [False, False, False, True, False]
     assert "fell from 0.600 to 0.290" in str(reports[3])
     assert "warmup.steps" in str(reports[3]) and "lr_retriever" in str(reports[3])
 
 
 def test_a_few_queries_lost_are_no_collapse() -> None:
-    watch = CollapseAlarm()
-    assert [watch(numbers(recall, queries=12)) for recall in (0.5, 0.0)] == [None, None]
+    alarm = CollapseAlarm()
+    assert [alarm(numbers(recall, queries=12)) for recall in (0.5, 0.0)] == [None, None]
     ten = CollapseAlarm()
     assert [ten(numbers(recall, queries=20)) is None for recall in (0.75, 0.25)] == [True, False]
 
 
-def test_without_a_recall_there_is_nothing_to_watch() -> None:
-    watch = CollapseAlarm()
-    assert watch({}) is None and watch.first is None
+def test_without_a_recall_there_is_nothing_to_alarm() -> None:
+    alarm = CollapseAlarm()
+    assert alarm({}) is None and alarm.first is None
 
 
 # Fine-tuning --------------------------------------------------------------------------------------
@@ -38,10 +38,10 @@ def test_without_a_recall_there_is_nothing_to_watch() -> None:
 
 def warned(shares: list[float], *, batch_size: int = 16, every: int = 10) -> list[int]:
     """Steps at which it is told, where the questions read hold answers in these windows."""
-    watch = AnswersAlarm(batch_size)
+    alarm = AnswersAlarm(batch_size)
     steps = [every * (number + 1) for number in range(len(shares))]
     pairs = zip(steps, shares, strict=True)
-    return [s for s, share in pairs if watch({"step": s, "qa/retrieved_holds_answer": share})]
+    return [s for s, share in pairs if alarm({"step": s, "qa/retrieved_holds_answer": share})]
 
 
 def test_answers_that_are_lost_in_fine_tuning_are_told_once() -> None:
@@ -64,13 +64,14 @@ def test_windows_of_any_length_are_put_together() -> None:
     assert 53 <= step <= 62
 
 
-def test_without_the_answers_of_what_is_retrieved_there_is_nothing_to_watch() -> None:
-    watch = AnswersAlarm(16)
-    assert watch({"step": 10, "train/loss": 1.0}) is None
-    assert watch({"stage": "qa", "event": "index"}) is None
+def test_without_the_answers_of_what_is_retrieved_there_is_nothing_to_alarm() -> None:
+    alarm = AnswersAlarm(16)
+    assert alarm({"step": 10, "train/loss": 1.0}) is None
+    assert alarm({"stage": "qa", "event": "index"}) is None
 
 
-def test_each_stage_has_the_watch_that_belongs_to_it(world: World) -> None:
+def test_each_stage_has_the_alarm_that_belongs_to_it(world: World) -> None:
     model = world.model()
-    assert isinstance(alarm_for(make_stage("realm", world, model)), CollapseAlarm)
-    assert isinstance(alarm_for(make_stage("warmup", world, model)), AnswersAlarm)
+    assert isinstance(make_stage("realm", world, model).alarm(), CollapseAlarm)
+    assert isinstance(make_stage("warmup", world, model).alarm(), NoAlarm)
+    assert isinstance(make_stage("qa", world, model).alarm(), AnswersAlarm)

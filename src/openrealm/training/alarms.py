@@ -6,26 +6,37 @@ A loss falls all the same then: the reader learns to do without its chunks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from openrealm.training.stage import Stage
+from typing import Any, Protocol, runtime_checkable
 
 _ENOUGH_QUESTIONS = 200
 _FEW_QUESTIONS_LOST = 20
 
 
-# Looks at every record that a stage writes to its metrics; gives a sentence where the user has to
-# be told, once in a stage.
-Alarm = Callable[[Mapping[str, Any]], str | None]
+@runtime_checkable
+class Alarm(Protocol):
+    """Looks at every record that a stage writes to its metrics.
+
+    Attributes:
+        needs_first_probe: Whether the probe is to be asked before the first step, as the measure
+            of all that follows.
+    """
+
+    needs_first_probe: bool
+
+    def __call__(self, numbers: Mapping[str, Any]) -> str | None:
+        """A sentence where the user has to be warned, once in a stage."""
 
 
-def alarm_for(stage: Stage) -> Alarm:
-    """What is watched while a stage is trained."""
-    if stage.uses_index and stage.moves_retriever:
-        return CollapseAlarm()
-    return AnswersAlarm(stage.batch_size)
+class NoAlarm:
+    """For stages in which nothing can be lost."""
+
+    needs_first_probe = False
+
+    def __call__(self, numbers: Mapping[str, Any]) -> str | None:
+        """Never a sentence."""
+        return None
 
 
 @dataclass
@@ -37,7 +48,8 @@ class CollapseAlarm:
     """
 
     first: float | None = None
-    told: bool = False
+    warned: bool = False
+    needs_first_probe = True
 
     def __call__(self, numbers: Mapping[str, Any]) -> str | None:
         """A sentence where retrieval has collapsed."""
@@ -47,9 +59,9 @@ class CollapseAlarm:
         if self.first is None:
             self.first = recall
         lost = (self.first - recall) * numbers["probe/queries"]
-        if self.told or recall >= self.first / 2 or lost < 10:
+        if self.warned or recall >= self.first / 2 or lost < 10:
             return None
-        self.told = True
+        self.warned = True
         return (
             f"retrieval is collapsing: recall@5 of the probe fell from {self.first:.3f} to "
             f"{recall:.3f}; the falling loss is the reader's alone. Stop, and start again with "
@@ -70,7 +82,8 @@ class AnswersAlarm:
     """
 
     batch_size: int
-    told: bool = False
+    warned: bool = False
+    needs_first_probe = False
     _windows: list[tuple[int, float]] = field(default_factory=list)
     _step: int = 0
 
@@ -83,12 +96,12 @@ class AnswersAlarm:
         self._step = numbers["step"]
         self._windows.append((questions, questions * share))
         first, last = _enough(self._windows), _enough(self._windows[::-1])
-        if self.told or first is None or last is None:
+        if self.warned or first is None or last is None:
             return None
         before, after = first[1] / first[0], last[1] / last[0]
         if after >= before / 2 or (before - after) * last[0] < _FEW_QUESTIONS_LOST:
             return None
-        self.told = True
+        self.warned = True
         return (
             "fine-tuning drives the answers out of what is retrieved: at first the chunks to be "
             f"read held one for {before:.1%} of the questions, now for {after:.1%}; the loss falls "
