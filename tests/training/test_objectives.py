@@ -107,7 +107,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     model = world.model(lively=True, lexical_weight=0.5)
     assert model.lexical is not None
     live, queries = world.live(model), world.queries(seed=7)
-    config = JointConfig(steps=5, batch_size=5, unread=unread, lr_lexical=0.1)
+    config = JointConfig(steps=5, batch_size=5, in_batch_negatives=unread, lr_lexical=0.1)
     stage = joint_stage(world.parts(model, seed=7), config, queries, k=4)
     result = stage.step(3, live)
     assert result.metrics["realm/lexical_weight"].value == pytest.approx(0.5)

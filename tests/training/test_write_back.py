@@ -338,7 +338,7 @@ def test_a_checkpoint_that_has_nothing_of_it_is_taken_up_with_the_snapshot_alone
     )
 
 
-def test_a_checkpoint_whose_written_vectors_are_damaged_is_passed_over(
+def test_a_checkpoint_whose_written_vectors_are_damaged_is_not_whole(
     world: World, tmp_path: Path
 ) -> None:
     model = world.model(lively=True)
@@ -348,7 +348,9 @@ def test_a_checkpoint_whose_written_vectors_are_damaged_is_passed_over(
     data = bytearray(path.read_bytes())
     data[-2] ^= 4
     path.write_bytes(data)
-    assert next(checkpoints(tmp_path / "checkpoints")).position.step == 2
+    newest, before = checkpoints(tmp_path / "checkpoints")
+    assert (newest.is_whole(), newest.is_whole(only_weights=True)) == (False, True)
+    assert before.is_whole() and before.position.step == 2
 
 
 def run_to_death(world: World, directory: Path, death: int) -> None:
