@@ -100,11 +100,11 @@ class Storage:
                 # A cached listing may know nothing of what has been put by others since.
                 filesystem.invalidate_cache()
                 filesystem.get_file(f"{folder}/{name}", str(target))
-            found = checksum(target)
-            if found != sha256:
+            actual = checksum(target)
+            if actual != sha256:
                 raise StorageError(
-                    f"'{self.url}/{name}' is not what was written there (SHA-256 {found[:12]}, not "
-                    f"{sha256[:12]}); is a second process writing to this storage?"
+                    f"'{self.url}/{name}' is not what was written there (SHA-256 {actual[:12]}, "
+                    f"not {sha256[:12]}); is a second process writing to this storage?"
                 )
         except BaseException:
             target.unlink(missing_ok=True)

@@ -270,8 +270,8 @@ def _undivided(
     """A document as one chunk; as none, where the tokenizer finds nothing in it."""
     stop = len(document.text)
     if len(body_ids) > budget:
-        place = _cutting_place(document.text, tokenizer.encode(document.text).offsets, 0, budget)
-        stop, body_ids = place.stop, body_ids[: place.token]
+        cut = _cut_point(document.text, tokenizer.encode(document.text).offsets, 0, budget)
+        stop, body_ids = cut.stop, body_ids[: cut.token]
     num_chunks = 1 if len(body_ids) else 0
     return ChunkedDocument(
         document=document,
@@ -308,21 +308,21 @@ def _cut(text: str, unit: Unit, budget: int, tokenizer: WordPiece) -> Iterator[t
         tokens = tokenizer.encode(rest)
         first = begin = 0  # the token and the character with which the next piece begins
         while begin < len(rest):
-            place = _cutting_place(rest, tokens.offsets, first, budget)
-            ids = tokens.ids[first : place.token]
+            cut = _cut_point(rest, tokens.offsets, first, budget)
+            ids = tokens.ids[first : cut.token]
             # After a cut inside a word the rest may have other tokens than it had in the whole:
             # then it is encoded anew from here. (Its beginning has not: WordPiece takes the longest
             # match from the left.)
             if begin > 0 and detached:
-                alone = tokenizer.encode(rest[begin : place.stop]).ids
+                alone = tokenizer.encode(rest[begin : cut.stop]).ids
                 if not np.array_equal(alone, ids):
                     break
-            yield Unit(start + begin, start + place.stop, unit.kind, detached), ids
-            first, begin, detached = place.token, place.following, place.stop == place.following
+            yield Unit(start + begin, start + cut.stop, unit.kind, detached), ids
+            first, begin, detached = cut.token, cut.following, cut.stop == cut.following
         start += begin
 
 
-class _Place(NamedTuple):
+class _CutPoint(NamedTuple):
     """Where a text is cut: before a token; after a character; and where the text goes on."""
 
     token: int
@@ -330,24 +330,24 @@ class _Place(NamedTuple):
     following: int
 
 
-def _cutting_place(text: str, offsets: Ids, first: int, budget: int) -> _Place:
-    """The place for a cut at most ``budget`` tokens behind the token ``first``.
+def _cut_point(text: str, offsets: Ids, first: int, budget: int) -> _CutPoint:
+    """Where to cut, at most ``budget`` tokens behind the token ``first``.
 
     Best is the last clause to end in the second half, then the last space; without either, the
-    text is cut inside a word or beside a mark, and goes on at the place of the cut.
+    text is cut inside a word or beside a mark, and goes on right there.
     """
     if len(offsets) - first <= budget:
-        return _Place(len(offsets), len(text), len(text) + 1)
-    at_space: _Place | None = None
-    inside: _Place | None = None
+        return _CutPoint(len(offsets), len(text), len(text) + 1)
+    at_space: _CutPoint | None = None
+    inside: _CutPoint | None = None
     for number in range(first + budget, first, -1):
         stop, following = int(offsets[number - 1, 1]), int(offsets[number, 0])
         if following > stop and text[following - 1] in SPACES:
             if text[stop - 1] in _CLAUSE_ENDS and number >= first + budget // 2:
-                return _Place(number, stop, following)
-            at_space = at_space or _Place(number, stop, following)
+                return _CutPoint(number, stop, following)
+            at_space = at_space or _CutPoint(number, stop, following)
         elif inside is None and following >= stop:  # or else they share a character
-            inside = _Place(number, following, following)
-    place = at_space or inside
-    assert place is not None, "one character has more tokens than a chunk"
-    return place
+            inside = _CutPoint(number, following, following)
+    cut = at_space or inside
+    assert cut is not None, "one character has more tokens than a chunk"
+    return cut

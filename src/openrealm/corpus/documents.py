@@ -59,16 +59,16 @@ def read_documents(
     Raises:
         MissingDependencyError: A file needs a library that is not installed.
     """
-    found = find_files(sources)
-    total = sum(item.size_bytes for item in found if isinstance(item, SourceFile))
+    files = find_files(sources)
+    total = sum(file.size_bytes for file in files if isinstance(file, SourceFile))
     seen = IdSet()
     with (progress or Silent()).task("reading", total=total, unit="B") as task:
-        for item in found:
-            if isinstance(item, Problem):
-                on_problem(item)
+        for file in files:
+            if isinstance(file, Problem):
+                on_problem(file)
                 continue
             done = 0
-            for entry in read_file(item):
+            for entry in read_file(file):
                 if isinstance(entry, Problem):
                     on_problem(entry)
                     continue
@@ -78,8 +78,8 @@ def read_documents(
                 if seen.add(document.id):
                     yield document
                 else:
-                    on_problem(Problem(item.shown, entry.line, duplicate(document.id)))
-            task.advance(item.size_bytes - done)
+                    on_problem(Problem(file.shown, entry.line, duplicate(document.id)))
+            task.advance(file.size_bytes - done)
 
 
 _PEEK_BYTES = 1 << 13

@@ -96,13 +96,13 @@ def find_files(sources: Sequence[Path]) -> list[SourceFile | Problem]:
 
     A folder that holds ``corpus.jsonl`` is a BEIR folder: only that file of it is taken.
     """
-    found: list[SourceFile | Problem] = []
+    files: list[SourceFile | Problem] = []
     for source in map(Path, sources):
         if source.is_dir():
-            found.extend(_files_below(source))
+            files.extend(_files_below(source))
         else:
-            found.append(_source_file(source, name=source.name, origin=source.name))
-    return found
+            files.append(_source_file(source, name=source.name, origin=source.name))
+    return files
 
 
 def _files_below(folder: Path) -> Iterator[SourceFile | Problem]:

@@ -44,8 +44,8 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        place = self.source if self.line is None else f"{self.source}:{self.line}"
-        return f"{place}: {self.reason}"
+        where = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{where}: {self.reason}"
 
 
 def duplicate(document_id: str) -> str:
@@ -125,12 +125,12 @@ class IdSet:
     def _insert(self, key: int) -> bool:
         slots, last = self._slots, len(self._slots) - 1
         # The low bits of a hash of short strings are as good as any.
-        place = key & last
-        while slots[place]:
-            if slots[place] == key:
+        slot = key & last
+        while slots[slot]:
+            if slots[slot] == key:
                 return False
-            place = (place + 1) & last
-        slots[place] = key
+            slot = (slot + 1) & last
+        slots[slot] = key
         return True
 
     def _grow(self) -> None:

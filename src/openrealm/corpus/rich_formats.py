@@ -127,12 +127,12 @@ def read_html(data: bytes, file: SourceFile) -> tuple[str, str]:
         parser = lxml.html.HTMLParser(encoding="utf-8")
         tree = lxml.html.document_fromstring(page.encode("utf-8"), parser)
         everything = _visible_text(tree)
-        found = trafilatura.extract(
+        extracted = trafilatura.extract(
             page, include_comments=False, include_tables=True, favor_recall=True
         )
     except Exception as error:  # malformed pages raise whatever the parsers raise
         raise ValueError(f"not a readable HTML page ({_short(error)})") from error
-    main = found or ""
+    main = extracted or ""
     text = main if len(main) >= _MIN_MAIN_SHARE * len(everything) else everything
     return _html_title(tree) or file.title, text
 

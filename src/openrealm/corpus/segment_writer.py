@@ -191,9 +191,9 @@ def _byte_spans(text: str, spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64
     """Character spans in order, not overlapping, as spans of the text's UTF-8."""
     if text.isascii():
         return spans.astype(np.int64)
-    places = spans.reshape(-1).tolist()
+    borders = spans.reshape(-1).tolist()
     lengths = [
         len(text[start:stop].encode("utf-8"))
-        for start, stop in zip([0, *places], places, strict=False)
+        for start, stop in zip([0, *borders], borders, strict=False)
     ]
     return np.cumsum(lengths, dtype=np.int64).reshape(-1, 2)

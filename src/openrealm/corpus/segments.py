@@ -76,7 +76,7 @@ def token_type(vocab_size: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkPlace:
+class ChunkEntry:
     """A row of the chunk table: document, spans in characters and bytes, span of its ids."""
 
     document: int
@@ -119,10 +119,10 @@ class Segment:
             self._tables[batch] = table
         return table
 
-    def place(self, row: int) -> ChunkPlace:
+    def entry(self, row: int) -> ChunkEntry:
         """What the chunk table says about a chunk."""
         table = self._table(row // CHUNK_BATCH_ROWS)
-        return ChunkPlace(*(int(column[row % CHUNK_BATCH_ROWS]) for column in table))
+        return ChunkEntry(*(int(column[row % CHUNK_BATCH_ROWS]) for column in table))
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """``(chunks,)``: a column of the chunk table; without a copy where it is in one piece."""
@@ -157,10 +157,10 @@ class Segment:
         batch, row = self._batch_of(number)
         return batch.ids[row]
 
-    def text(self, place: ChunkPlace) -> str:
+    def text(self, entry: ChunkEntry) -> str:
         """The body of a chunk; only its own bytes are read."""
-        batch, row = self._batch_of(place.document)
-        return batch.texts.part(row, place.byte_start, place.byte_stop)
+        batch, row = self._batch_of(entry.document)
+        return batch.texts.part(row, entry.byte_start, entry.byte_stop)
 
     def title_ids(self, number: int) -> Ids:
         """``(title_seq,)``: a document's title tokens."""
@@ -197,10 +197,10 @@ class Segment:
     def find(self, identity: str, wanted: int) -> int | None:
         """The number of the document with this id, whose `id_hash` is ``wanted``."""
         first = int(np.searchsorted(self._id_hashes, wanted))
-        for place in range(first, len(self._id_hashes)):
-            if int(self._id_hashes[place]) != wanted:
+        for position in range(first, len(self._id_hashes)):
+            if int(self._id_hashes[position]) != wanted:
                 break
-            number = int(self._id_numbers[place])
+            number = int(self._id_numbers[position])
             if self.document_id(number) == identity:
                 return number
         return None
@@ -208,14 +208,16 @@ class Segment:
     def chunked(self, number: int) -> tuple[ChunkedDocument, bytes]:
         """A document as it was written, and its digest."""
         first, last = self.chunk_range(number)
-        places = [self.place(row) for row in range(first, last)]
+        entries = [self.entry(row) for row in range(first, last)]
         bodies = [self.body_ids(row) for row in range(first, last)]
         chunked = ChunkedDocument(
             document=self.document(number),
             title_ids=self.title_ids(number),
-            spans=np.array([(p.start, p.stop) for p in places], dtype=np.int32).reshape(-1, 2),
+            spans=np.array(
+                [(entry.start, entry.stop) for entry in entries], dtype=np.int32
+            ).reshape(-1, 2),
             body_ids=np.concatenate(bodies),
-            body_stops=np.cumsum([p.body_tokens for p in places], dtype=np.int64),
+            body_stops=np.cumsum([entry.body_tokens for entry in entries], dtype=np.int64),
         )
         return chunked, self.digest(number)
 

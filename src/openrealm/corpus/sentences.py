@@ -156,8 +156,8 @@ def _word_may_end(text: str, start: int, mark: int, next_word: str, *, cased: bo
         return False
     match = _WORD_BEFORE.search(text, max(start, mark - _MAX_WORD), mark)
     word = match.group() if match else ""
-    place = mark - len(word)
-    if _LIST_NUMBER.match(word) and (place == 0 or text[place - 1] == "\n"):
+    word_start = mark - len(word)
+    if _LIST_NUMBER.match(word) and (word_start == 0 or text[word_start - 1] == "\n"):
         return False
     lower = word.lower()
     if lower in _NEVER_LAST:

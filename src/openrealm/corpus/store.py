@@ -125,9 +125,9 @@ class LiveSegment:
         """The live number of a document of the segment, or None if it was removed."""
         if self._documents is None:
             return inner
-        place = int(np.searchsorted(self._documents, inner))
-        found = place < len(self._documents) and self._documents[place] == inner
-        return place if found else None
+        number = int(np.searchsorted(self._documents, inner))
+        is_live = number < len(self._documents) and self._documents[number] == inner
+        return number if is_live else None
 
     def rows_of(self, number: int) -> range:
         """The live rows of the n-th live document."""
@@ -265,29 +265,29 @@ class ChunkStore:
         return segment, segment.inner_row(row - self._row_starts[number])
 
     def _find_number(self, number: int) -> tuple[LiveSegment, int, int]:
-        """The segment, the number among its live documents, and the segment's place."""
+        """The segment, the number among its live documents, and which segment it is."""
         if not 0 <= number < self.num_documents:
             raise IndexError(f"document {number} of a store of {self.num_documents}")
-        place = bisect_right(self._document_starts, number) - 1
-        return self.segments[place], number - self._document_starts[place], place
+        which = bisect_right(self._document_starts, number) - 1
+        return self.segments[which], number - self._document_starts[which], which
 
     def chunk(self, row: int) -> Chunk:
         """A chunk with its text; reads no more of the document than that."""
         live, inner = self._find_row(row)
-        place = live.segment.place(inner)
+        entry = live.segment.entry(inner)
         return Chunk(
             row=row,
-            document_id=live.segment.document_id(place.document),
-            title=live.segment.title(place.document),
-            text=live.segment.text(place),
-            start=place.start,
-            stop=place.stop,
+            document_id=live.segment.document_id(entry.document),
+            title=live.segment.title(entry.document),
+            text=live.segment.text(entry),
+            start=entry.start,
+            stop=entry.stop,
         )
 
     def title_ids(self, row: int) -> Ids:
         """``(title_seq,)``: the tokens of the title of a chunk's document, as cut for the chunk."""
         live, inner = self._find_row(row)
-        return live.segment.title_ids(live.segment.place(inner).document)
+        return live.segment.title_ids(live.segment.entry(inner).document)
 
     def body_ids(self, row: int) -> Ids:
         """``(body_seq,)``: the tokens of a chunk's body."""
@@ -327,9 +327,9 @@ class ChunkStore:
 
     def rows_of(self, number: int) -> range:
         """The rows of a document's chunks."""
-        live, inner, place = self._find_number(number)
+        live, inner, which = self._find_number(number)
         rows = live.rows_of(inner)
-        start = self._row_starts[place]
+        start = self._row_starts[which]
         return range(rows.start + start, rows.stop + start)
 
     def find_document(self, document_id: str) -> int | None:
@@ -342,10 +342,10 @@ class ChunkStore:
                 return start + number
         return None
 
-    def place_of(self, number: int) -> tuple[int, int]:
+    def segment_of(self, number: int) -> tuple[int, int]:
         """Which segment a document is in, and its number among the segment's live documents."""
-        _, inner, place = self._find_number(number)
-        return place, inner
+        _, inner, which = self._find_number(number)
+        return which, inner
 
     def digest(self, number: int) -> bytes:
         """The content digest of a document."""

@@ -217,8 +217,8 @@ class _Update:
         number = self._find(identity)
         if number is None or self._known is None:
             return False
-        place, inner = self._known.place_of(number)
-        self._parts[place].lost.add(inner)
+        which, inner = self._known.segment_of(number)
+        self._parts[which].lost.add(inner)
         return True
 
     def add(self, documents: Iterable[Document], progress: Progress) -> None:

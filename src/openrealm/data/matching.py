@@ -85,14 +85,14 @@ def find_answer_spans(
             that ends inside a word is left out ("art" in "art ##istic").
     """
     body = np.asarray(body_ids, dtype=np.int32)
-    found: set[tuple[int, int]] = set()
+    spans: set[tuple[int, int]] = set()
     for answer in {tuple(map(int, answer)) for answer in answer_ids_list}:
         starts = _occurrences(body, answer)
         if is_continuation is not None and len(starts):
             after = np.append(is_continuation[body], False)[starts + len(answer)]
             starts = starts[~after]
-        found.update((start, start + len(answer)) for start in starts.tolist())
-    return np.array(sorted(found), dtype=np.int32).reshape(-1, 2)
+        spans.update((start, start + len(answer)) for start in starts.tolist())
+    return np.array(sorted(spans), dtype=np.int32).reshape(-1, 2)
 
 
 def covering_tokens(offsets: npt.NDArray[np.int32], start: int, stop: int) -> tuple[int, int]:
@@ -114,8 +114,8 @@ def _occurrences(body: Ids, answer: tuple[int, ...]) -> npt.NDArray[np.intp]:
     if not answer or len(answer) > len(body):
         return np.empty(0, dtype=np.intp)
     starts = np.flatnonzero(body[: len(body) - len(answer) + 1] == answer[0])
-    for place, token in enumerate(answer[1:], start=1):
-        starts = starts[body[starts + place] == token]
+    for offset, token in enumerate(answer[1:], start=1):
+        starts = starts[body[starts + offset] == token]
     return starts
 
 

@@ -20,7 +20,7 @@ _MAX_TITLE_WORDS = 12
 
 
 class Gazetteer:
-    """Titles that can be looked up at a place in a text."""
+    """Titles that can be looked up at a character of a text."""
 
     def __init__(self, *, names: Iterable[str] = (), topics: Iterable[str] = ()) -> None:
         """Titles written with capitals, and titles in lower case.
@@ -71,7 +71,7 @@ class Gazetteer:
             text: The text.
             words: Its words (`words_of`), which tell most texts without a topic at once.
         """
-        found = []
+        topics = []
         # Most texts hold none of the words, and the few that occur are found fast by themselves.
         for word in self._topic_starts & words:
             start = text.find(word)
@@ -79,9 +79,9 @@ class Gazetteer:
                 if not text[start - 1 : start].isalpha():
                     stop = self._longest(text, start, word[0].lower())
                     if stop is not None:
-                        found.append((start, stop))
+                        topics.append((start, stop))
                 start = text.find(word, start + len(word))
-        return sorted(found)
+        return sorted(topics)
 
     def _longest(self, text: str, start: int, first_letter: str) -> int | None:
         head = _head_pattern().match(text, start)
@@ -167,32 +167,32 @@ def find_names(text: str, *, lexicon: Lexicon, gazetteer: Gazetteer) -> list[Spa
     """All names of a text; spans may overlap."""
     if text.isupper():
         return []  # SHOUTING carries no information in its capitals
-    found = [Span(start, stop, "entity") for start, stop in _quoted_titles(text)]
+    spans = [Span(start, stop, "entity") for start, stop in _quoted_titles(text)]
     for run in _runs(text):
         for start, end, word in run:
             if word in gazetteer.heads or not word.isalnum():
                 stop = gazetteer.name_at(text, start)
                 # A title of one word says no more than the lexicon: "King" is a surname, too.
                 if stop is not None and stop > end:
-                    found.append(Span(start, stop, "entity"))
+                    spans.append(Span(start, stop, "entity"))
         trimmed = _trimmed(text, run, lexicon)
         if trimmed is not None:
-            found.append(Span(*trimmed, "entity"))
-    return found
+            spans.append(Span(*trimmed, "entity"))
+    return spans
 
 
 def begins_sentence(text: str, start: int) -> bool:
     """Whether the word at ``start`` is capitalised because of where it stands."""
     if start > 1 and text[start - 1] == " " and text[start - 2].isalnum():
         return False
-    place = start - 1
-    while place >= 0 and text[place] in _OPENING:
-        place -= 1
-    if place < 0:
+    before_it = start - 1
+    while before_it >= 0 and text[before_it] in _OPENING:
+        before_it -= 1
+    if before_it < 0:
         return True
-    before, between = text[place], text[place + 1 : start]
+    before, between = text[before_it], text[before_it + 1 : start]
     if before == ".":
-        word = _last_word_pattern().search(text, max(0, place - 12), place)
+        word = _last_word_pattern().search(text, max(0, before_it - 12), before_it)
         return word is None or not (len(word.group()) == 1 or word.group() in _ABBREVIATIONS)
     if before in "!?\n…•*":
         return True

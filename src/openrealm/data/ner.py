@@ -66,10 +66,10 @@ class ModelTagger:
         ]
 
     def _with_rules(self, text: str, spans: Sequence[Span]) -> list[Span]:
-        found = without_overlaps(spans)
+        kept = without_overlaps(spans)
         rules = without_overlaps(find_dates_and_numbers(text, frozenset(words_of(text))))
-        found += [r for r in rules if all(r.stop <= s.start or s.stop <= r.start for s in found)]
-        short = [s for s in found if text.count(" ", s.start, s.stop) < MAX_WORDS]
+        kept += [r for r in rules if all(r.stop <= s.start or s.stop <= r.start for s in kept)]
+        short = [s for s in kept if text.count(" ", s.start, s.stop) < MAX_WORDS]
         return sorted(short, key=lambda span: span.start)
 
 

@@ -75,13 +75,13 @@ def find_dates_and_numbers(text: str, words: Set[str]) -> list[Span]:
         text: The text.
         words: Its words, which tell most texts without a month or a number word at once.
     """
-    found = list(_figures(text))
+    spans = list(_figures(text))
     if not _CALENDAR_WORDS.isdisjoint(words):
-        found += [Span(*match.span(), "date") for match in _month_pattern().finditer(text)]
+        spans += [Span(*match.span(), "date") for match in _month_pattern().finditer(text)]
     if not _NUMBER_WORDS.isdisjoint(words):
         for match in _word_pattern().finditer(text):
-            found.append(Span(*match.span(), match.lastgroup or "number"))
-    return found
+            spans.append(Span(*match.span(), match.lastgroup or "number"))
+    return spans
 
 
 def _figures(text: str) -> Iterator[Span]:

@@ -35,7 +35,7 @@ class MaskedQuery:
     Attributes:
         row: Chunk of the training texts that it came from.
         original_ids: The sentence's tokens.
-        masked_ids: The same with ``[MASK]`` in the span's place.
+        masked_ids: The same with ``[MASK]`` where the span was.
         positions: Places of the masks in ``masked_ids``.
         targets: The tokens masked out: y.
     """
@@ -77,8 +77,8 @@ class SpanTable:
         with progress.task("finding salient spans", total=len(store), unit="chunks") as task:
             for start in range(0, len(store), _BLOCK):
                 rows = range(start, min(start + _BLOCK, len(store)))
-                found = list(_tag_rows(store, rows, tagger, max_masks))
-                parts.append(np.asarray(found, dtype=np.int64).reshape(-1, 5))
+                tagged = list(_tag_rows(store, rows, tagger, max_masks))
+                parts.append(np.asarray(tagged, dtype=np.int64).reshape(-1, 5))
                 task.advance(len(rows))
         table = np.concatenate(parts)
         return cls(
@@ -170,13 +170,13 @@ class MaskedQueries:
 
     def batch(self, step: int, batch_size: int) -> list[MaskedQuery]:
         """The training queries of one step."""
-        found = []
+        queries = []
         for number in range(step * batch_size, (step + 1) * batch_size):
-            epoch, place = divmod(number, len(self._training))
-            unit = self._training[_permutation(len(self._training), self._seed, epoch)[place]]
+            epoch, position = divmod(number, len(self._training))
+            unit = self._training[_permutation(len(self._training), self._seed, epoch)[position]]
             draw = np.random.default_rng((self._seed, 1, number))
-            found.append(self._query(int(unit), draw))
-        return found
+            queries.append(self._query(int(unit), draw))
+        return queries
 
     def probe(self) -> list[MaskedQuery]:
         """The held-out queries, the same in every run over the same texts and table of spans."""
@@ -231,12 +231,12 @@ class ClozePairs:
 
     def batch(self, step: int, batch_size: int) -> list[ClozePair]:
         """The pairs of one step; chunks of one sentence keep it."""
-        found = []
+        pairs = []
         for number in range(step * batch_size, (step + 1) * batch_size):
-            epoch, place = divmod(number, len(self._store))
-            row = int(_permutation(len(self._store), self._seed, epoch)[place])
-            found.append(self._pair(row, np.random.default_rng((self._seed, 3, number))))
-        return found
+            epoch, position = divmod(number, len(self._store))
+            row = int(_permutation(len(self._store), self._seed, epoch)[position])
+            pairs.append(self._pair(row, np.random.default_rng((self._seed, 3, number))))
+        return pairs
 
     def _pair(self, row: int, draw: np.random.Generator) -> ClozePair:
         body = self._store.body_ids(row)
@@ -266,12 +266,12 @@ class MaskedTexts:
 
     def batch(self, step: int, batch_size: int) -> list[MaskedText]:
         """The inputs of one step."""
-        found = []
+        examples = []
         for number in range(step * batch_size, (step + 1) * batch_size):
-            epoch, place = divmod(number, len(self._store))
-            row = int(_permutation(len(self._store), self._seed, epoch)[place])
-            found.append(self._masked(row, np.random.default_rng((self._seed, 4, number))))
-        return found
+            epoch, position = divmod(number, len(self._store))
+            row = int(_permutation(len(self._store), self._seed, epoch)[position])
+            examples.append(self._masked(row, np.random.default_rng((self._seed, 4, number))))
+        return examples
 
     def _masked(self, row: int, draw: np.random.Generator) -> MaskedText:
         tokenizer = self._store.tokenizer

@@ -179,10 +179,10 @@ def _merge_repeated(questions: Sequence[Question]) -> list[Question]:
 def _united(first: Question, second: Question) -> Question:
     if first.answer_starts is None or second.answer_starts is None:
         return replace(first, answers=_unique(first.answers + second.answers))
-    places = zip(
+    both = zip(
         first.answers + second.answers, first.answer_starts + second.answer_starts, strict=True
     )
-    pairs = list(dict.fromkeys(places))
+    pairs = list(dict.fromkeys(both))
     answers, starts = tuple(a for a, _ in pairs), tuple(s for _, s in pairs)
     return replace(first, answers=answers, answer_starts=starts)
 
@@ -290,43 +290,43 @@ def _plain_question(record: Any, where: str, default_id: str) -> Question:
 
 def _squad_question(record: Any, context: str, title: str | None, where: str) -> Question:
     question = _string(record, "question", where)
-    places: dict[tuple[str, int], None] = {}
+    located: dict[tuple[str, int], None] = {}
     # Version 2 keeps plausible answers of impossible questions under another key.
     for answer in [] if record.get("is_impossible") else _list(record, "answers", where):
-        found = _string(answer, "text", where, strip=False)
+        given = _string(answer, "text", where, strip=False)
         start = answer.get("answer_start")
         if not isinstance(start, int):
-            raise InputError(f"{where}: answer {found!r} has no answer_start")
-        places[(found, _located(found, start, context, where))] = None
-    if not places and not record.get("is_impossible"):
+            raise InputError(f"{where}: answer {given!r} has no answer_start")
+        located[(given, _located(given, start, context, where))] = None
+    if not located and not record.get("is_impossible"):
         raise InputError(f"{where}: no answer; give one or set is_impossible to true")
     return Question(
         id=str(record.get("id") or where),
         text=question,
-        answers=tuple(answer for answer, _ in places),
+        answers=tuple(answer for answer, _ in located),
         context=context,
         title=title,
-        answer_starts=tuple(start for _, start in places),
+        answer_starts=tuple(start for _, start in located),
     )
 
 
 def _located(answer: str, start: int, context: str, where: str) -> int:
     if start >= 0 and context.startswith(answer, start):
         return start
-    places = [m.start() for m in re.finditer(re.escape(answer), context)]
-    if not places:
+    starts = [m.start() for m in re.finditer(re.escape(answer), context)]
+    if not starts:
         raise InputError(f"{where}: answer {answer!r} does not occur in the context")
-    return min(places, key=lambda place: abs(place - start))
+    return min(starts, key=lambda other: abs(other - start))
 
 
 def _descriptions(target: str, where: str) -> list[str]:
     # (list (description "Jazmyn Bieber") (description Jamaica)): strings are quoted at need.
     tokens = _LISP_TOKEN.findall(target)
     answers = []
-    for place, token in enumerate(tokens):
-        if token == "description" and place and tokens[place - 1] == "(":
-            stop = tokens.index(")", place) if ")" in tokens[place:] else len(tokens)
-            answers.append(" ".join(map(_unquoted, tokens[place + 1 : stop])))
+    for position, token in enumerate(tokens):
+        if token == "description" and position and tokens[position - 1] == "(":
+            stop = tokens.index(")", position) if ")" in tokens[position:] else len(tokens)
+            answers.append(" ".join(map(_unquoted, tokens[position + 1 : stop])))
     if not answers:
         raise InputError(
             f'{where}: targetValue {target[:60]!r} is not of the form (list (description "..."))'

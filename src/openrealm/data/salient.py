@@ -101,7 +101,7 @@ class RuleTagger:
         words = frozenset(words_of(text))
         candidates = find_dates_and_numbers(text, words)
         candidates += find_names(text, lexicon=self.lexicon, gazetteer=self.gazetteer)
-        candidates += [Span(*place, "entity") for place in self.gazetteer.topics_in(text, words)]
+        candidates += [Span(*topic, "entity") for topic in self.gazetteer.topics_in(text, words)]
         spans = without_overlaps(candidates)
         spans = [s for s in spans if text.count(" ", s.start, s.stop) < MAX_WORDS]
         if self.terms == "never" or not self.term_weights:
@@ -152,9 +152,11 @@ class RuleTagger:
         Raises:
             InputError: Another version's dictionary, or not one of a tagger.
         """
-        found = saved.get("format") if isinstance(saved, Mapping) else None
-        if found != FORMAT:
-            raise InputError(f"the saved tagger has format {found!r}; this version reads {FORMAT}")
+        version = saved.get("format") if isinstance(saved, Mapping) else None
+        if version != FORMAT:
+            raise InputError(
+                f"the saved tagger has format {version!r}; this version reads {FORMAT}"
+            )
         try:
             return cls(
                 lexicon=Lexicon(frozenset(saved["proper"]), frozenset(saved["common"])),

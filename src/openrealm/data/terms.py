@@ -102,12 +102,12 @@ class TermFinder:
             limit: At most so many terms.
         """
         words = [(match.start(), match.end()) for match in _word_pattern().finditer(text)]
-        found: dict[str, tuple[float, int, int]] = {}
+        known: dict[str, tuple[float, int, int]] = {}
         for phrase, start, stop in _phrases(text, words, self._heads):
-            if phrase in self._weights and phrase not in found:
-                found[phrase] = (self._weights[phrase], start, stop)
+            if phrase in self._weights and phrase not in known:
+                known[phrase] = (self._weights[phrase], start, stop)
         chosen: list[tuple[int, int]] = []
-        ranked = sorted(found.values(), key=lambda term: (-term[0], term[1]))
+        ranked = sorted(known.values(), key=lambda term: (-term[0], term[1]))
         for weight, start, stop in ranked:
             if len(chosen) == limit or weight < 0.5 * ranked[0][0]:
                 break

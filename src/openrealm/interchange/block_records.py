@@ -169,7 +169,7 @@ def _read_header(file: _File) -> int:
 def _opcodes(file: _File) -> Iterator[tuple[int, Any]]:
     """The opcodes with their arguments, up to STOP; one that no such array needs is refused."""
     while True:
-        place = file.at
+        at = file.at
         op = file.read(1)[0]
         argument: Any = None
         if op in _SIZED:
@@ -183,11 +183,11 @@ def _opcodes(file: _File) -> Iterator[tuple[int, Any]]:
             argument = struct.unpack(format_, file.read(struct.calcsize(format_)))[0]
         elif op == ord("c"):
             argument = f"{file.line()} {file.line()}"
-            _check_global(file, argument, place)
+            _check_global(file, argument, at)
         elif op not in _BARE:
             name = _NAMES.get(op, f"0x{op:02x}")
             file.refuse(
-                f"has the pickle opcode {name} at byte {place}, of which such an array has none"
+                f"has the pickle opcode {name} at byte {at}, of which such an array has none"
             )
         yield op, argument
         if op == ord("."):
@@ -201,10 +201,10 @@ def _text(file: _File, argument: bytes) -> str:
         file.refuse(f"has text that is not UTF-8 before byte {file.at}")
 
 
-def _check_global(file: _File, name: str, place: int) -> None:
+def _check_global(file: _File, name: str, at: int) -> None:
     if name not in _GLOBALS:
         file.refuse(
-            f"asks at byte {place} for '{name.replace(' ', '.')}', which is no part of an array "
+            f"asks at byte {at} for '{name.replace(' ', '.')}', which is no part of an array "
             "of byte strings"
         )
 

@@ -93,11 +93,11 @@ def masked_crc32c(records: Sequence[bytes]) -> npt.NDArray[np.uint32]:
     order = np.argsort(-lengths, kind="stable")
     flat = np.frombuffer(b"".join(records), dtype=np.uint8)
     starts = (np.cumsum(lengths) - lengths)[order]
-    # How many records, the longest first, have a byte at each place.
+    # How many records, the longest first, have a byte at each position.
     still = np.searchsorted(-lengths[order], -np.arange(int(lengths.max(initial=0))), side="left")
     crc = np.full(len(records), 0xFFFFFFFF, dtype=np.uint32)
-    for place, active in enumerate(still.tolist()):
-        byte = flat[starts[:active] + place]
+    for position, active in enumerate(still.tolist()):
+        byte = flat[starts[:active] + position]
         crc[:active] = _TABLE[(crc[:active] & 0xFF) ^ byte] ^ (crc[:active] >> 8)
     out = np.empty_like(crc)
     out[order] = ~crc

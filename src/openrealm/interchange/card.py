@@ -31,7 +31,7 @@ class CardFacts:
     Attributes:
         title: Its heading.
         export: Format of the export, as `openrealm export --to` names it.
-        place: Name of the folder or of the repository, for the examples.
+        location: Name of the folder or of the repository, for the examples.
         version: Of openrealm.
         starts: Where the first weights came from, and where those did, the nearest first.
         seed: Of the run.
@@ -50,7 +50,7 @@ class CardFacts:
 
     title: str
     export: str
-    place: str
+    location: str
     version: str
     starts: tuple[str, ...]
     seed: int
@@ -198,7 +198,7 @@ def _use_openrealm(facts: CardFacts) -> str:
     code = _python(
         "from openrealm import recipes",
         "",
-        f"model = recipes.from_pretrained({json.dumps(facts.place)})",
+        f"model = recipes.from_pretrained({json.dumps(facts.location)})",
         'queries = model.embed_queries(["what is looked for"])',
         'chunks = model.embed_chunks([("title", "body of a chunk")])',
         "print(queries @ chunks.T)",
@@ -211,13 +211,13 @@ def _use_openrealm(facts: CardFacts) -> str:
 
 
 def _use_sentence_transformers(facts: CardFacts) -> str:
-    place = json.dumps(facts.place)
+    location = json.dumps(facts.location)
     if facts.is_shared:
-        loading = [f"queries = chunks = SentenceTransformer({place})"]
+        loading = [f"queries = chunks = SentenceTransformer({location})"]
         limit = [f"queries.max_seq_length = {facts.query_tokens}  # after the chunks"]
     else:
         loading = [
-            f"folder = {place}  # from the hub: huggingface_hub.snapshot_download({place})",
+            f"folder = {location}  # from the hub: huggingface_hub.snapshot_download({location})",
             'queries = SentenceTransformer(f"{folder}/query")',
             'chunks = SentenceTransformer(f"{folder}/chunk")',
         ]
@@ -257,7 +257,7 @@ def _use_parquet(facts: CardFacts) -> str:
     code = _python(
         "import pyarrow.parquet as pq",
         "",
-        f"table = pq.read_table({json.dumps(facts.place + '/chunks.parquet')})",
+        f"table = pq.read_table({json.dumps(facts.location + '/chunks.parquet')})",
         'print(table.column_names, table["vector"][0])',
     )
     return f"{code}\n\n{_vectors(facts)}"
@@ -268,8 +268,8 @@ def _use_faiss(facts: CardFacts) -> str:
         "import faiss",
         "import pyarrow.parquet as pq",
         "",
-        f"index = faiss.read_index({json.dumps(facts.place + '/index.faiss')})",
-        f"chunks = pq.read_table({json.dumps(facts.place + '/chunks.parquet')})",
+        f"index = faiss.read_index({json.dumps(facts.location + '/index.faiss')})",
+        f"chunks = pq.read_table({json.dumps(facts.location + '/chunks.parquet')})",
         "scores, rows = index.search(query_emb, 5)  # float32, a row a query",
         "print(chunks.take(rows[0]).to_pylist())",
     )

@@ -148,12 +148,12 @@ class HfModel:
         self._check_copies()
         own = model.state_dict()
         copies = {first: second for second, first in self.names.same.items()}
-        for theirs, places in self.names.live.items():
+        for theirs, targets in self.names.live.items():
             name = theirs if theirs in self.files.names else copies.get(theirs)
             if name is None or name not in self.files.names:
                 continue
             value = self.files.tensor(name)
-            for ours in places:
+            for ours in targets:
                 if not ours.startswith(part):
                     continue
                 if own[ours].shape != value.shape:
@@ -259,12 +259,12 @@ def _is_shared(files: WeightFiles) -> bool:
     )
 
 
-def _check_names(names: Names, found: frozenset[str], *, kind: str, name: str) -> None:
+def _check_names(names: Names, present: frozenset[str], *, kind: str, name: str) -> None:
     known = names.known | ({BLOCK_EMB} if kind == OPENQA else set())
     copies = {first: second for second, first in names.same.items()}
-    unknown = sorted(found - known)
+    unknown = sorted(present - known)
     missing = sorted(
-        n for n in names.live if n not in found | names.optional and copies.get(n) not in found
+        n for n in names.live if n not in present | names.optional and copies.get(n) not in present
     )
     if unknown or missing:
         both = (("unknown", unknown), ("missing", missing))
@@ -309,7 +309,7 @@ def write_hf_realm(
 
     Raises:
         ConfigError: The model has parts that those classes do not have.
-        InputError: There is something at that place, or no such kind.
+        InputError: There is something at that path already, or no such kind.
     """
     if kind not in ARCHITECTURES:
         raise InputError(f"'{kind}' is no kind of model; there are: {', '.join(ARCHITECTURES)}")

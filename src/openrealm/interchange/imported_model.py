@@ -222,10 +222,10 @@ def opened(sources: Sequence[str | Path]) -> tuple[list[HfModel], BlockFile | No
         if blocks is not None:
             files[path.is_file()].append(blocks)
     # One that was named goes before those that lie beside weights.
-    found = files[True] or files[False]
-    if len(found) > 1:
-        raise InputError(f"two files of blocks were given, {found[0].path} and {found[1].path}")
-    return models, found[0] if found else None
+    chosen = files[True] or files[False]
+    if len(chosen) > 1:
+        raise InputError(f"two files of blocks were given, {chosen[0].path} and {chosen[1].path}")
+    return models, chosen[0] if chosen else None
 
 
 def stage_of(model: HfModel, stage: str | None) -> str:
@@ -268,11 +268,11 @@ def imported_settings(
 
 
 def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in values.items():
         nested = isinstance(value, dict)
-        found |= _leaves(value, f"{path}{key}.") if nested else {f"{path}{key}": value}
-    return found
+        leaves |= _leaves(value, f"{path}{key}.") if nested else {f"{path}{key}": value}
+    return leaves
 
 
 def tokenizer_of(models: Sequence[HfModel]) -> WordPiece | None:

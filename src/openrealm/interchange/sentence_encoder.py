@@ -124,22 +124,22 @@ def _write_tower(tower: Tower, tokenizer: WordPiece, directory: Path, *, max_tok
 def _modules(tower: Tower) -> list[_Module]:
     """What stands above BERT, in order."""
     config, hidden = tower.config, int(tower.bert.config.hidden_size)
-    found = [_pooling(config.pooling, hidden)]
+    modules = [_pooling(config.pooling, hidden)]
     if config.pooling == "cls":
         assert tower.bert.pooler is not None
         pooler = tower.bert.pooler.dense
-        found.append(_dense(pooler.weight, pooler.bias, activation="Tanh"))
+        modules.append(_dense(pooler.weight, pooler.bias, activation="Tanh"))
     if config.projection == "adapter":
-        found.append(_dense(tower.adapter.weight, None))
+        modules.append(_dense(tower.adapter.weight, None))
     if config.projection == "linear":
         # LayerNorm of c times x with epsilon e is that of x with epsilon e / c^2.
         scale = math.sqrt(_THEIR_EPSILON / max(config.layer_norm_eps, _LEAST_EPSILON))
         norm = {"norm.weight": tower.layer_norm.weight, "norm.bias": tower.layer_norm.bias}
-        found.append(_dense(tower.dense.weight * scale, tower.dense.bias * scale))
-        found.append(_Module("LayerNorm", {"dimension": config.dim}, norm))
+        modules.append(_dense(tower.dense.weight * scale, tower.dense.bias * scale))
+        modules.append(_Module("LayerNorm", {"dimension": config.dim}, norm))
     if config.normalize:
-        found.append(_Module("Normalize", {}))
-    return found
+        modules.append(_Module("Normalize", {}))
+    return modules
 
 
 def _pooling(mode: str, hidden: int) -> _Module:

@@ -45,15 +45,15 @@ class WeightFiles:
             CheckpointError: There are none, they are damaged, or hold something else.
         """
         self.directory = directory
-        found = next((name for name in WEIGHTS if (directory / name).is_file()), None)
-        if found is None:
+        weights = next((name for name in WEIGHTS if (directory / name).is_file()), None)
+        if weights is None:
             raise CheckpointError(f"{directory} holds neither {WEIGHTS[0]} nor {WEIGHTS[2]}")
         self._homes: dict[str, tuple[Any, str]] = {}
-        for path in _shards(directory / found):
+        for path in _shards(directory / weights):
             opened = _opened(path)
             for theirs in opened.keys():  # noqa: SIM118 - safetensors' files are no dictionaries
                 self._homes[_today(theirs)] = (opened, theirs)
-        self.format = "safetensors" if "safetensors" in found else "pytorch_model.bin"
+        self.format = "safetensors" if "safetensors" in weights else "pytorch_model.bin"
 
     @property
     def names(self) -> frozenset[str]:

@@ -84,7 +84,7 @@ def export(
             "--public is of the repository that --push REPO makes; name it, or leave --public out"
         )
     report = write_export(
-        workspace, to=to, output=output, run=run, stage=stage, place=push, progress=progress
+        workspace, to=to, output=output, run=run, stage=stage, location=push, progress=progress
     )
     if push is None:
         return report
@@ -98,10 +98,10 @@ def write_export(
     output: Path | None,
     run: str | None,
     stage: str | None,
-    place: str | None,
+    location: str | None,
     progress: Progress | None,
 ) -> ExportReport:
-    """What `export` does before it uploads; ``place`` is what the card's examples call it."""
+    """What `export` does before it uploads; ``location`` is what the card's examples call it."""
     progress = progress or Silent()
     if to not in _WRITERS:
         raise ConfigError(f"there is no format '{to}'; there are: {', '.join(_WRITERS)}")
@@ -118,7 +118,7 @@ def write_export(
     with staged_directory(folder) as staging:
         _WRITERS[to](loaded, staging, progress)
         title = f"{home.directory.resolve().name}, {loaded.run.name}"
-        card = model_card(_facts(loaded, to, title=title, place=place or folder.name))
+        card = model_card(_facts(loaded, to, title=title, location=location or folder.name))
         (staging / "README.md").write_text(card, encoding="utf-8")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return ExportReport(
@@ -218,7 +218,7 @@ _WRITERS: dict[str, Callable[[LoadedModel, Path, Progress], None]] = {
 }
 
 
-# What is told of the run --------------------------------------------------------------------------
+# The facts of the run ----------------------------------------------------------------------------
 
 
 def _published_settings(loaded: LoadedModel) -> Settings:
@@ -245,12 +245,12 @@ def _published_record(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _facts(loaded: LoadedModel, to: str, *, title: str, place: str) -> CardFacts:
+def _facts(loaded: LoadedModel, to: str, *, title: str, location: str) -> CardFacts:
     record, embedder = _published_record(loaded), loaded.model.embedder
     return CardFacts(
         title=title,
         export=to,
-        place=place,
+        location=location,
         version=openrealm.__version__,
         starts=(record["start"], *record["ancestors"]),
         seed=record["seed"],
@@ -286,12 +286,12 @@ def _stages(loaded: LoadedModel) -> dict[str, int]:
 
 def _reports(loaded: LoadedModel, record: dict[str, Any]) -> list[dict[str, Any]]:
     until = loaded.checkpoint.position.total_step
-    found: list[dict[str, Any]] = record["stage_reports"]
-    return [report for report in found if report["total_step"] <= until]
+    reports: list[dict[str, Any]] = record["stage_reports"]
+    return [report for report in reports if report["total_step"] <= until]
 
 
 def _public_name(name: str) -> str:
     """A start or tokenizer without the local folders that lead to it."""
-    # A name on the hub has one slash; the folder may be gone, or be relative to another place.
+    # A name on the hub has one slash; the folder may be gone, or be relative to another location.
     is_path = Path(name).exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1
     return Path(name).name if is_path else name

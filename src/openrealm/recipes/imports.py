@@ -120,19 +120,19 @@ def import_weights(
     progress = progress or Silent()
     if stage not in (None, QA, REALM):
         raise ConfigError(f"--stage {stage} is neither {QA} nor {REALM}")
-    place = WorkspaceFolder(Path(workspace))
+    home = WorkspaceFolder(Path(workspace))
     models, blocks = opened(sources)
     assembly = Assembly.of([(model, stage_of(model, stage)) for model in models])
     settings = imported_settings(models, assembly, assignments, names=[str(s) for s in sources])
     tokenizer = tokenizer_of(models)
     require_rows(models, blocks)
-    with _undone_on_failure(place) as made:
-        store, added, notes = _corpus(place, blocks, tokenizer, settings, progress)
+    with _undone_on_failure(home) as made:
+        store, added, notes = _corpus(home, blocks, tokenizer, settings, progress)
         folder = None
         vectors = 0
         if models:
             settings = _with_corpus(settings, store, assignments)
-            folder = place.new_run(run)
+            folder = home.new_run(run)
             made.append(folder.directory)
             vectors, said = _make_run(folder, assembly, settings, store, progress)
             notes += said
@@ -153,39 +153,39 @@ def import_weights(
 
 
 @contextmanager
-def _undone_on_failure(place: WorkspaceFolder) -> Iterator[list[Path]]:
+def _undone_on_failure(home: WorkspaceFolder) -> Iterator[list[Path]]:
     """Removes what was made, should anything fail; the list takes the folders that are."""
-    had_corpus = ChunkStore.exists(place.corpus)
-    had = place.directory.is_dir()
+    had_corpus = ChunkStore.exists(home.corpus)
+    had = home.directory.is_dir()
     made: list[Path] = []
     try:
         yield made
     except BaseException:
-        for path in [*made, *([] if had_corpus else [place.corpus])]:
+        for path in [*made, *([] if had_corpus else [home.corpus])]:
             shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # what else is in there stays
             if made:
                 made[0].parent.rmdir()
             if not had:
-                place.directory.rmdir()
+                home.directory.rmdir()
         raise
 
 
 def _corpus(
-    place: WorkspaceFolder,
+    home: WorkspaceFolder,
     blocks: BlockFile | None,
     tokenizer: WordPiece | None,
     settings: Settings,
     progress: Progress,
 ) -> tuple[ChunkStore, int, list[str]]:
     """The corpus, the number of blocks added to it, and what to say of it."""
-    if not ChunkStore.exists(place.corpus):
-        return _new_corpus(place, blocks, tokenizer, settings, progress)
-    store = ChunkStore.open(place.corpus)
+    if not ChunkStore.exists(home.corpus):
+        return _new_corpus(home, blocks, tokenizer, settings, progress)
+    store = ChunkStore.open(home.corpus)
     if tokenizer is not None and not agree(tokenizer, store.tokenizer):
-        anew = ("openrealm", "ingest", "--to", place.directory, "--rechunk", "--set", _VOCABULARY)
+        anew = ("openrealm", "ingest", "--to", home.directory, "--rechunk", "--set", _VOCABULARY)
         raise CorpusError(
-            f"the corpus of '{place.directory}' was cut with another vocabulary than these "
+            f"the corpus of '{home.directory}' was cut with another vocabulary than these "
             "weights have; import them into a workspace of their own, or cut the corpus anew: "
             + shell_command(*anew)
         )
@@ -193,23 +193,23 @@ def _corpus(
         return store, 0, []
     if not _holds(store, blocks):
         raise CorpusError(
-            f"'{place.directory}' has a corpus already; import {blocks.path.name} into a "
+            f"'{home.directory}' has a corpus already; import {blocks.path.name} into a "
             "workspace of its own"
         )
     return store, 0, [f"the corpus has the blocks of {blocks.path.name} already"]
 
 
 def _new_corpus(
-    place: WorkspaceFolder,
+    home: WorkspaceFolder,
     blocks: BlockFile | None,
     tokenizer: WordPiece | None,
     settings: Settings,
     progress: Progress,
 ) -> tuple[ChunkStore, int, list[str]]:
     if blocks is None:
-        documents = ("openrealm", "ingest", "YOUR_DOCUMENTS", "--to", place.directory)
+        documents = ("openrealm", "ingest", "YOUR_DOCUMENTS", "--to", home.directory)
         raise CorpusError(
-            f"'{place.directory}' holds no corpus for these weights; give a block file as a "
+            f"'{home.directory}' holds no corpus for these weights; give a block file as a "
             "further source, or ingest documents first, with the vocabulary of the weights: "
             + shell_command(*documents, "--set", _VOCABULARY)
         )
@@ -220,14 +220,14 @@ def _new_corpus(
     if tokenizer is None:
         raise ConfigError("corpus.tokenizer = train: a vocabulary cannot be learned in an import")
     report = update_store(
-        place.corpus,
+        home.corpus,
         add=blocks.documents(),
         tokenizer=tokenizer,
         chunking=settings.corpus.chunking,
         on_problem=_refuse,
         progress=progress,
     )
-    return ChunkStore.open(place.corpus), report.chunks, notes
+    return ChunkStore.open(home.corpus), report.chunks, notes
 
 
 def _refuse(problem: Problem) -> None:

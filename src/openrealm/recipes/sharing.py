@@ -197,7 +197,7 @@ def push_to_hub(
             output=folder,
             run=run,
             stage=stage,
-            place=repo_id,
+            location=repo_id,
             progress=progress,
         )
         return push_folder(

@@ -205,5 +205,5 @@ class Contents:
     @property
     def pictures(self) -> list[Picture]:
         """All pictures that there are."""
-        found = (self.curves, self.overlay, self.staleness, self.distribution)
-        return [picture for picture in found if picture is not None]
+        all_of_them = (self.curves, self.overlay, self.staleness, self.distribution)
+        return [picture for picture in all_of_them if picture is not None]

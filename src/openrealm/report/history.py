@@ -136,10 +136,10 @@ def staleness_of_probes(history: History) -> list[tuple[float, float, float]]:
     swaps = [r for r in history.swaps if "index/weights_step" in r]
     # A swap at s is in the place of the index that a probe after step s was asked of.
     made += [(float(r["total_step"]) + 0.5, float(r["index/weights_step"])) for r in swaps]
-    found = []
+    points = []
     for record in history.probes:
         step = float(record["total_step"])
         before = [pair for pair in made if pair[0] <= step]
         if before and "probe/recall@5" in record and record["stage"] == "realm":
-            found.append((step - max(before)[1], float(record["probe/recall@5"]), step))
-    return found
+            points.append((step - max(before)[1], float(record["probe/recall@5"]), step))
+    return points

@@ -157,13 +157,13 @@ def _distribution(contents: Contents) -> str:
 
 
 def _examples(contents: Contents) -> str:
-    found = contents.probed
-    if found is None:
+    probed = contents.probed
+    if probed is None:
         return _not_probed(contents)
     parts = [paragraphs([LEGEND]), "<h3>Where retrieval was worth most</h3>\n"]
-    parts.append(examples(found.best))
-    if found.worst:
-        parts += ["<h3>Where it was worth least</h3>\n", examples(found.worst)]
+    parts.append(examples(probed.best))
+    if probed.worst:
+        parts += ["<h3>Where it was worth least</h3>\n", examples(probed.worst)]
     return "".join(parts)
 
 

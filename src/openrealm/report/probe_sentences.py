@@ -30,7 +30,7 @@ _EXCERPT = 110  # characters shown on each side of what is marked
 
 
 def probed(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     run: RunFolder,
     *,
     limit: int | None,
@@ -40,7 +40,7 @@ def probed(
     """What the newest weights of joint training or warm-up make of the held-out sentences.
 
     Args:
-        place: The workspace.
+        workspace: The workspace.
         run: The run.
         limit: Ask only the first so many sentences.
         num_examples: Sentences of highest utility to show, and as many of lowest.
@@ -49,8 +49,8 @@ def probed(
     Raises:
         OpenRealmError: There are no such weights or sentences, or they do not fit the corpus.
     """
-    loaded, note = _loaded(place, run, progress)
-    held_out = held_out_of(place, loaded, progress=progress)
+    loaded, note = _loaded(workspace, run, progress)
+    held_out = held_out_of(workspace, loaded, progress=progress)
     readings: list[Reading] = []
     queries, probe = held_out.queries[:limit], probe_of(loaded, held_out)
     with progress.task("reading held-out sentences", total=len(queries), unit="sentences") as task:
@@ -60,15 +60,17 @@ def probed(
             )
             readings += part
             task.advance(len(part))
-    return _told(readings, loaded, held_out, num_examples=num_examples, note=note)
+    return _probed(readings, loaded, held_out, num_examples=num_examples, note=note)
 
 
-def _loaded(place: WorkspaceFolder, run: RunFolder, progress: Progress) -> tuple[LoadedRun, str]:
+def _loaded(
+    workspace: WorkspaceFolder, run: RunFolder, progress: Progress
+) -> tuple[LoadedRun, str]:
     """The run ready to be asked, and what is to be known about its index."""
     if not run.is_locked():
-        return load_run(place, name=run.name, stages=JOINT_STAGES, progress=progress), ""
+        return load_run(workspace, name=run.name, stages=JOINT_STAGES, progress=progress), ""
     # Whoever trains there numbers and removes the snapshots: none is added beside it.
-    loaded = load_model(place, name=run.name, stages=JOINT_STAGES)
+    loaded = load_model(workspace, name=run.name, stages=JOINT_STAGES)
     snapshot, note = matching_snapshot(run, loaded.corpus, loaded.model), ""
     if snapshot is None:
         published = generations(run.snapshots)
@@ -79,11 +81,11 @@ def _loaded(place: WorkspaceFolder, run: RunFolder, progress: Progress) -> tuple
             f"The run is in training: candidates were proposed by a snapshot of step "
             f"{snapshot.manifest.step}; p(z|x) is that of the weights."
         )
-    load = make_loader(place, loaded.settings, loaded.corpus, loaded.model)
+    load = make_loader(workspace, loaded.settings, loaded.corpus, loaded.model)
     return loaded.with_index(load(snapshot)), note
 
 
-def _told(
+def _probed(
     readings: Sequence[Reading],
     loaded: LoadedRun,
     held_out: HeldOut,
@@ -117,8 +119,8 @@ def _by_rank(readings: Sequence[Reading], num_chunks: int) -> Floats:
     """``(queries, num_chunks)`` p(z|x) of the chunks, largest first, 0 where there is none."""
     table = np.zeros((len(readings), num_chunks))
     for line, reading in zip(table, readings, strict=True):
-        found = np.sort(np.exp(reading.log_p_z[1:]))[::-1]
-        line[: len(found)] = found
+        p_z = np.sort(np.exp(reading.log_p_z[1:]))[::-1]
+        line[: len(p_z)] = p_z
     return table
 
 
@@ -173,11 +175,11 @@ def _sentence(query: MaskedQuery, texts: ChunkStore) -> Quote:
     text = texts.chunk(query.row).text
     tokens = texts.tokenizer.encode(text)
     first, last = int(query.positions[0]), int(query.positions[-1])
-    places = find_answer_spans(tokens.ids, [query.original_ids.tolist()])
-    if not len(places):  # the text was cut where another tokenizer would not
+    spans = find_answer_spans(tokens.ids, [query.original_ids.tolist()])
+    if not len(spans):  # the text was cut where another tokenizer would not
         words = (query.original_ids[:first], query.targets, query.original_ids[last + 1 :])
         return Quote(*(texts.tokenizer.decode(ids) for ids in words))
-    begin, end = (int(n) for n in places[0])
+    begin, end = (int(n) for n in spans[0])
     start, stop = tokens.offsets[begin + first, 0], tokens.offsets[begin + last, 1]
     return _quote(text, tokens.offsets[begin, 0], start, stop, tokens.offsets[end - 1, 1])
 
@@ -192,14 +194,14 @@ def _excerpt(chunk: Chunk, corpus: ChunkStore, query: MaskedQuery) -> Quote:
     if not whole:
         return Quote(textwrap.shorten(chunk.text, 2 * _EXCERPT, placeholder=" ..."), "", "")
     start, stop = tokens.offsets[whole[0][0], 0], tokens.offsets[whole[0][1] - 1, 1]
-    found = _quote(chunk.text, start - _EXCERPT, start, stop, stop + _EXCERPT)
+    around = _quote(chunk.text, start - _EXCERPT, start, stop, stop + _EXCERPT)
     # Cut between words.
-    before, after = found.before, found.after
+    before, after = around.before, around.after
     if start > _EXCERPT:
         before = f"... {before.partition(' ')[2]}"
     if stop + _EXCERPT < len(chunk.text):
         after = f"{after.rpartition(' ')[0]} ..."
-    return Quote(before, found.marked, after)
+    return Quote(before, around.marked, after)
 
 
 def _quote(text: str, begin: int, start: int, stop: int, end: int) -> Quote:

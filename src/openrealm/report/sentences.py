@@ -59,21 +59,21 @@ def _recall(run: RunFacts) -> list[str]:
         ("held_out/recall@1", "held-out queries for which the first chunk found holds an answer"),
         ("probe/recall@1", "held-out sentences for which the first chunk holds the masked words"),
     ):
-        found = [figures for figures in run.stages if name in figures.means]
-        if found:
-            shares = [f"{number(f.means[name])} {after(f.stage)}" for f in found]
-            told = f"The share of {what} (recall@1) is {_listed(shares)}."
+        measured = [figures for figures in run.stages if name in figures.means]
+        if measured:
+            shares = [f"{number(f.means[name])} {after(f.stage)}" for f in measured]
+            sentence = f"The share of {what} (recall@1) is {_listed(shares)}."
             is_small = name.startswith("probe/") and run.is_probe_small
-            return [told, *([] if is_small else _change(found, name))]
+            return [sentence, *([] if is_small else _change(measured, name))]
     return []
 
 
-def _change(found: Sequence[StageFigures], name: str) -> list[str]:
+def _change(measured: Sequence[StageFigures], name: str) -> list[str]:
     """How recall after joint training stands to recall before it."""
-    last = next((f for f in reversed(found) if f.stage == "realm"), None)
-    before = found[found.index(last) - 1] if last is not None and found.index(last) else None
-    if last is None or before is None:
+    last = next((f for f in reversed(measured) if f.stage == "realm"), None)
+    if last is None or last is measured[0]:
         return []
+    before = measured[measured.index(last) - 1]
     old, new = before.intervals.get(name), last.intervals.get(name)
     # Where all queries have the same value the bootstrap knows no uncertainty.
     if old is None or new is None or old.low == old.high or new.low == new.high:
@@ -95,24 +95,24 @@ def _utility(run: RunFacts) -> list[str]:
     if last is None:
         return []
     value, interval = last.means[name], last.intervals.get(name)
-    when, told = after(last.stage).capitalize(), f"utility {value:.3f} nats per masked token"
+    when, figure = after(last.stage).capitalize(), f"utility {value:.3f} nats per masked token"
     if interval is None:
-        return [f"{when}, retrieval {told.replace(' ', ' is ', 1)}; no interval was kept."]
+        return [f"{when}, retrieval {figure.replace(' ', ' is ', 1)}; no interval was kept."]
     if run.is_probe_small:
         return [
-            f"{when}, retrieval {told.replace(' ', ' is ', 1)}, over {run.num_probe} held-out "
+            f"{when}, retrieval {figure.replace(' ', ' is ', 1)}, over {run.num_probe} held-out "
             "sentences: too few to tell whether retrieval helps."
         ]
-    told += f", 95% interval {interval.low:.3f} to {interval.high:.3f}"
+    figure += f", 95% interval {interval.low:.3f} to {interval.high:.3f}"
     if interval.low <= 0 <= interval.high:
         return [
             f"{when}, it cannot be told whether retrieved chunks help to predict the masked words "
-            f"of held-out sentences: the interval holds zero ({told})."
+            f"of held-out sentences: the interval holds zero ({figure})."
         ]
     times = f"{math.exp(abs(value)):.3g} times as {'probable' if value > 0 else 'improbable'}"
     return [
         f"{when}, the masked words of held-out sentences are {times} with retrieved chunks as with "
-        f"the null chunk alone, in the geometric mean ({told})."
+        f"the null chunk alone, in the geometric mean ({figure})."
     ]
 
 
