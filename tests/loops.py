@@ -41,12 +41,17 @@ from openrealm.training.background import BackgroundRefresh
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import MetricsLog
-from openrealm.training.objectives import JointStage, WarmupStage, joint_source, warmup_source
+from openrealm.training.objectives import (
+    JointStage,
+    WarmupStage,
+    joint_source,
+    trained_retriever,
+    warmup_source,
+)
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.replay import ReplayRefresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
-from openrealm.training.trained_retriever import trained_retriever
 from openrealm.training.trainer import Trainer
 
 STEPS = 6

@@ -21,7 +21,7 @@ from openrealm.models import likelihood
 from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
 from openrealm.retrieval.batches import masked_batch, read_batch
-from openrealm.retrieval.candidates import embed_masked_queries, with_bm25
+from openrealm.retrieval.candidates import embed_masked_queries, retrieved, with_bm25
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
 from openrealm.retrieval.text_encoder import TextEncoder
@@ -211,8 +211,7 @@ class Answerer:
         _require_positive(k)
         queries = [self._masked_query(text) for text in texts]
         asked = embed_masked_queries(queries, self._encoder)
-        query_emb = asked.query_emb.float()
-        rows = self._retriever.candidates(query_emb, k - 1, texts=asked.texts)
+        query_emb, rows = asked.query_emb.float(), retrieved(asked, self._retriever, k - 1)
         candidates = with_bm25(asked, rows, self._retriever)
         batch = masked_batch(queries, candidates, self._corpus, self._encoder.templates)
         batch = batch.to(self._encoder.device)

@@ -46,11 +46,16 @@ from openrealm.runs.stage_reports import add_report
 from openrealm.settings import Settings, checked, lower_rates, read_settings, settings_text
 from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
-from openrealm.training.objectives import JointStage, WarmupStage, joint_source, warmup_source
+from openrealm.training.objectives import (
+    JointStage,
+    WarmupStage,
+    joint_source,
+    trained_retriever,
+    warmup_source,
+)
 from openrealm.training.plain import IctStage, MlmStage
 from openrealm.training.probe import HeldOutProbe, NoProbe
 from openrealm.training.stage import Ingredients, Stage
-from openrealm.training.trained_retriever import trained_retriever
 from openrealm.training.trainer import Trainer
 
 

@@ -41,15 +41,20 @@ class QueryBatch:
 
     Attributes:
         queries: The masked sentences: x.
-        texts: The same in words, as far as these are not masked out.
         query_emb: Their vectors ``(batch, dim)``.
+        tokenizer: Of their ids.
         origins: Where they were taken from; None for queries from elsewhere.
     """
 
     queries: Sequence[MaskedQuery]
-    texts: Sequence[str]
     query_emb: Float[Tensor, "batch dim"]
+    tokenizer: WordPiece
     origins: Sequence[Origin] | None = None
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The queries in words, as far as these are not masked out."""
+        return query_texts(self.queries, self.tokenizer)
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -62,11 +67,11 @@ def embed_masked_queries(
     *,
     origins: Sequence[Origin] | None = None,
 ) -> QueryBatch:
-    """Queries, put into words and embedded by the present query tower without its dropout."""
+    """Queries, embedded by the present query tower without its dropout."""
     return QueryBatch(
         queries=queries,
-        texts=query_texts(queries, encoder.tokenizer),
         query_emb=encoder.embed_queries([query.masked_ids for query in queries]),
+        tokenizer=encoder.tokenizer,
         origins=origins,
     )
 
@@ -147,12 +152,7 @@ class FromIndex:
 
     def __call__(self, batch: QueryBatch, retriever: Retriever) -> Rows:
         """The top of the index."""
-        return retriever.candidates(
-            batch.query_emb.detach().float(),
-            self.num_chunks,
-            texts=batch.texts,
-            origins=batch.origins,
-        )
+        return retrieved(batch, retriever, self.num_chunks)
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,23 @@ def interleave(first: Rows, second: Rows, *, num_last: int) -> Rows:
     return mixed
 
 
+def retrieved(batch: QueryBatch, retriever: Retriever, num_chunks: int) -> Rows:
+    """Rows ``(batch, num_chunks)`` of highest relevance score that are not trivial."""
+    return retriever.candidates(
+        batch.query_emb.detach().float(),
+        num_chunks,
+        # Only looked at where words in common count.
+        texts=batch.texts if retriever.lexical is not None else [""] * len(batch),
+        origins=batch.origins,
+    )
+
+
 def with_bm25(batch: QueryBatch, rows: Rows, retriever: Retriever) -> Candidates:
     """Candidates out of rows, with words in common where the relevance score has them."""
+    if retriever.lexical is None:
+        return Candidates(rows)
     distinct = Candidates(rows).distinct
-    return Candidates(rows, bm25=retriever.bm25_scores(batch.texts, distinct))
+    return Candidates(rows, bm25=retriever.lexical.scores(batch.texts, distinct))
 
 
 def in_batch_negatives(

@@ -28,6 +28,7 @@ from openrealm.retrieval.candidates import (
     QueryBatch,
     embed_masked_queries,
     origins_of,
+    retrieved,
     with_bm25,
 )
 from openrealm.retrieval.live_index import LiveIndex
@@ -174,9 +175,7 @@ class HeldOutProbe:
         """The part of a fresh index's best chunks that a stale one finds, for present queries."""
         with evaluating(self.model), torch.inference_mode():
             batch = self._embedded(self.queries[:_NUM_COMPARED])
-            ours, theirs = (
-                self._rows(batch, live.retriever, self.k - 1) for live in (stale, fresh)
-            )
+            ours, theirs = (retrieved(batch, live.retriever, self.k - 1) for live in (stale, fresh))
         shared = [
             len(np.intersect1d(one[one != NO_CHUNK], other[other != NO_CHUNK]))
             for one, other in zip(ours, theirs, strict=True)
@@ -191,15 +190,9 @@ class HeldOutProbe:
         origins = origins_of(queries, self.texts, self.corpus)
         return embed_masked_queries(queries, self.encoder, origins=origins)
 
-    def _rows(
-        self, batch: QueryBatch, retriever: Retriever, num_chunks: int
-    ) -> npt.NDArray[np.int64]:
-        query_emb = batch.query_emb.float()
-        return retriever.candidates(query_emb, num_chunks, texts=batch.texts, origins=batch.origins)
-
     def _retrieved(self, queries: Sequence[MaskedQuery], retriever: Retriever) -> _Retrieved:
         batch = self._embedded(queries)
-        rows = self._rows(batch, retriever, max(*RECALL_AT, self.k - 1))
+        rows = retrieved(batch, retriever, max(*RECALL_AT, self.k - 1))
         candidates = with_bm25(batch, rows[:, : self.k - 1], retriever)
         masked = masked_batch(queries, candidates, self.corpus, self.encoder.templates)
         return _Retrieved(batch, rows, masked.to(self.encoder.device))
