@@ -55,7 +55,7 @@ def write_ordered(
     tick: Callable[[], None] | None = None,
     progress: Progress,
 ) -> Snapshot:
-    """The snapshot of an order, embedded on the cluster that this process is connected to.
+    """Has an ordered snapshot embedded by the cluster that this process is connected to.
 
     Args:
         workspace: The workspace.
@@ -131,7 +131,7 @@ def index_by_fleet(
     storage: str | None = None,
     progress: Progress,
 ) -> None:
-    """Embeds the corpus with a run's newest weights on a cluster, where that is not done yet.
+    """Embeds the corpus on a cluster with a run's newest weights, unless that is done already.
 
     Args:
         workspace: The workspace.
@@ -195,7 +195,7 @@ def stored(
     on_gpu: bool,
     tick: Callable[[], None] | None = None,
 ) -> Iterator[StoredOrder]:
-    """An order in a storage, for the time of the context; the corpus stays there.
+    """Puts an order into a storage while the context lasts; the corpus stays there afterwards.
 
     Args:
         storage: Where to.
@@ -244,7 +244,7 @@ def _checksum_of(path: Path) -> str:
 
 
 def _offered(storage: Storage, corpus: ChunkStore, tick: Callable[[], None]) -> tuple[str, str]:
-    """Name of a chunk store in a storage, and checksum of its manifest, which is put last."""
+    """Puts a chunk store into a storage; gives its name there and its manifest's checksum."""
     with tempfile.TemporaryDirectory(prefix="openrealm-") as temporary:
         corpus.manifest.write(Path(temporary))
         manifest = Path(temporary) / MANIFEST
@@ -254,5 +254,5 @@ def _offered(storage: Storage, corpus: ChunkStore, tick: Callable[[], None]) -> 
             for record in corpus.manifest.files():
                 tick()
                 storage.put(corpus.directory / record.path, f"{name}/{record.path}")
-            storage.put(manifest, f"{name}/{MANIFEST}")
+            storage.put(manifest, f"{name}/{MANIFEST}")  # last: a store that has one is whole
     return name, sha256

@@ -55,7 +55,7 @@ def require_ray() -> ModuleType:
 
 @contextmanager
 def connected(address: str, *, cpus: int) -> Iterator[None]:
-    """Inside this context there is a cluster; one that this process has already is used.
+    """Connects to a cluster while the context lasts; a connection that is there already is used.
 
     Args:
         address: Of a cluster that runs, as ``ray start`` shows it; empty or ``local`` for one that
@@ -93,7 +93,7 @@ def connected(address: str, *, cpus: int) -> Iterator[None]:
 
 
 def _require_answer(address: str) -> None:
-    """Raises where nobody listens at ``host:port``, which Ray would wait minutes for."""
+    """Raises if nobody listens at ``host:port``. Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
@@ -115,7 +115,7 @@ def write_by_fleet(
     tick: Callable[[], None] | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
-    """Has the shards that a snapshot lacks written on the cluster, and publishes it.
+    """Has the missing shards of a snapshot written on the cluster, then publishes the snapshot.
 
     Shards that are written stay whatever happens; another call with the same writer goes on there.
 
@@ -165,7 +165,7 @@ def write_by_fleet(
 
 
 def _say_what_lacks(ray: ModuleType, threads: int, on_gpu: bool, progress: Progress) -> None:
-    """A word to the user where nothing would ever begin; a node that is large enough may join."""
+    """Warns the user if no node is large enough for a task; such a node may still join."""
     for resource, wanted in {"CPU": threads, "GPU": int(on_gpu)}.items():
         nodes = [node["Resources"].get(resource, 0) for node in ray.nodes() if node["Alive"]]
         if max(nodes, default=0) < wanted:
@@ -181,7 +181,7 @@ def _call(write: Callable[[int], T], shard: int) -> T:
 
 
 def _returned(ray: ModuleType, task_ref: object, shard: int) -> Any:
-    """What a finished task has returned; raises what it has raised, as this process would have."""
+    """The value that a finished task returned; an error of the task is raised here."""
     try:
         return ray.get(task_ref)
     except ray.exceptions.RayTaskError as error:

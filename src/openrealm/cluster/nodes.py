@@ -84,7 +84,7 @@ class Node:
 
     @classmethod
     def of(cls, settings: Settings, corpus: ChunkStore, *, on_gpu: bool) -> Node:
-        """A model of the shape that the settings have, without weights."""
+        """A node with an empty model of the shape in the settings; weights are loaded later."""
         device = torch.device("cuda" if on_gpu else "cpu")
         # Sums may depend on how work is divided: a node of many processors makes the same vectors.
         torch.set_num_threads(settings.refresh.worker_threads)
@@ -134,7 +134,7 @@ class FolderOrder:
     on_gpu: bool
 
     def __call__(self, shard: int) -> None:
-        """Writes a shard, unless it is there or the order does not stand any more.
+        """Writes a shard, unless the shard exists or the order has been taken back.
 
         Raises:
             SnapshotError: The workspace is not on this machine.
@@ -339,7 +339,7 @@ def _fetched(storage: Storage, corpus: str, sha256: str) -> Path:
 
 
 def _own_folder() -> Path:
-    """Among the temporary files, of this user alone: what is in it is trusted."""
+    """A temporary folder that only this user may write to, so that its contents are trusted."""
     folder = Path(tempfile.gettempdir()) / f"openrealm-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():

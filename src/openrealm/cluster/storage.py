@@ -61,7 +61,7 @@ class Storage:
         return filesystem, folder.rstrip("/")
 
     def require(self) -> None:
-        """Raises where nothing could ever be read or written; reaches for nothing.
+        """Raises if this URL can never work. The storage itself is not contacted.
 
         Raises:
             ConfigError: The URL is none, or of an unknown kind.
@@ -70,7 +70,7 @@ class Storage:
         _ = self._opened
 
     def put(self, source: Path, name: str) -> None:
-        """Writes a file, over one of that name.
+        """Writes a file; one of the same name is replaced.
 
         Raises:
             StorageError: It cannot be written.
@@ -122,7 +122,7 @@ class Storage:
             return bool(filesystem.exists(f"{folder}/{name}"))
 
     def remove(self, name: str) -> None:
-        """Removes a file, or all whose names begin with ``name/``; there need not be any.
+        """Removes a file, or a folder with all that is in it, if there is one.
 
         Raises:
             StorageError: They cannot be removed.

@@ -212,7 +212,7 @@ def _skip_line(stream: io.BufferedReader) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """One of `READ_ERRORS` in words."""
+    """Says in words what one of `READ_ERRORS` means."""
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 (byte 0x{error.object[error.start]:02x})"
     if isinstance(error, EOFError):

@@ -102,7 +102,7 @@ class Manifest:
                 yield segment.removed
 
     def write(self, directory: Path) -> None:
-        """Puts this manifest in the place of the old one, in one step."""
+        """Replaces the old manifest with this one, in one step."""
         values = {"format": FORMAT, "version": VERSION, **asdict(self)}
         values["chunking"] = to_dict(self.chunking)
         write_atomic(directory / MANIFEST, (json.dumps(values, indent=1) + "\n").encode())

@@ -50,7 +50,9 @@ def _missing(library: str, kind: str) -> MissingDependencyError:
 
 
 def read_markdown(data: bytes, file: SourceFile) -> tuple[str, str]:
-    """The title is that of the front matter, else the first heading, which then leaves the text."""
+    """Title and text of Markdown. The title is that of the front matter, else the first heading,
+    which is then left out of the text.
+    """
     try:
         from markdown_it import MarkdownIt
     except ImportError as error:
@@ -138,7 +140,7 @@ def read_html(data: bytes, file: SourceFile) -> tuple[str, str]:
 
 
 def _decode_html(data: bytes) -> str:
-    """UTF-8, or else the character set that the page declares."""
+    """The page as text: decoded as UTF-8, or else by the character set that the page declares."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -285,7 +287,7 @@ def join_wrapped_lines(text: str) -> str:
 
 
 def heal_hyphens(text: str) -> str:
-    """The text with words that were divided at the end of a line in one piece.
+    """Joins words that were divided at the end of a line.
 
     A hyphen before a lower-case letter is taken for a division, which is wrong for the few compound
     words that were divided at their own hyphen.
@@ -295,7 +297,7 @@ def heal_hyphens(text: str) -> str:
 
 
 def _full_width(lines: Sequence[str]) -> float | None:
-    """The least length of a line that was wrapped, or None where the text does not look so."""
+    """How long a line must be to have been wrapped; None if the text does not look wrapped."""
     lengths = sorted(len(line) for line in lines if line.strip())
     if len(lengths) < _MIN_LINES:
         return None
@@ -314,7 +316,7 @@ def _full_width(lines: Sequence[str]) -> float | None:
 
 
 def _goes_on(line: str, following: str, full: float) -> bool:
-    """Whether a paragraph goes on over the end of a line; ends of sentences may stay."""
+    """Whether a paragraph goes on in the following line; one that ends a sentence may stay."""
     if len(line) < full or not following.strip() or following[0] in " \t-*•|":
         return False
     return _SENTENCE_END.search(line.rstrip()) is None

@@ -59,7 +59,7 @@ class _HashingFile(io.RawIOBase):
         return self._size
 
     def finish(self) -> tuple[int, str]:
-        """Waits until the bytes are on the disk; their number and checksum."""
+        """Waits until the bytes are on the disk; gives their number and checksum."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self.close()
@@ -157,7 +157,7 @@ class SegmentWriter:
         self._chunk_rows, self._num_waiting = [rest], len(rest)
 
     def finish(self) -> SegmentRecord:
-        """Writes what is waiting, syncs the files and tells what has become of them."""
+        """Writes the rest, syncs the files and gives the record of the segment."""
         if self._document_rows:
             self._write_documents()
         if self._num_waiting:
@@ -188,7 +188,7 @@ class SegmentWriter:
 
 
 def _byte_spans(text: str, spans: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Character spans in order, not overlapping, as spans of the text's UTF-8."""
+    """Character spans as byte spans of the text's UTF-8; they are in order and do not overlap."""
     if text.isascii():
         return spans.astype(np.int64)
     borders = spans.reshape(-1).tolist()

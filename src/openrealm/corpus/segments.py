@@ -55,7 +55,7 @@ CHUNK_SCHEMA = pa.schema(
 
 
 def content_digest(document: Document) -> bytes:
-    """What tells two states of a document apart: a hash of its id, title and text."""
+    """A hash of a document's id, title and text; it changes whenever the document does."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in (document.id, document.title, document.text):
         data = part.encode("utf-8")

@@ -130,7 +130,7 @@ def _ends_sentence(text: str, start: int, mark: int, stop: int, *, cased: bool) 
 
 
 def _marks_end_sentence(text: str, start: int, mark: int, stop: int, *, cased: bool) -> bool:
-    """The same without the short cut."""
+    """As `_ends_sentence`, for the marks that need a closer look."""
     if text[mark] in _WIDE_STOPS:
         return True
     single = text[mark] == "." and text[mark + 1] not in _REPEATED

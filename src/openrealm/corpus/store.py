@@ -187,7 +187,7 @@ class ChunkStore:
 
     @staticmethod
     def exists(directory: Path) -> bool:
-        """Whether there is a store in the folder; one that never was finished is none."""
+        """Whether there is a finished store in the folder."""
         return (Path(directory) / MANIFEST).exists()
 
     @classmethod

@@ -88,7 +88,7 @@ _OURS = re.compile(
 
 @contextmanager
 def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
-    """The store, or None where there is none yet, while nobody else may write.
+    """Opens the store for one writer; gives None if there is no store yet.
 
     A folder made for a store that does not come to be is removed again.
     """
@@ -114,7 +114,7 @@ def opened_for_writing(directory: Path) -> Iterator[ChunkStore | None]:
 
 @contextmanager
 def disk_errors(directory: Path) -> Iterator[None]:
-    """Turns what the system says about writing (a full disk, say) into a CorpusError."""
+    """Turns the system's errors while writing, such as a full disk, into a CorpusError."""
     try:
         yield
     except OSError as error:
@@ -136,7 +136,7 @@ def _refuse_other_folders(directory: Path) -> None:
 
 
 def delete_leftovers(directory: Path, manifest: Manifest | None) -> None:
-    """Deletes what updates that died have left, and what the manifest no longer names."""
+    """Deletes the leftovers of updates that died, and files that the manifest no longer names."""
     files = manifest.files() if manifest is not None else ()
     named = {Path(record.path).parts[0] for record in files}
     for path in directory.iterdir():

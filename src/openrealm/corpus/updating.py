@@ -165,7 +165,7 @@ def _settings(
 
 @dataclass(slots=True)
 class _Part:
-    """A segment of the store to be, and the numbers of the documents that it loses."""
+    """A segment of the new store, and the numbers of the documents that it loses."""
 
     live: LiveSegment
     lost: set[int] = field(default_factory=set)
@@ -237,7 +237,7 @@ class _Update:
                 raise
 
     def _fresh(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """The documents that are not in the store as they are."""
+        """The documents that are new, or differ from those in the store."""
         seen = IdSet()
         for document in documents:
             if not seen.add(document.id):
@@ -284,7 +284,7 @@ class _Update:
         return SegmentWriter(self._staging / name, name=name, id_type=kind)
 
     def finish(self) -> IngestReport:
-        """Makes the staged files the store's."""
+        """Moves the staged files into the store and replaces its manifest."""
         changed = self._writer is not None or any(part.lost for part in self._parts)
         if not changed and self._base is not None:
             return self._tally.report(len(self._base), self._log)
@@ -354,7 +354,7 @@ class _Update:
     def _new_entries(
         self, records: Sequence[SegmentRecord], tokenizer_files: Sequence[FileRecord]
     ) -> list[Path]:
-        """What of the staged files and folders is needed: not the segments already merged."""
+        """The staged files and folders that the store needs; segments merged since are left out."""
         wanted = {record.name for record in records}
         wanted |= {record.removed.path for record in records if record.removed}
         wanted |= {Path(file.path).parts[0] for file in tokenizer_files}
@@ -390,7 +390,7 @@ class _Update:
 
 @dataclass(frozen=True, slots=True)
 class MergeGroup:
-    """Neighbouring segments; to be written as one, or (a single one) to be left as it is."""
+    """Neighbouring segments that are written as one, or a single one that stays as it is."""
 
     members: tuple[int, ...]
     rewrite: bool

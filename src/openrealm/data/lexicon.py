@@ -48,7 +48,7 @@ _MAX_WORDS = 1_000_000
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Words whose capital tells something.
+    """What a corpus shows about capitals: which capitalised words are names and which are not.
 
     Attributes:
         proper: Capitalised words that the corpus writes as names, so that one of them is a name
@@ -94,7 +94,7 @@ class LexiconBuilder:
         return self._words.total()
 
     def build(self) -> Lexicon:
-        """What the counts say."""
+        """The lexicon that follows from the counts."""
         proper, common = set(), set()
         for word, count in self._words.items():
             if not word[0].isupper() or len(word) < 2:

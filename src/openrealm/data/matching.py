@@ -23,7 +23,7 @@ _LAST_ASSIGNED = 0x32000  # beyond lie tags, variation selectors and private use
 
 
 def answer_words(text: str) -> list[str]:
-    """The words of a text in the form in which answers are compared with it.
+    """The words of a text, normalised for comparison with answers.
 
     NFD (an accent is split off but stays), lower case; a word is a run of letters, digits and
     marks, and every other visible character is a word of its own.

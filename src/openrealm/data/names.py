@@ -201,7 +201,7 @@ def begins_sentence(text: str, start: int) -> bool:
 
 
 def _runs(text: str) -> Iterator[list[_Piece]]:
-    """Sequences of capitalised words with nothing but a join between them."""
+    """Sequences of capitalised words, joined by spaces or by short words such as "of"."""
     run: list[_Piece] = []
     for match in _capitalised_pattern().finditer(text):
         start, stop = match.span()

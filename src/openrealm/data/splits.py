@@ -103,7 +103,7 @@ Pair = tuple[int, int]
 def _round(
     data: bytes, at: int, x: int, y: int, z: int, v: Pair, w: Pair, *, mul: int, nine: int
 ) -> tuple[int, int, int, Pair, Pair]:
-    """64 bytes into the state; the last round weighs two of its terms by nine."""
+    """Mixes 64 bytes into the state. The last round multiplies two of its terms by nine."""
     x = _rotate(x + y + v[0] + _word(data, at + 8), 37) * mul
     y = _rotate(y + v[1] + _word(data, at + 48), 42) * mul
     x = (x & _MASK) ^ (w[1] * nine & _MASK)

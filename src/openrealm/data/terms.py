@@ -72,7 +72,7 @@ class TermsBuilder:
         return count >= _MIN_COHESION * min(ends)
 
     def _burstiness(self, phrase: str) -> float:
-        """How often a text that holds the phrase holds it; one text is added that holds it once.
+        """How often a text that holds the phrase repeats it, smoothed by one text with it once.
 
         What a text is about comes again and again, "immediate" comes once (Church and Gale, 1995).
         """
@@ -117,7 +117,7 @@ class TermFinder:
 
 
 def _inflected(phrase: str) -> bool:
-    """Whether a single word looks like a verb's form or an adverb, which names nothing."""
+    """Whether a single word looks like an inflected verb or an adverb; such a word is no term."""
     return " " not in phrase and phrase.endswith(("ly", "ing", "ed", "est", "izes", "ises"))
 
 

@@ -59,7 +59,7 @@ _NAMES = {ord(op.code): op.name for op in pickletools.opcodes}
 
 
 class _Symbol:
-    """Something that the pickle would make and this machine only knows by name."""
+    """Something that unpickling would create; here it is only a name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -70,7 +70,7 @@ _MARK = _Symbol("a mark")
 
 @dataclass(slots=True)
 class _List:
-    """The list of records; they are handed out, not kept."""
+    """Stands for the list of records, which are handed out and not kept."""
 
     count: int = 0
 
@@ -332,7 +332,7 @@ class _Machine:
         self._file.refuse(f"has {kind} as record {number}, where only byte strings may be")
 
     def _reduced(self, function: Any, arguments: Any) -> Any:
-        """What a call would make, for the three calls that are known."""
+        """The result of one of the three known calls."""
         name = function.name if isinstance(function, _Symbol) else None
         if name in _RECONSTRUCT and _is_array_call(arguments):
             return _Symbol("empty array")

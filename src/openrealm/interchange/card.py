@@ -26,7 +26,7 @@ _LEGEND = {
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card tells.
+    """The facts in a model card.
 
     Attributes:
         title: Its heading.

@@ -17,7 +17,7 @@ Download = Callable[..., Any]
 
 @runtime_checkable
 class HubApi(Protocol):
-    """What is used of `huggingface_hub.HfApi`."""
+    """The two methods of `huggingface_hub.HfApi` that are used here."""
 
     def create_repo(
         self, repo_id: str, *, private: bool | None, repo_type: str | None, exist_ok: bool
@@ -98,7 +98,7 @@ def fetch_folder(
 
 @contextmanager
 def failures_told(what: str) -> Iterator[None]:
-    """Every way in which the hub can fail as a `HubError` that begins with ``what``."""
+    """Turns every failure of the hub into a `HubError` that begins with ``what``."""
     from huggingface_hub import errors
 
     # The root of what its HTTP library raises, whichever library that is.

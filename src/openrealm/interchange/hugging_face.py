@@ -80,7 +80,7 @@ class Shape(Protocol):
 
 @dataclass(frozen=True)
 class HfModel:
-    """A checked directory, whose tensors have not been read yet.
+    """A model directory whose config and tensor names are checked; its tensors are read later.
 
     Attributes:
         name: What the user called it.
@@ -347,7 +347,7 @@ def write_hf_realm(
 
 
 def _require_expressible(shape: ModelConfig, kind: str) -> None:
-    """Refuses what would compute something else there than here."""
+    """Refuses a model that those classes would compute differently."""
     embedder = shape.embedder
     of_towers = {
         "model.embedder.pooling": (embedder.pooling, "cls"),

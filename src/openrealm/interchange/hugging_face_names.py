@@ -81,7 +81,7 @@ Places = dict[str, tuple[str, ...]]
 
 @dataclass
 class Names:
-    """What is known of one kind of model's tensors.
+    """The tensor names of one kind of model.
 
     Attributes:
         live: Theirs -> ours, one or several.
@@ -103,7 +103,7 @@ class Names:
         return {*self.live, *self.dead, *self.same, *self.buffers}
 
     def merged(self, other: Names) -> Names:
-        """Both."""
+        """The names of both."""
         return Names(
             self.live | other.live,
             self.dead | other.dead,

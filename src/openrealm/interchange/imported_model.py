@@ -35,7 +35,7 @@ _ORDER = (BERT, OPENQA, READER, EMBEDDER, SCORER, ENCODER)
 
 @dataclass(frozen=True)
 class Assembly:
-    """Models by the checkpoint that they go into.
+    """The imported models, grouped by the checkpoint that they go into.
 
     Attributes:
         before: Those from before fine-tuning, in the order in which they are loaded.
@@ -152,7 +152,7 @@ def assemble(
 def _towers_of_others(
     model: Realm, before: Sequence[HfModel], after: Sequence[HfModel]
 ) -> list[str]:
-    """Towers where no pre-trained embedder was given."""
+    """Fills the towers where no pre-trained embedder was given; says how."""
     other = next((part for part in after if part.brings(TOWERS)), None)
     if other is not None:
         # The query embedder; its tower is still the chunks' too.
@@ -175,7 +175,7 @@ def _towers_of_others(
 
 
 def _complete(model: Realm, before: Sequence[HfModel]) -> list[str]:
-    """What a pre-trained checkpoint needs and no source holds."""
+    """Fills the parts of a pre-trained checkpoint that no source holds; says which."""
     notes = []
     if not bring(before, READER_BERT):
         wanted = model.reader.masked_lm.bert.state_dict().keys()
@@ -240,7 +240,7 @@ def stage_of(model: HfModel, stage: str | None) -> str:
 def imported_settings(
     models: Sequence[HfModel], assembly: Assembly, assignments: Sequence[str], *, names: list[str]
 ) -> Settings:
-    """Settings that the configs of the sources fix, which must agree on the model's shape."""
+    """The settings that follow from the sources' configs, which must agree on the model's shape."""
     settings = replace(Settings(), start=", ".join(names), stages=assembly.later_stages)
     # An imported reader never learned that no chunk holds an answer.
     settings = replace(settings, qa=replace(settings.qa, no_answer=False))
@@ -293,7 +293,7 @@ def tokenizer_of(models: Sequence[HfModel]) -> WordPiece | None:
 
 
 def require_rows(models: Sequence[HfModel], blocks: BlockFile | None) -> None:
-    """Refuses records that are not as many as the vectors, before hours of work."""
+    """Checks, before hours of work, that there is a record for every vector."""
     if blocks is None or blocks.path.suffix != ".npy":
         return
     count = count_block_records(blocks.path)
@@ -324,7 +324,7 @@ def located(source: str) -> Path:
 
 
 def wanted_files(listed: Sequence[str]) -> list[str]:
-    """What of a repository's files is needed: its config, vocabulary, blocks, weights once."""
+    """The files of a repository to fetch: config, vocabulary, blocks, one form of weights."""
     wanted = {"config.json", "vocab.txt", "tokenizer.json", RECORDS}
     first = next((name for name in WEIGHTS if name in listed), None)
     if first is not None:

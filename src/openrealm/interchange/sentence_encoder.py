@@ -122,7 +122,7 @@ def _write_tower(tower: Tower, tokenizer: WordPiece, directory: Path, *, max_tok
 
 
 def _modules(tower: Tower) -> list[_Module]:
-    """What stands above BERT, in order."""
+    """The modules above BERT, in order."""
     config, hidden = tower.config, int(tower.bert.config.hidden_size)
     modules = [_pooling(config.pooling, hidden)]
     if config.pooling == "cls":

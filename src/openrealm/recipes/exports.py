@@ -59,7 +59,7 @@ def export(
     public: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Writes a run in another format, into a folder that is whole or not there.
+    """Writes a run in another format. The folder appears only once it is complete.
 
     Args:
         workspace: Its folder.

@@ -154,7 +154,7 @@ def import_weights(
 
 @contextmanager
 def _undone_on_failure(home: WorkspaceFolder) -> Iterator[list[Path]]:
-    """Removes what was made, should anything fail; the list takes the folders that are."""
+    """On failure, removes all that was made; add new folders to the list that it gives."""
     had_corpus = ChunkStore.exists(home.corpus)
     had = home.directory.is_dir()
     made: list[Path] = []
@@ -178,7 +178,7 @@ def _corpus(
     settings: Settings,
     progress: Progress,
 ) -> tuple[ChunkStore, int, list[str]]:
-    """The corpus, the number of blocks added to it, and what to say of it."""
+    """The corpus, the number of blocks added to it, and notes for the report."""
     if not ChunkStore.exists(home.corpus):
         return _new_corpus(home, blocks, tokenizer, settings, progress)
     store = ChunkStore.open(home.corpus)
@@ -275,7 +275,7 @@ def _with_corpus(settings: Settings, store: ChunkStore, assignments: Sequence[st
 def _make_run(
     run: RunFolder, assembly: Assembly, settings: Settings, store: ChunkStore, progress: Progress
 ) -> tuple[int, list[str]]:
-    """Writes a run; the number of vectors in its snapshot, and what to say of it."""
+    """Writes a run; gives the number of vectors in its snapshot, and notes for the report."""
     model, notes = assemble(assembly, settings, store.tokenizer, run.checkpoints, progress)
     vectors = 0
     source = next((m for m in assembly.models if m.num_blocks), None)
@@ -314,7 +314,7 @@ def _make_run(
 
 
 def _copy_vectors(source: HfModel, writer: SnapshotWriter, progress: Progress) -> None:
-    """Shard by shard, so that the table is never in memory."""
+    """Copies vectors shard by shard, so that the table is never in memory as a whole."""
     with progress.task("copying vectors", total=source.num_blocks, unit="vectors") as task:
         for shard, rows in writer.missing_shards():
             part = source.files.rows(BLOCK_EMB, rows.start, rows.stop)

@@ -60,7 +60,7 @@ class RunFacts:
 
     @property
     def num_probe(self) -> int | None:
-        """How many held-out sentences were asked after the stages; None where that is not told."""
+        """How many held-out sentences the probe asked after the stages; None if unknown."""
         counts = (f.means.get("probe/queries") for f in reversed(self.stages))
         return next((int(count) for count in counts if count is not None), None)
 
@@ -72,7 +72,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Quote:
-    """A piece of text with a place marked in it, which may be empty."""
+    """A piece of text in which a part is marked; the marked part may be empty."""
 
     before: str
     marked: str
@@ -150,7 +150,7 @@ class Probed:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture with what it says to those who do not see it.
+    """A picture, with its contents in words for those who do not see it.
 
     Attributes:
         name: Of its file, without the ending.
@@ -167,7 +167,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All that one report tells.
+    """The whole contents of one report.
 
     Attributes:
         workspace: Name of the workspace.

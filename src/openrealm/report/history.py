@@ -66,7 +66,7 @@ def read_history(run: RunFolder) -> History:
 
 
 def staleness_points(history: History) -> Points:
-    """Staleness over total steps as the saw that it is: up by one a step, down at each new index.
+    """Staleness over total steps: it rises by one a step and falls at each new index.
 
     It is logged every few steps only; between two lines that speak of different indexes, the
     change is where a swap was logged, or else where the newer index was made (a stage's beginning).
@@ -97,13 +97,13 @@ def probe_points(history: History, name: str) -> Points:
 
 
 def points_of(records: Sequence[Record], name: str) -> Points:
-    """A figure by step, of the records that have it."""
+    """A figure by training step, from the records that have it."""
     chosen = [(float(r["total_step"]), float(r[name])) for r in records if name in r]
     return [x for x, _ in chosen], [y for _, y in chosen]
 
 
 def running_mean(values: list[float], *, points: int = 60) -> list[float]:
-    """Means over a window, where there are many more values than points to see."""
+    """Means over a window, if there are many more values than can be seen as points."""
     window = len(values) // points
     if window < 2:
         return values

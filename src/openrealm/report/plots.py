@@ -107,7 +107,7 @@ def require_matplotlib() -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many hundred dots.
+    """An empty figure; width and height are in hundreds of dots.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -204,7 +204,7 @@ def _staleness(axes: Axes, history: History) -> None:
 
 
 def _in_stages_and_probe(axes: Axes, history: History, name: str) -> None:
-    """A figure of the training batches of the reading stages, and of the probe."""
+    """Draws one figure, of the training batches of the stages with a reader and of the probe."""
     for stage in ("warmup", "realm"):
         points = points_of(history.steps, f"{stage}/{name}")
         _line(axes, points, _STAGE_COLOURS[stage], f"{stage}, training batches", alpha=0.6)
@@ -212,7 +212,7 @@ def _in_stages_and_probe(axes: Axes, history: History, name: str) -> None:
 
 
 def _line(axes: Axes, points: Points, colour: str, label: str, *, alpha: float = 1.0) -> None:
-    """A line with its place in the legend, if there is anything to draw."""
+    """Draws a line with its entry in the legend, if there are points."""
     if points[0]:
         axes.plot(*points, color=colour, label=label, alpha=alpha)
 
@@ -233,7 +233,7 @@ def _top_of_shares(axes: Axes) -> float:
 
 
 def _finish(axes: Axes, history: History, *, names: bool) -> None:
-    """Bands for the stages, their names above the first row, a legend where there is anything."""
+    """Adds bands for the stages, their names if asked, and a legend if there are lines."""
     axes.grid(alpha=0.25)
     stages = history.stages()
     axes.set_xlim(stages[0][1], stages[-1][2])

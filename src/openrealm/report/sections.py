@@ -21,12 +21,12 @@ def text(value: object) -> str:
 
 
 def paragraphs(sentences: Iterable[str]) -> str:
-    """A paragraph of each."""
+    """Each sentence as a paragraph."""
     return "".join(f"<p>{text(sentence)}</p>\n" for sentence in sentences)
 
 
 def quoted(quote: Quote) -> str:
-    """A piece of text with its place marked, if there is one."""
+    """A quote as HTML, with its marked part if there is one."""
     marked = f"<mark>{text(quote.marked)}</mark>" if quote.marked else ""
     return f"{text(quote.before)}{marked}{text(quote.after)}"
 
@@ -107,7 +107,7 @@ def _cell(figures: StageFigures, name: str) -> str:
 
 
 def _about(run: RunFacts, measured: Sequence[StageFigures]) -> list[str]:
-    """Over how many sentences, and of what no interval was kept."""
+    """Says how many sentences the probe asked, and which stages have no intervals."""
     said = []
     if run.num_probe is not None:
         few = "; so few that its intervals are too narrow" if run.is_probe_small else ""
@@ -134,7 +134,7 @@ def differences(rows: Sequence[tuple[str, Sequence[str]]], names: Sequence[str])
 
 
 def provenance(run: RunFacts) -> str:
-    """What made the run."""
+    """A table of what made the run: weights, seed, versions, corpus."""
     record = run.record
     rows: list[tuple[str, str]] = [("first weights", _start(run))]
     rows += [
@@ -177,7 +177,7 @@ LEGEND = (
 
 
 def examples(chosen: Sequence[Example]) -> str:
-    """One after the other, the candidates of the first unfolded."""
+    """All examples in order; only the first shows its candidates unfolded."""
     return "".join(_example(each, unfolded=not n) for n, each in enumerate(chosen))
 
 

@@ -24,12 +24,12 @@ def summary(run: RunFacts) -> list[str]:
 
 
 def after(stage: str) -> str:
-    """A time in the life of a run."""
+    """When a stage's figures were measured, in words."""
     return "before training" if stage == "start" else f"after {stage}"
 
 
 def number(value: float) -> str:
-    """A figure as it is shown everywhere."""
+    """A figure with three decimals, as everywhere in a report."""
     return f"{value:.3f}"
 
 
