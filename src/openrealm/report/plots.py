@@ -8,7 +8,6 @@ they come from.
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,11 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-logger = logging.getLogger(__name__)
-
-
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-COLOURS = _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = (
+_COLOURS = _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _SKY = (
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -55,7 +51,7 @@ _STAGE_COLOURS = {
     "realm": _BLUE,
     "qa": _PURPLE,
 }
-GREY = "#666666"
+_GREY = "#666666"
 _ZERO = "zero"  # marks a line that is no figure
 _AT = (1, 5, 20)
 _AT_COLOURS = (_BLUE, _GREEN, _ORANGE)
@@ -83,6 +79,15 @@ def plot_run(run: RunFolder, target: Path | None = None) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, picture)
     return target
+
+
+def draw_run(run: RunFolder, progress: Progress) -> str | None:
+    """The picture of a run; None without matplotlib, or where no step was logged."""
+    try:
+        return str(plot_run(run))
+    except (MissingDependencyError, InputError) as error:
+        progress.say(f"no picture was drawn: {error}")
+        return None
 
 
 def as_png(figure: Figure) -> bytes:
@@ -153,7 +158,7 @@ def _loss(axes: Axes, history: History) -> None:
     axes.set_ylabel("nats")
     for name, _, _ in history.stages():
         x, y = points_of([r for r in history.steps if r["stage"] == name], "train/loss")
-        colour = _STAGE_COLOURS.get(name, GREY)
+        colour = _STAGE_COLOURS.get(name, _GREY)
         smooth = running_mean(y)
         if smooth != y:
             axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.8)
@@ -174,7 +179,7 @@ def _recall(axes: Axes, history: History) -> None:
 def _utility(axes: Axes, history: History) -> None:
     axes.set_title("retrieval utility: log p(y|x) - log p(y|null chunk, x)", fontsize=10)
     axes.set_ylabel("nats per masked token")
-    axes.axhline(0, color=GREY, linewidth=0.8, gid=_ZERO)
+    axes.axhline(0, color=_GREY, linewidth=0.8, gid=_ZERO)
     _in_stages_and_probe(axes, history, "utility")
 
 
@@ -182,7 +187,7 @@ def _accuracy(axes: Axes, history: History) -> None:
     axes.set_title("masked tokens of the probe predicted", fontsize=10)
     axes.set_ylabel("share of tokens")
     _line(axes, probe_points(history, "probe/accuracy"), _BLUE, "with retrieval")
-    _line(axes, probe_points(history, "probe/accuracy_without"), GREY, "null chunk alone")
+    _line(axes, probe_points(history, "probe/accuracy_without"), _GREY, "null chunk alone")
     axes.set_ylim(0, _top_of_shares(axes))
 
 
@@ -238,7 +243,7 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
     stages = history.stages()
     axes.set_xlim(stages[0][1], stages[-1][2])
     for number, (name, first, last) in enumerate(stages):
-        axes.axvspan(first, last, color=GREY, alpha=0.12 if number % 2 else 0.04, linewidth=0)
+        axes.axvspan(first, last, color=_GREY, alpha=0.12 if number % 2 else 0.04, linewidth=0)
         if names:
             axes.annotate(
                 name,
@@ -249,25 +254,16 @@ def _finish(axes: Axes, history: History, *, names: bool) -> None:
                 ha="center",
                 va="top",
                 fontsize=8,
-                color=GREY,
+                color=_GREY,
                 in_layout=False,
             )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="best")
     elif not any(_is_drawn(line) for line in axes.get_lines()):
-        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=GREY)
+        axes.text(0.5, 0.5, "no figures yet", transform=axes.transAxes, ha="center", color=_GREY)
 
 
-# Figures ------------------------------------------------------------------------------------------
-
-
-def draw_run(run: RunFolder, progress: Progress) -> str | None:
-    """The picture of a run; None without matplotlib, or where no step was logged."""
-    try:
-        return str(plot_run(run))
-    except (MissingDependencyError, InputError) as error:
-        progress.say(f"no picture was drawn: {error}")
-        return None
+# Pictures of a report -----------------------------------------------------------------------------
 
 
 def curves(run: RunFacts, title: str) -> Picture | None:
@@ -286,9 +282,6 @@ def curves(run: RunFacts, title: str) -> Picture | None:
     )
 
 
-# Runs over each other -----------------------------------------------------------------------------
-
-
 def overlay(runs: Sequence[RunFacts]) -> Picture | None:
     """Loss, recall, utility and p(null|x) of several runs; None where none has logged a step."""
     runs = [run for run in runs if run.history.steps]
@@ -301,7 +294,7 @@ def overlay(runs: Sequence[RunFacts]) -> Picture | None:
     utility = "probe: retrieval utility"
     _over(axes[1][0], runs, utility, "nats per masked token", _probe("probe/utility"))
     _over(axes[1][1], runs, "probe: p(null chunk | x)", "probability", _probe("probe/p_null"))
-    axes[1][0].axhline(0, color=GREY, linewidth=0.8)
+    axes[1][0].axhline(0, color=_GREY, linewidth=0.8)
     for panel in (axes[0][0], axes[0][1]):
         panel.set_ylim(bottom=0)
     axes[1][1].set_ylim(0, 1.02)
@@ -333,9 +326,9 @@ def _over(
         x, y = points(run.history)
         drawn = drawn or bool(x)
         marker = "o" if len(x) == 1 else None
-        axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=run.name, marker=marker)
+        axes.plot(x, y, color=_COLOURS[number % len(_COLOURS)], label=run.name, marker=marker)
     if not drawn:
-        axes.text(0.5, 0.5, "no figures", transform=axes.transAxes, ha="center", color=GREY)
+        axes.text(0.5, 0.5, "no figures", transform=axes.transAxes, ha="center", color=_GREY)
 
 
 def _smooth_loss(history: History) -> Points:
@@ -345,9 +338,6 @@ def _smooth_loss(history: History) -> Points:
 
 def _probe(name: str) -> Callable[[History], Points]:
     return lambda history: probe_points(history, name)
-
-
-# Recall against staleness -------------------------------------------------------------------------
 
 
 def staleness(history: History) -> Picture | None:
@@ -387,7 +377,7 @@ def _scatter(
     axes.set_ylabel("share")
     axes.grid(alpha=0.25)
     if not points:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=GREY)
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=_GREY)
         return
     x, y, step = zip(*points, strict=True)
     # From a third of the scale on: its pale end is hardly seen on white.
@@ -413,18 +403,15 @@ def _range(what: str, points: Sequence[tuple[float, float, float]]) -> str:
     return f"{what}: {min(values):.3f} to {max(values):.3f}."
 
 
-# p(z|x) -------------------------------------------------------------------------------------------
-
-
 def distribution(probed: Probed) -> Picture:
     """Histograms of p(null|x) and of the largest p(z|x), and the mean by rank."""
     figure = new_figure(12, 4)
     null, best, ranks = figure.subplots(1, 3)
-    _histogram(null, probed.p_null, "p(null chunk | x)", GREY)
-    _histogram(best, probed.p_best, "largest p(z|x) among the chunks", COLOURS[0])
+    _histogram(null, probed.p_null, "p(null chunk | x)", _GREY)
+    _histogram(best, probed.p_best, "largest p(z|x) among the chunks", _COLOURS[0])
     places = np.arange(1, len(probed.p_by_rank) + 1)
-    ranks.bar(places, probed.p_by_rank, color=COLOURS[0])
-    ranks.axhline(probed.p_null.mean(), color=GREY, linestyle="--", label="null chunk")
+    ranks.bar(places, probed.p_by_rank, color=_COLOURS[0])
+    ranks.axhline(probed.p_null.mean(), color=_GREY, linestyle="--", label="null chunk")
     ranks.set_title("mean p(z|x) by rank among the chunks", fontsize=10)
     ranks.set_xlabel("rank")
     ranks.set_ylabel("probability")
@@ -446,7 +433,7 @@ def distribution(probed: Probed) -> Picture:
 
 def _histogram(axes: Axes, values: Floats, title: str, colour: str) -> None:
     axes.hist(values, bins=np.linspace(0, 1, 21).tolist(), color=colour)
-    axes.axvline(values.mean(), color=COLOURS[3], label=f"mean {values.mean():.3f}")
+    axes.axvline(values.mean(), color=_COLOURS[3], label=f"mean {values.mean():.3f}")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("probability")
     axes.set_ylabel("held-out sentences")
