@@ -31,7 +31,6 @@ from typing import Any
 import torch
 
 from openrealm import recipes
-from openrealm.cli.terminal import make_progress
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
 from openrealm.models.realm import Realm
@@ -42,6 +41,7 @@ from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, load_model, load_run, newest_checkpoint
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.settings import Settings, read_settings, resolve, settings_text
+from openrealm.terminal import make_progress
 from openrealm.training.probe import run_probe
 
 SMALL = Path(__file__).with_suffix(".toml")
@@ -150,18 +150,7 @@ class Bench:
         """A run at the end of its stages, begun or taken up as need be."""
         folder = self.place.directory / "runs" / name
         if not (folder / "run.json").is_file():
-            config = self.place.directory / f"{name}.toml"
-            config.write_text(settings_text(settings), encoding="utf-8")
-            try:
-                recipes.pretrain(
-                    self.place.directory,
-                    start=settings.start,
-                    config=config,
-                    run=name,
-                    progress=self.progress,
-                )
-            finally:
-                config.unlink()
+            recipes.pretrain(self.place.directory, settings, run=name, progress=self.progress)
         run = self.place.run(name)
         whole = (c for c in checkpoints(run.checkpoints) if c.position.finished and c.is_whole())
         done = {c.position.stage for c in whole}
@@ -444,11 +433,7 @@ def _prepare(
             )
         return
     if not place.corpus.is_dir():
-        text = place.directory.with_name(f".{place.directory.name}.toml")
-        text.parent.mkdir(parents=True, exist_ok=True)
-        text.write_text(settings_text(settings), encoding="utf-8")
-        recipes.ingest(place.directory, sources=sources, config=text, progress=progress)
-        text.unlink()
+        recipes.ingest(place.directory, sources=sources, settings=settings, progress=progress)
     kept.write_text(settings_text(settings), encoding="utf-8")
 
 

@@ -33,7 +33,6 @@ import torch
 from torch import nn
 
 from openrealm.answering.answerer import Answerer
-from openrealm.cli.terminal import make_progress
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
 from openrealm.retrieval.embedding import Order, embed_rows
@@ -44,6 +43,7 @@ from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.runs.masked_queries import masked_queries
+from openrealm.terminal import make_progress
 from openrealm.training.metrics_log import MetricsLog
 from openrealm.training.objectives import JointStage
 from openrealm.training.probe import index_recall

@@ -69,7 +69,8 @@ def main() -> None:
     settings = preset_settings("tiny")
     shape = replace(settings.model.reader, initialization=arguments.initialization)
     with tempfile.TemporaryDirectory() as folder:
-        ingest(Path(folder), sources=[almanac.directory() / almanac.ARTICLES], preset="tiny")
+        articles = almanac.directory() / almanac.ARTICLES
+        ingest(Path(folder), sources=[articles], settings=settings)
         corpus = open_corpus(WorkspaceFolder(Path(folder)))
         tokenizer = corpus.tokenizer
         model = start_model(

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from openrealm.cli.terminal import make_progress
 from openrealm.retrieval.embedding import batches_by_length, embed_rows
 from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
+from openrealm.terminal import make_progress
 
 NEVER = 10**9
 WAYS = {

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from openrealm.answering.answerer import make_answerer
-from openrealm.cli.terminal import make_progress
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
 from openrealm.retrieval.hybrid import best_rows
@@ -24,6 +23,7 @@ from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
+from openrealm.terminal import make_progress
 
 WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0]
 

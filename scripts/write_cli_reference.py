@@ -23,9 +23,9 @@ INTRODUCTION = """\
 <!-- Written by scripts/write_cli_reference.py from the commands' own help: do not edit. -->
 
 Every command takes a *workspace*, the folder that holds the chunk store (`WS/corpus/`) and the \
-runs (`WS/runs/RUN/`), and works on the newest run unless `--run` names another. In Python each \
-command is one function of `openrealm.recipes`; what it returns is a frozen dataclass, and \
-`--json` prints its fields.
+runs (`WS/runs/RUN/`), and works on the newest run unless `--run` names another. In Python \
+`openrealm.open(WS)` is the workspace, and each command a method of it, which returns an object \
+whose fields `--json` prints; the few that need no workspace are functions of `openrealm`.
 
 - **Results** go to standard output, with `--json` as exactly one JSON document; progress and log \
 lines go to standard error, as bars on a terminal and as a plain line now and then elsewhere.
@@ -47,78 +47,80 @@ section.key=value`; `openrealm config` prints all of them with their explanation
 
 EQUIVALENTS = {
     "ingest": """
-report = recipes.ingest(Path("WS"), sources=[Path("documents")])
+report = openrealm.open("WS").ingest("documents")
 print(report.added, report.chunks)
 for problem in report.problems:
     print(problem)
 """,
     "pretrain": """
-summary = recipes.pretrain(Path("WS"), preset="adapt", assignments=["realm.steps=500"])
-for stage in summary.stages:
-    print(stage)
+run = openrealm.open("WS").pretrain(openrealm.preset("adapt", realm={"steps": 500}))
+for stage, measured in run.stages.items():
+    print(stage, measured)
 """,
     "finetune": """
-summary = recipes.finetune(Path("WS"), qa=[Path("train.jsonl")], dev=[Path("dev.jsonl")])
-print(summary.stages[-1])
+run = openrealm.open("WS").finetune("train.jsonl", dev="dev.jsonl")
+print(run.stages["qa"])
 """,
     "index": """
-report = recipes.build_index(Path("WS"), check=True)
+report = openrealm.open("WS").index(check=True)
 print(report.generation, report.chunks, report.dim)
 """,
     "worker": """
-recipes.refresh_worker(Path("WS"))
+openrealm.refresh_worker("WS")
 """,
     "evaluate": """
-report = recipes.evaluate(Path("WS"), qa=[Path("dev.jsonl")], probe=True, baseline="bm25")
+report = openrealm.open("WS").evaluate(qa="dev.jsonl", probe=True, baseline="bm25")
 for row in report.rows:
     print(row.data, row.system, {name: value.mean for name, value in row.measures.items()})
 """,
     "search": """
-found = recipes.search(Path("WS"), "capital of Peru", k=5)
-for hit in found.hits:
-    print(hit.score, hit.chunk.title, hit.chunk.text)
+with openrealm.open("WS") as workspace:  # keeps model and index in memory
+    for found in workspace.search(["capital of Peru", "longest river"], k=5):
+        for hit in found.hits:
+            print(hit.score, hit.chunk.title, hit.chunk.text)
 """,
     "fill": """
-found = recipes.fill(Path("WS"), "Paris is the capital of [MASK] .").fillings
+found = openrealm.open("WS").fill("Paris is the capital of [MASK] .").fillings
 for filling in found.fillings:
     print(filling.text, filling.p_y)
     for candidate, p_y_given_z in zip(found.candidates, filling.p_y_given_z):
         print("  ", candidate.p_z, p_y_given_z, candidate.chunk)
 """,
     "ask": """
-found = recipes.ask(Path("WS"), "What is the capital of Peru?")
+found = openrealm.open("WS").ask("What is the capital of Peru?")
 for answer in found.answers.answers if found.answers else ():
     place = answer.evidence[0]
     print(answer.text, answer.probability, place.chunk.document_id, place.start, place.stop)
 """,
     "serve": """
-recipes.serve(Path("WS"), port=8080)  # until Ctrl-C or SIGTERM
+openrealm.serve("WS", port=8080)  # until Ctrl-C or SIGTERM
 """,
     "report": """
-written = recipes.report(Path("WS"), compare=["run-001"])
+written = openrealm.open("WS").report(compare=["run-001"])
 print(written.page, written.pictures)
 for sentence in written.summary:
     print(sentence)
 """,
     "info": """
-found = recipes.info(Path("WS"))
-print(found.documents, found.chunks, [run.name for run in found.runs], found.problems)
+workspace = openrealm.open("WS")
+print(len(workspace.documents()), [run.name for run in workspace.runs])
+print(workspace.info().problems)  # reads everything
 """,
     "config": """
-print(recipes.config_text("adapt"))
+print(openrealm.settings_text(openrealm.preset("adapt")))
 """,
     "export": """
-report = recipes.export(Path("WS"), to="sentence-transformers")
+report = openrealm.open("WS").export("sentence-transformers")
 print(report.directory, report.files)
 """,
     "import": """
-report = recipes.import_weights(Path("WS"), sources=["weights", "weights/block_records.npy"])
+report = openrealm.import_weights("WS", sources=["weights", "weights/block_records.npy"])
 for part in report.parts:
     print(part.kind, part.tensors, part.parameters, part.dropped)
 print(report.run, report.stages, report.blocks, report.vectors, report.notes)
 """,
     "demo": """
-report = recipes.demo(Path("demo"))
+report = openrealm.demo("demo")
 print(report.stages[-1], report.plot)
 """,
 }
@@ -136,9 +138,7 @@ def reference() -> str:
 
 def python(command: str) -> str:
     """What a command does, as a whole Python program."""
-    needs_path = "Path(" in EQUIVALENTS[command]
-    imports = "from pathlib import Path\n\n" if needs_path else ""
-    return f"{imports}from openrealm import recipes\n{EQUIVALENTS[command]}"
+    return f"import openrealm\n{EQUIVALENTS[command]}"
 
 
 def _section(words: Sequence[str]) -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+from unittest import mock
 
+import pytest
+
+import openrealm
 from openrealm import recipes
 from openrealm.answering.answer_spans import Answer, Evidence
 from openrealm.answering.answerer import Answers, ChunkHit, Filling, Fillings, WeighedChunk
@@ -15,22 +19,29 @@ from openrealm.metrics import Interval
 from openrealm.recipes.evaluation import EvaluationReport, EvaluationRow
 from openrealm.recipes.exports import ExportReport
 from openrealm.recipes.imports import ImportedPart, ImportReport
+from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
 from openrealm.recipes.pretraining import RunSummary
-from openrealm.recipes.queries import (
-    AskResult,
-    FillResult,
-    IndexReport,
-    SearchResult,
-    WorkspaceInfo,
-)
 from openrealm.recipes.reporting import ReportFiles
 from openrealm.runs.run_info import RunInfo
+from openrealm.workspace import AskResult, FillResult, SearchResult, Workspace
+
+# Commands that are methods of the object; each of the others is a recipe.
+METHODS = ("search", "fill", "ask", "index", "info")
 
 
 def recipe(name: str) -> Callable[..., Any]:
-    """The recipe itself, whatever a test has put in its place."""
-    function: Callable[..., Any] = getattr(_module_of(name), name)
+    """The recipe or method itself, whatever a test has put in its place."""
+    home = Workspace if name in METHODS else _module_of(name)
+    function: Callable[..., Any] = getattr(home, name)
     return function
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, name: str, result: Any) -> mock.Mock:
+    """Puts something in its place that returns at once and takes exactly the same arguments."""
+    made = mock.create_autospec(recipe(name), return_value=result)
+    monkeypatch.setattr(Workspace if name in METHODS else recipes, name, made, raising=False)
+    monkeypatch.setattr(openrealm, name, made, raising=False)
+    return made
 
 
 def _module_of(name: str) -> Any:
@@ -85,9 +96,11 @@ IMPORTED = ImportReport(
 INDEXED = IndexReport(
     run="run-001", generation=4, chunks=12, dim=128, dtype="float32", step=90, verified=True
 )
-SEARCHED = SearchResult(query="capital", run="run-001", hits=HITS)
+SOURCE = "run 'run-001', stage 'qa'"
+SEARCHED = SearchResult(query="capital", run="run-001", source=SOURCE, hits=HITS)
 FILLED = FillResult(
     run="run-001",
+    source=SOURCE,
     fillings=Fillings(
         masked="Lima is the capital of [MASK] .",
         fillings=(
@@ -113,10 +126,20 @@ ANSWERS = Answers(
     read=(WeighedChunk(chunk=None, p_z=0.2), WeighedChunk(chunk=LIMA, p_z=0.8)),
 )
 ASKED = AskResult(
-    question=ANSWERS.question, run="run-001", has_reader=True, answers=ANSWERS, hits=()
+    question=ANSWERS.question,
+    run="run-001",
+    source=SOURCE,
+    has_reader=True,
+    answers=ANSWERS,
+    hits=(),
 )
 ASKED_WITHOUT_READER = AskResult(
-    question=ANSWERS.question, run="run-001", has_reader=False, answers=None, hits=HITS
+    question=ANSWERS.question,
+    run="run-001",
+    source=SOURCE,
+    has_reader=False,
+    answers=None,
+    hits=HITS,
 )
 EVALUATED = EvaluationReport(
     run="run-001",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import commands
 import pytest
 
-from openrealm import recipes
 from openrealm.answering.answerer import ChunkHit
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError
@@ -158,7 +158,7 @@ def odd(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = folder / "rivers"
     shutil.copytree(trained, workspace)
     (folder / "odd.jsonl").write_text("".join(json.dumps(each) + "\n" for each in ODD) + "{\n")
-    recipes.ingest(workspace, sources=[folder / "odd.jsonl"])
+    commands.ingest(workspace, sources=[folder / "odd.jsonl"])
     return workspace
 
 

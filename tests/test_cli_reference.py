@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 import results
 
-from openrealm import recipes
+import openrealm
 from openrealm.cli.app import COMMANDS, name_of
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "write_cli_reference.py"
@@ -51,31 +51,32 @@ def test_the_python_beside_a_command_runs(
 ) -> None:
     returned = {
         "ingest": results.INGESTED,
-        "pretrain": results.TRAINED,
-        "finetune": results.TRAINED,
-        "build_index": results.INDEXED,
+        "pretrain": None,
+        "finetune": None,
+        "index": results.INDEXED,
         "evaluate": results.EVALUATED,
-        "search": results.SEARCHED,
+        "search": [results.SEARCHED],
         "fill": results.FILLED,
         "ask": results.ASKED,
         "report": results.REPORTED,
         "info": results.WHOLE,
-        "refresh_worker": None,
         "serve": None,
         "export": results.EXPORTED,
-        "config_text": "# all settings",
-        "import_weights": results.IMPORTED,
         "demo": results.DEMONSTRATED,
     }
-    recipes_of = {
-        "index": "build_index",
-        "config": "config_text",
-        "import": "import_weights",
-        "worker": "refresh_worker",
+    functions = {
+        "config": ("settings_text", "# all settings"),
+        "import": ("import_weights", results.IMPORTED),
+        "worker": ("refresh_worker", None),
     }
-    name = recipes_of.get(command, command)
-    stub = mock.create_autospec(results.recipe(name), return_value=returned[name])
-    monkeypatch.setattr(recipes, name, stub, raising=False)
+    name, result = functions.get(command) or (command, returned[command])
+    home = openrealm if name in openrealm.__all__ else openrealm.Workspace
+    if name in ("pretrain", "finetune"):
+        stages = {"qa": {"qa/exact_match": 0.5}}
+        result = mock.create_autospec(openrealm.Run, instance=True, stages=stages)
+    stub = mock.create_autospec(getattr(home, name), return_value=result)
+    monkeypatch.setattr(home, name, stub)
+    monkeypatch.setattr(openrealm.Workspace, "runs", [])
     program = script.python(command)
     exec(compile(program, f"the Python of {command}", "exec"), {})
     stub.assert_called_once()

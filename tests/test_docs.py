@@ -298,6 +298,18 @@ def test_python_shown_compiles_and_its_imports_and_calls_are_the_packages(block:
             _check_call(node, known)
 
 
+@pytest.mark.parametrize("block", _blocks(*_PYTHON), ids=lambda block: _name(block.page))
+def test_python_shown_imports_public_names_alone(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("openrealm"):
+            continue
+        module = importlib.import_module(str(node.module))
+        for alias in node.names:
+            is_package = (PACKAGE / alias.name / "__init__.py").is_file()
+            is_public = alias.name in getattr(module, "__all__", ())
+            assert is_public or (node.module == "openrealm" and is_package), alias.name
+
+
 def _imported(tree: ast.AST) -> Iterator[tuple[str, object]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import commands
 import pytest
 from tiny import CITIES, documents
 
-from openrealm import recipes
 from openrealm.index.snapshot import Snapshot
 from openrealm.retrieval.embedding import Order, snapshot_writer, write_snapshot
 from openrealm.runs.loaded import LoadedModel
@@ -54,7 +54,7 @@ def train(workspace: Path, *, start: str = "scratch", changes: Sequence[str] = (
     left_out = tuple(f"{s}.steps" for s in ("ict", "warmup", "realm") if s not in stages)
     steps = [step for step in STEPS if not step.startswith(left_out)]
     assignments = [*SHAPE, *steps, *changes]
-    return recipes.pretrain(workspace, preset="tiny", start=start, assignments=assignments).run
+    return commands.pretrain(workspace, preset="tiny", start=start, assignments=assignments).run
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +63,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write_documents(folder / "docs.jsonl")
     workspace = folder / "rivers"
-    recipes.ingest(workspace, sources=[folder / "docs.jsonl"], preset="tiny", assignments=SHAPE)
+    commands.ingest(workspace, sources=[folder / "docs.jsonl"], preset="tiny", assignments=SHAPE)
     train(workspace)
     asked = [(f"What is the capital of {c[0]}?", city) for city, c in CITIES.items()]
     lines = [json.dumps({"question": q, "answer": [a]}) + "\n" for q, a in asked]
     (folder / "qa.jsonl").write_text("".join(lines))
-    recipes.finetune(workspace, qa=[folder / "qa.jsonl"])
+    commands.finetune(workspace, qa=[folder / "qa.jsonl"])
     return workspace
 
 

@@ -1,3 +1,54 @@
-"""REALM: a retriever and a reader learned together from unlabelled text."""
+"""REALM: a retriever and a reader learned together from unlabelled text.
+
+``openrealm.open(folder)`` is where to begin. The names are loaded on first use: importing this
+package imports nothing heavy.
+"""
+
+from typing import TYPE_CHECKING
+
+from openrealm._lazy import exports
+
+if TYPE_CHECKING:
+    from openrealm.corpus.records import Document as Document
+    from openrealm.errors import OpenRealmError as OpenRealmError
+    from openrealm.errors import Stopped as Stopped
+    from openrealm.recipes.demonstration import demo as demo
+    from openrealm.recipes.imports import import_weights as import_weights
+    from openrealm.recipes.refresh_worker import refresh_worker as refresh_worker
+    from openrealm.recipes.serving import serve as serve
+    from openrealm.recipes.sharing import PretrainedModel as PretrainedModel
+    from openrealm.recipes.sharing import from_pretrained as from_pretrained
+    from openrealm.settings.resolution import settings_text as settings_text
+    from openrealm.settings.run import Settings as Settings
+    from openrealm.workspace import AskResult as AskResult
+    from openrealm.workspace import FillResult as FillResult
+    from openrealm.workspace import Run as Run
+    from openrealm.workspace import SearchResult as SearchResult
+    from openrealm.workspace import Workspace as Workspace
+    from openrealm.workspace import open as open
+    from openrealm.workspace import preset as preset
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AskResult": "workspace",
+    "Document": "corpus.records",
+    "FillResult": "workspace",
+    "OpenRealmError": "errors",
+    "PretrainedModel": "recipes.sharing",
+    "Run": "workspace",
+    "SearchResult": "workspace",
+    "Settings": "settings.run",
+    "Stopped": "errors",
+    "Workspace": "workspace",
+    "demo": "recipes.demonstration",
+    "from_pretrained": "recipes.sharing",
+    "import_weights": "recipes.imports",
+    "open": "workspace",
+    "preset": "workspace",
+    "refresh_worker": "recipes.refresh_worker",
+    "serve": "recipes.serving",
+    "settings_text": "settings.resolution",
+}
+__all__ = list(_HOMES)
+__getattr__, __dir__ = exports(__name__, _HOMES)

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import commands
 import pytest
 from tiny import documents
 from trained import SHAPE
 
-from openrealm import recipes
 from openrealm.answering.answerer import ChunkHit, WordSearcher
 from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey
 from openrealm.answering.workspace_models import WorkspaceModels
@@ -46,7 +46,7 @@ def found(model: CachedModel, text: str, k: int = 3) -> list[str]:
 @pytest.fixture
 def ingested(tmp_path: Path) -> Path:
     """A workspace of three sentences in the start's own vocabulary, without a run."""
-    recipes.ingest(tmp_path / "ws", sources=[write(tmp_path / "docs.jsonl", SENTENCES)])
+    commands.ingest(tmp_path / "ws", sources=[write(tmp_path / "docs.jsonl", SENTENCES)])
     return tmp_path / "ws"
 
 
@@ -76,11 +76,11 @@ def test_its_embeddings_are_kept_and_none_of_its_weights(
     assert not WorkspaceFolder(ingested).runs()
     largest = max(path.stat().st_size for path in ingested.rglob("*") if path.is_file())
     assert largest < 2_000_000  # the weights are 90 MB
-    recipes.ingest(ingested, sources=[write(tmp_path / "more.jsonl", {"new": "Rain fell."})])
+    commands.ingest(ingested, sources=[write(tmp_path / "more.jsonl", {"new": "Rain fell."})])
     model = models_of(ingested).load(ANSWER)
     assert embedded == [3]
     assert found(model, "wet weather")[0] == "new"
-    recipes.ingest(ingested, remove=["cats", "lakes"])
+    commands.ingest(ingested, remove=["cats", "lakes"])
     models_of(ingested).load(ANSWER)
     # But for the newest of the superseded ones, which somebody may be reading.
     assert generations(ingested / "cache" / "start" / "snapshots") == [2, 3]
@@ -89,7 +89,7 @@ def test_its_embeddings_are_kept_and_none_of_its_weights(
 def test_a_corpus_that_changes_is_another_model(ingested: Path) -> None:
     models = models_of(ingested)
     before = models.identity(ANSWER)
-    recipes.ingest(ingested, remove=["cats"])
+    commands.ingest(ingested, remove=["cats"])
     assert models.identity(ANSWER) != before
     assert "cats" not in found(models.load(ANSWER), "a kitten")
 
@@ -100,7 +100,7 @@ def test_a_corpus_that_changes_is_another_model(ingested: Path) -> None:
 def test_a_vocabulary_of_its_own_leaves_words_in_common(tmp_path: Path) -> None:
     texts = {document.id: document.text for document in documents()}
     source = write(tmp_path / "docs.jsonl", texts)
-    recipes.ingest(tmp_path / "ws", sources=[source], preset="tiny", assignments=SHAPE)
+    commands.ingest(tmp_path / "ws", sources=[source], preset="tiny", assignments=SHAPE)
     models = models_of(tmp_path / "ws")
     model = models.load(ANSWER)
     assert isinstance(model.answerer, WordSearcher)

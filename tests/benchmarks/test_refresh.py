@@ -10,10 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import commands
 import pytest
 from trained import SHAPE, STEPS
-
-from openrealm import recipes
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -73,7 +72,7 @@ def test_every_way_of_refreshing_trains_and_counts_what_it_embeds(
     cheaper = load("cheaper_refreshes")
     shutil.copytree(trained, tmp_path / "ws")
     changes = [*SHAPE, *STEPS, "warmup.steps=1", "warmup.batch_size=4"]
-    recipes.pretrain(tmp_path / "ws", preset="tiny", assignments=changes, run="warm")
+    commands.pretrain(tmp_path / "ws", preset="tiny", assignments=changes, run="warm")
     queries = tmp_path / "queries.jsonl"
     queries.write_text(json.dumps({"text": "Who governs Norland?", "answers": ["Aldera"]}) + "\n")
     options = ["--steps", "8", "--every", "2", "--saving", "2"]

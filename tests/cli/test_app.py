@@ -22,8 +22,7 @@ import results
 from typer.testing import CliRunner, Result
 
 import openrealm
-from openrealm import recipes
-from openrealm.cli import app, main
+from openrealm.cli import app, main, training_commands
 from openrealm.errors import InputError, Stopped
 from openrealm.progress import Progress
 from openrealm.settings.presets import PRESETS
@@ -32,7 +31,7 @@ RETURNED = {
     "ingest": results.INGESTED,
     "pretrain": results.TRAINED,
     "finetune": results.TRAINED,
-    "build_index": results.INDEXED,
+    "index": results.INDEXED,
     "evaluate": results.EVALUATED,
     "search": results.SEARCHED,
     "fill": results.FILLED,
@@ -48,11 +47,17 @@ RETURNED = {
 @pytest.fixture
 def stubs(monkeypatch: pytest.MonkeyPatch) -> dict[str, mock.Mock]:
     """Recipes that return at once, and that take exactly the arguments of the real ones."""
-    made = {}
-    for name, result in RETURNED.items():
-        made[name] = mock.create_autospec(results.recipe(name), return_value=result)
-        monkeypatch.setattr(recipes, name, made[name], raising=False)
-    return made
+    return {name: results.stub(monkeypatch, name, result) for name, result in RETURNED.items()}
+
+
+def given_to(stub: mock.Mock) -> tuple[dict[str, Any], Progress]:
+    """What a recipe or method was given, the workspace's folder by that name, and the progress."""
+    call = stub.call_args
+    given = dict(inspect.signature(stub).bind(*call.args, **call.kwargs).arguments)
+    if "self" not in given:
+        return given, given.pop("progress")
+    opened = given.pop("self")
+    return {"workspace": opened.directory, **given}, opened._progress
 
 
 def run(*words: str) -> Result:
@@ -70,11 +75,42 @@ CASES = [
             "workspace": Path("ws"),
             "sources": [Path("a.txt"), Path("my docs")],
             "remove": ["x", "y"],
-            "preset": "tiny",
-            "config": Path("c.toml"),
-            "assignments": ["corpus.vocab_size=500"],
+            "settings": ("tiny", Path("c.toml"), ["corpus.vocab_size=500"]),
             "strict": True,
             "rechunk": True,
+        },
+    ),
+    (
+        "pretrain ws --start scratch --preset adapt --config c.toml --set realm.steps=5 "
+        "--set seed=1 --texts a.txt b.txt --queries q.jsonl --run mine",
+        "pretrain",
+        {
+            "workspace": Path("ws"),
+            "settings": (
+                Path("ws"),
+                "scratch",
+                "adapt",
+                Path("c.toml"),
+                ["realm.steps=5", "seed=1"],
+            ),
+            "texts": [Path("a.txt"), Path("b.txt")],
+            "queries": Path("q.jsonl"),
+            "resume": False,
+            "run": "mine",
+        },
+    ),
+    (
+        "finetune ws --qa a.jsonl b.jsonl --dev d.jsonl --dev e.jsonl --config c.toml "
+        "--set qa.steps=9 --dev-split --run mine",
+        "finetune",
+        {
+            "workspace": Path("ws"),
+            "qa": [Path("a.jsonl"), Path("b.jsonl")],
+            "dev": [Path("d.jsonl"), Path("e.jsonl")],
+            "settings": (Path("ws"), "mine", Path("c.toml"), ["qa.steps=9"]),
+            "dev_split": True,
+            "resume": False,
+            "run": "mine",
         },
     ),
     (
@@ -83,10 +119,14 @@ CASES = [
         "pretrain",
         {
             "workspace": Path("ws"),
-            "start": "scratch",
-            "preset": "adapt",
-            "config": Path("c.toml"),
-            "assignments": ["realm.steps=5", "seed=1"],
+            "settings": (
+                Path("ws"),
+                "mine",
+                ["realm.steps=5", "seed=1"],
+                "scratch",
+                "adapt",
+                Path("c.toml"),
+            ),
             "texts": [Path("a.txt"), Path("b.txt")],
             "queries": Path("q.jsonl"),
             "resume": True,
@@ -101,8 +141,7 @@ CASES = [
             "workspace": Path("ws"),
             "qa": [Path("a.jsonl"), Path("b.jsonl")],
             "dev": [Path("d.jsonl"), Path("e.jsonl")],
-            "config": Path("c.toml"),
-            "assignments": ["qa.steps=9"],
+            "settings": (Path("ws"), "mine", ["qa.steps=9"], Path("c.toml")),
             "dev_split": True,
             "resume": True,
             "run": "mine",
@@ -110,7 +149,7 @@ CASES = [
     ),
     (
         "index ws --check --fleet 10.0.0.1:6379 --storage s3://bucket/x --run mine",
-        "build_index",
+        "index",
         {
             "workspace": Path("ws"),
             "check": True,
@@ -139,14 +178,27 @@ CASES = [
         },
     ),
     (
-        "search 'wörk späce' 'größte Stadt' -k 3 --run mine",
+        "search 'wörk späce' 'größte Stadt' -k 3 --stage ict --run mine",
         "search",
-        {"workspace": Path("wörk späce"), "text": "größte Stadt", "k": 3, "run": "mine"},
+        {
+            "workspace": Path("wörk späce"),
+            "text": "größte Stadt",
+            "k": 3,
+            "stage": "ict",
+            "run": "mine",
+        },
     ),
     (
-        "fill ws 'Lima is in [MASK] .' -k 3 --top 2 --run mine",
+        "fill ws 'Lima is in [MASK] .' -k 3 --top 2 --stage ict --run mine",
         "fill",
-        {"workspace": Path("ws"), "text": "Lima is in [MASK] .", "k": 3, "top": 2, "run": "mine"},
+        {
+            "workspace": Path("ws"),
+            "text": "Lima is in [MASK] .",
+            "k": 3,
+            "top": 2,
+            "stage": "ict",
+            "run": "mine",
+        },
     ),
     (
         "ask ws 'Where is Lima?' -k 3 --top 2 --run mine",
@@ -192,24 +244,34 @@ CASES = [
     (
         "demo --to d --seed 3 --set realm.steps=5",
         "demo",
-        {"directory": Path("d"), "seed": 3, "assignments": ["realm.steps=5"]},
+        {"directory": Path("d"), "settings": openrealm.preset("tiny", seed=3, realm={"steps": 5})},
     ),
 ]
 
 
+def _workspace(given: dict[str, Any]) -> set[str]:
+    return {"workspace"} & set(given)
+
+
 @pytest.mark.parametrize(("line", "recipe", "wanted"), CASES, ids=[case[1] for case in CASES])
 def test_a_command_passes_all_its_options_to_one_recipe(
-    stubs: dict[str, mock.Mock], line: str, recipe: str, wanted: dict[str, Any]
+    stubs: dict[str, mock.Mock],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    recipe: str,
+    wanted: dict[str, Any],
 ) -> None:
-    signature = inspect.signature(stubs[recipe])
+    for read in ("settings_given", "settings_of_new_run", "settings_over_run"):
+        monkeypatch.setattr(training_commands, read, lambda *given: given)
+    lower = lambda *given, others: (*given, *others)  # noqa: E731
+    monkeypatch.setattr(training_commands, "settings_to_resume", lower)
     result = run(*shlex.split(line))
     assert result.exit_code == 0, result.stderr
-    call = stubs[recipe].call_args
-    given = dict(signature.bind(*call.args, **call.kwargs).arguments)
-    progress: Progress = given.pop("progress")
+    given, progress = given_to(stubs[recipe])
     assert callable(progress.task)
     assert given == wanted
-    assert set(given) | {"progress"} == set(signature.parameters)  # an option for everything
+    parameters = set(inspect.signature(stubs[recipe]).parameters)
+    assert set(given) | {"progress"} == parameters - {"self"} | {"progress", *_workspace(given)}
     assert sum(stub.call_count for stub in stubs.values()) == 1
 
 
@@ -219,7 +281,7 @@ def test_a_command_passes_all_its_options_to_one_recipe(
         ("ingest a.txt --to ws", "ingest"),
         ("pretrain ws", "pretrain"),
         ("finetune ws --qa a", "finetune"),
-        ("index ws", "build_index"),
+        ("index ws", "index"),
         ("evaluate ws --probe", "evaluate"),
         ("search ws x", "search"),
         ("fill ws x", "fill"),
@@ -236,8 +298,7 @@ def test_what_is_not_given_is_what_the_recipe_takes_by_default(
 ) -> None:
     signature = inspect.signature(stubs[recipe])
     assert run(*line.split()).exit_code == 0
-    call = stubs[recipe].call_args
-    given = signature.bind(*call.args, **call.kwargs).arguments
+    given, _ = given_to(stubs[recipe])
     for name, parameter in signature.parameters.items():
         if parameter.default is not parameter.empty and name not in ("progress", *line.split()):
             is_given = (recipe, name) in {
@@ -245,13 +306,14 @@ def test_what_is_not_given_is_what_the_recipe_takes_by_default(
                 ("import_weights", "sources"),
                 ("finetune", "qa"),
                 ("evaluate", "probe"),
+                ("demo", "settings"),
             }
             assert is_given or given[name] == parameter.default, name
 
 
 def test_after_two_dashes_a_text_may_begin_with_a_dash(stubs: dict[str, mock.Mock]) -> None:
     assert run("search", "ws", "--", "-40 degrees --json").exit_code == 0
-    assert stubs["search"].call_args.args == (Path("ws"), "-40 degrees --json")
+    assert given_to(stubs["search"])[0]["text"] == "-40 degrees --json"
 
 
 def test_the_workspace_may_come_after_an_option(stubs: dict[str, mock.Mock]) -> None:
@@ -292,6 +354,11 @@ def test_a_mistyped_command_is_answered_with_the_right_one() -> None:
 # Results ------------------------------------------------------------------------------------------
 
 
+def _say(*given: Any, progress: Progress | None = None, **more: Any) -> Any:
+    (progress or given[0]._progress).say("under way")
+    return mock.DEFAULT
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -315,7 +382,7 @@ def test_json_is_one_document_and_all_of_standard_output(
     stubs: dict[str, mock.Mock], line: str
 ) -> None:
     for stub in stubs.values():
-        stub.side_effect = lambda *_, progress, **__: progress.say("under way") or mock.DEFAULT
+        stub.side_effect = _say
     result = run(*line.split(), "--json")
     assert result.exit_code == 0
     assert isinstance(json.loads(result.stdout), dict)
@@ -522,16 +589,16 @@ def test_main_reads_the_programs_arguments(
     assert "Lima" in capsys.readouterr().out
 
 
-# Stands in for a recipe in a program of its own, so that nothing heavy has to be imported.
+# Stands in for what the package does, so that nothing heavy has to be imported.
 STUBBED = """
 import sys
-from openrealm import recipes
+import openrealm
 from openrealm.errors import InputError
-def config_text(preset):
-    if preset == "bad":
+def preset(name):
+    if name == "bad":
         raise InputError("there is no 'größe Москва'")
-    return "a = 1\\n" * 100_000
-recipes.config_text = config_text
+openrealm.preset = preset
+openrealm.settings_text = lambda settings: "a = 1\\n" * 100_000
 from openrealm.cli import main
 main()
 """

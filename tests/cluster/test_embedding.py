@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from nodes import until
 from trained import SHAPE, STEPS, by_one_process
 
-from openrealm import recipes
+import openrealm
 from openrealm.cluster.fleet import connected, write_by_fleet
 from openrealm.cluster.nodes import FolderOrder
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, SnapshotError
@@ -195,7 +196,7 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
         # A node may still be waiting for the last one, and makes it once it can.
         whole = {path: path.stat().st_mtime_ns for path in staging.glob("shard-*.npy")}
         assert 6 <= len(whole) <= 11
-    report = recipes.build_index(workspace, fleet=cluster.address, check=True)
+    report = openrealm.open(workspace).index(fleet=cluster.address, check=True)
     assert report.verified
     final = loaded.run.snapshots / "000001"
     assert {staging / p.name: p.stat().st_mtime_ns for p in final.glob("shard-*.npy")}.items() >= (
@@ -206,7 +207,7 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
     assert Snapshot.open(final).manifest == expected.manifest
     assert not (loaded.run.workers / "index").exists()
     # What is there is not made again.
-    assert recipes.build_index(workspace, fleet="nowhere").generation == 1
+    assert openrealm.open(workspace).index(fleet="nowhere").generation == 1
 
 
 class Waiting(Silent):
@@ -243,7 +244,7 @@ def test_a_fleet_keeps_the_index_of_a_training_fresh(
     changes = ["refresh.mode=fleet", f"refresh.fleet={cluster.address}", "refresh.every=2"]
     changes += ["refresh.shard_rows=16", "realm.steps=8", "loop.checkpoint_every=100"]
     progress = Waiting(workspace, until_step=5)
-    recipes.pretrain(
+    commands.pretrain(
         workspace,
         preset="tiny",
         start="scratch",
@@ -264,7 +265,7 @@ def test_a_training_with_a_fleet_and_without_ray_does_not_begin(
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'openrealm\[ray\]'"):
-        recipes.pretrain(
+        commands.pretrain(
             tmp_path / "rivers",
             preset="tiny",
             start="scratch",
@@ -274,7 +275,7 @@ def test_a_training_with_a_fleet_and_without_ray_does_not_begin(
 
 def test_ray_chooses_the_gpu_of_a_fleet(trained: Path) -> None:
     with pytest.raises(ConfigError, match="Ray chooses"):
-        recipes.pretrain(
+        commands.pretrain(
             trained,
             preset="tiny",
             assignments=[*SHAPE, *STEPS, "refresh.mode=fleet", "refresh.worker_device=cuda:1"],

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from trained import SHAPE, STEPS, by_one_process
 
-from openrealm import recipes
+import openrealm
 from openrealm.cluster.embedding import stored
 from openrealm.cluster.nodes import StoredOrder, _node_of_storage
 from openrealm.cluster.storage import Storage
@@ -213,8 +214,8 @@ def test_a_folder_of_somebody_else_is_not_trusted(
 def test_a_cluster_indexes_through_a_storage(
     cluster: Any, workspace: Path, shared: Path, tmp_path: Path
 ) -> None:
-    report = recipes.build_index(
-        workspace, fleet=cluster.address, storage=f"file://{shared}", check=True
+    report = openrealm.open(workspace).index(
+        fleet=cluster.address, storage=f"file://{shared}", check=True
     )
     loaded = load_model(WorkspaceFolder(workspace), name=None)
     order = Order(generation=report.generation, step=report.step)
@@ -227,8 +228,8 @@ def test_a_cluster_indexes_through_a_storage(
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
-        (lambda place: recipes.build_index(place, storage="s3://b"), "name that too"),
-        (lambda place: recipes.build_index(place, fleet="local", storage="s4://b"), "s4://b"),
+        (lambda place: openrealm.open(place).index(storage="s3://b"), "name that too"),
+        (lambda place: openrealm.open(place).index(fleet="local", storage="s4://b"), "s4://b"),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_refused_at_once(
@@ -243,7 +244,7 @@ def test_a_storage_that_cannot_be_used_is_refused_also_where_nothing_is_left_to_
     trained: Path,
 ) -> None:
     with pytest.raises(ConfigError, match="s4://b"):
-        recipes.build_index(trained, fleet="local", storage="s4://b")
+        openrealm.open(trained).index(fleet="local", storage="s4://b")
 
 
 def test_a_training_with_a_storage_of_an_unknown_kind_does_not_begin(
@@ -252,7 +253,7 @@ def test_a_training_with_a_storage_of_an_unknown_kind_does_not_begin(
     pytest.importorskip("ray")
     shutil.copytree(trained / "corpus", tmp_path / "rivers" / "corpus")
     with pytest.raises(ConfigError, match="'s4://b' is no URL"):
-        recipes.pretrain(
+        commands.pretrain(
             tmp_path / "rivers",
             preset="tiny",
             start="scratch",

@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import pytest
 from tiny import CITIES, documents
 
 from openrealm import almanac
 from openrealm.errors import InputError
 from openrealm.recipes import demonstration as demonstrating
-from openrealm.recipes.demonstration import DemoReport, demo
+from openrealm.recipes.demonstration import DemoReport
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.training.trainer import Trainer
 
@@ -60,7 +61,7 @@ def stages(report: DemoReport) -> list[str]:
 
 
 def test_the_demo_goes_from_documents_to_answers(small_almanac: Path, tmp_path: Path) -> None:
-    report = demo(tmp_path / "ws", assignments=CHANGES)
+    report = commands.demo(tmp_path / "ws", assignments=CHANGES)
     assert stages(report) == ["start", "ict", "warmup", "realm", "qa"]
     assert {"held_out/recall@1", "probe/utility"} <= report.stages[3].keys()
     assert "qa/exact_match" in report.stages[4]
@@ -72,7 +73,7 @@ def test_the_demo_goes_from_documents_to_answers(small_almanac: Path, tmp_path: 
 def test_a_demo_that_was_stopped_goes_on_to_the_same_end(
     small_almanac: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: str
 ) -> None:
-    whole = demo(tmp_path / "whole", assignments=CHANGES)
+    whole = commands.demo(tmp_path / "whole", assignments=CHANGES)
     original: Callable[..., object] = Trainer.run
 
     def stopping(trainer: object, stage: object, resume: object = None) -> object:
@@ -83,8 +84,8 @@ def test_a_demo_that_was_stopped_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", stopping)
         with pytest.raises(KeyboardInterrupt):
-            demo(tmp_path / "ws", assignments=CHANGES)
-    report = demo(tmp_path / "ws", assignments=CHANGES)
+            commands.demo(tmp_path / "ws", assignments=CHANGES)
+    report = commands.demo(tmp_path / "ws", assignments=CHANGES)
     assert [run.name for run in WorkspaceFolder(tmp_path / "ws").runs()] == ["run-001"]
     assert report.stages == whole.stages
 
@@ -92,11 +93,13 @@ def test_a_demo_that_was_stopped_goes_on_to_the_same_end(
 def test_other_settings_and_a_finished_demo_begin_a_new_run(
     small_almanac: Path, tmp_path: Path
 ) -> None:
-    names = [demo(tmp_path / "ws", seed=seed, assignments=CHANGES).run for seed in (0, 0, 1)]
+    names = [
+        commands.demo(tmp_path / "ws", seed=seed, assignments=CHANGES).run for seed in (0, 0, 1)
+    ]
     assert names == ["run-001", "run-002", "run-003"]
 
 
 def test_a_folder_of_something_else_is_left_alone(small_almanac: Path, tmp_path: Path) -> None:
     shutil.copytree(small_almanac, tmp_path / "mine")
     with pytest.raises(InputError, match="holds something else"):
-        demo(tmp_path / "mine", assignments=CHANGES)
+        commands.demo(tmp_path / "mine", assignments=CHANGES)

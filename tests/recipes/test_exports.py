@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import openrealm
 from openrealm import recipes
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError, InputError
@@ -125,7 +126,7 @@ def test_the_faiss_export_answers_as_search_does(workspace: Path) -> None:
     model = recipes.from_pretrained(exports / "run-001-openrealm")
     _, rows = index.search(model.embed_queries(["the longest river"]), 4)
     found = table.take(rows[0])["text"].to_pylist()
-    hits = recipes.search(workspace, "the longest river", k=4).hits
+    hits = openrealm.open(workspace).search("the longest river", k=4).hits
     assert found == [hit.chunk.text for hit in hits]
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from trained import train
 
-from openrealm import recipes
 from openrealm.errors import ConfigError, InputError
 from openrealm.progress import Silent
 from openrealm.runs.folders import WorkspaceFolder
@@ -47,7 +47,7 @@ def test_a_fine_tuning_that_is_refused_changes_no_setting(
     before = settings.read_bytes()
     (tmp_path / "qa.json").write_text(squad(answers))
     with pytest.raises(refused, match=said):
-        recipes.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.json"], assignments=[assignment])
+        commands.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.json"], assignments=[assignment])
     assert settings.read_bytes() == before
 
 
@@ -74,7 +74,7 @@ def test_fine_tuning_goes_on_with_the_questions_that_it_began_with(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_between_steps", stop_after_saving(Trainer._between_steps))
         with pytest.raises(KeyboardInterrupt):
-            recipes.finetune(
+            commands.finetune(
                 tmp_path / "rivers",
                 **options,
                 assignments=["qa.steps=3", "loop.checkpoint_every=1"],
@@ -83,8 +83,8 @@ def test_fine_tuning_goes_on_with_the_questions_that_it_began_with(
     assert any("1 of 2 questions have no answer" in text for text in heard.said)
     (tmp_path / "qa.jsonl").write_text(json.dumps({"question": "Who?", "answer": ["Orin"]}) + "\n")
     with pytest.raises(InputError, match="began with other questions"):
-        recipes.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.jsonl"], resume=True)
-    recipes.finetune(tmp_path / "rivers", **options, resume=True)
+        commands.finetune(tmp_path / "rivers", qa=[tmp_path / "qa.jsonl"], resume=True)
+    commands.finetune(tmp_path / "rivers", **options, resume=True)
     assert load_model(WorkspaceFolder(tmp_path / "rivers"), name=None).checkpoint.position.finished
 
 

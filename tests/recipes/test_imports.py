@@ -10,12 +10,13 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import numpy as np
 import published
 import pytest
 import torch
 
-from openrealm import recipes
+import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputError, OpenRealmError
 from openrealm.index.snapshot import Snapshot
@@ -59,8 +60,8 @@ def test_a_fine_tuned_model_with_its_blocks_searches_and_answers(
     assert (report.blocks, report.chunks, report.vectors) == (9, 9, 9)
     assert report.parts[0].dropped == 3760 + 3760 + 1056  # two heads and the reader's pooler
     assert any("embedder of queries alone" in note for note in report.notes)
-    assert recipes.ask(tmp_path / "ws", "where is the king").has_reader
-    assert recipes.info(tmp_path / "ws").problems == ()
+    assert openrealm.open(tmp_path / "ws").ask("where is the king").has_reader
+    assert openrealm.open(tmp_path / "ws").info().problems == ()
 
 
 def test_each_block_is_one_chunk_and_row_i_of_the_vectors_is_block_i(
@@ -79,7 +80,7 @@ def test_each_block_is_one_chunk_and_row_i_of_the_vectors_is_block_i(
     with torch.no_grad():
         query = loaded.model.eval().embedder.embed_queries(loaded.templates.query([ids]))[0]
     wanted = torch.argsort(published.block_emb() @ query, descending=True)[:3]
-    hits = recipes.search(tmp_path / "ws", "capital of peru", k=3).hits
+    hits = openrealm.open(tmp_path / "ws").search("capital of peru", k=3).hits
     assert [hit.chunk.row for hit in hits] == wanted.tolist()
 
 
@@ -95,7 +96,7 @@ def test_the_vectors_stay_where_the_chunk_tower_is_the_pre_trained_one(
         assert loaded.live.generation == 1
         dense = loaded.model.embedder.chunk_tower.dense.weight
         assert torch.equal(dense.cpu(), published.weights("embedder")["cls.dense.weight"])
-    assert recipes.fill(tmp_path / "ws", "Lima is in [MASK] .").fillings.fillings
+    assert openrealm.open(tmp_path / "ws").fill("Lima is in [MASK] .").fillings.fillings
 
 
 def test_a_pre_trained_model_is_fine_tuned_like_any_other(tmp_path: Path, imported: Import) -> None:
@@ -103,9 +104,9 @@ def test_a_pre_trained_model_is_fine_tuned_like_any_other(tmp_path: Path, import
     assert report.stages == ("realm",)
     questions = tmp_path / "qa.jsonl"
     questions.write_text('{"question": "where is the nile", "answer": ["egypt"]}\n', "utf-8")
-    assert not recipes.ask(tmp_path / "ws", "where is the nile").has_reader
-    recipes.finetune(tmp_path / "ws", qa=[questions], assignments=["qa.steps=2", "qa.beam=5"])
-    assert recipes.ask(tmp_path / "ws", "where is the nile").has_reader
+    assert not openrealm.open(tmp_path / "ws").ask("where is the nile").has_reader
+    commands.finetune(tmp_path / "ws", qa=[questions], assignments=["qa.steps=2", "qa.beam=5"])
+    assert openrealm.open(tmp_path / "ws").ask("where is the nile").has_reader
 
 
 def test_parts_that_no_source_holds_are_named(tmp_path: Path, imported: Import) -> None:
@@ -160,7 +161,7 @@ def test_the_vocabulary_becomes_the_corpus(tmp_path: Path, imported: Import) -> 
 
 def test_weights_for_a_corpus_of_one_s_own_documents(tmp_path: Path, imported: Import) -> None:
     (tmp_path / "notes.txt").write_text("Lima is the capital of Peru.\n\nThe Nile.", "utf-8")
-    recipes.ingest(
+    commands.ingest(
         tmp_path / "ws",
         sources=[tmp_path / "notes.txt"],
         assignments=[
@@ -171,7 +172,7 @@ def test_weights_for_a_corpus_of_one_s_own_documents(tmp_path: Path, imported: I
     report = imported("embedder", "openqa")
     assert (report.blocks, report.vectors) == (0, 0)
     assert any("not of its blocks" in note for note in report.notes)
-    assert recipes.search(tmp_path / "ws", "capital", k=1).hits
+    assert openrealm.open(tmp_path / "ws").search("capital", k=1).hits
 
 
 # What is refused ----------------------------------------------------------------------------------

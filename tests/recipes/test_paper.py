@@ -6,12 +6,14 @@ import json
 import math
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import CITIES
 from trained import write_documents
 
+import openrealm
 from openrealm import recipes
 from openrealm.progress import Silent
 from openrealm.runs.folders import WorkspaceFolder
@@ -99,12 +101,12 @@ def test_the_preset_has_what_was_published(name: str) -> None:
 def test_the_preset_takes_steps_at_a_small_size(tmp_path: Path) -> None:
     write_documents(tmp_path / "docs.jsonl")
     ws = tmp_path / "ws"
-    recipes.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
-    recipes.pretrain(ws, preset="paper", assignments=SMALL)
+    commands.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
+    commands.pretrain(ws, preset="paper", assignments=SMALL)
     asked = [(f"What is the capital of {c[0]}?", city) for city, c in CITIES.items()]
     lines = [json.dumps({"question": q, "answer": [a]}) + "\n" for q, a in asked]
     (tmp_path / "qa.jsonl").write_text("".join(lines))
-    recipes.finetune(ws, qa=[tmp_path / "qa.jsonl"], dev_split=True)
+    commands.finetune(ws, qa=[tmp_path / "qa.jsonl"], dev_split=True)
     run = WorkspaceFolder(ws).run()
     logged = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     losses = {line["stage"]: line["train/loss"] for line in logged if "train/loss" in line}
@@ -116,8 +118,8 @@ def test_a_run_of_it_goes_out_as_hugging_face_folders_and_comes_back(tmp_path: P
     write_documents(tmp_path / "docs.jsonl")
     first, second = tmp_path / "first", tmp_path / "second"
     for ws in (first, second):
-        recipes.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
-    recipes.pretrain(first, preset="paper", assignments=SMALL)
+        commands.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
+    commands.pretrain(first, preset="paper", assignments=SMALL)
     recipes.export(first, to="hf-realm", output=tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {
         "embedder",
@@ -127,13 +129,13 @@ def test_a_run_of_it_goes_out_as_hugging_face_folders_and_comes_back(tmp_path: P
     sources = [str(tmp_path / "out" / kind) for kind in ("embedder", "encoder")]
     recipes.import_weights(second, sources=sources, stage="realm")
     text = "Aldera is the capital of [MASK] ."
-    before, after = (recipes.fill(ws, text).fillings.fillings for ws in (first, second))
+    before, after = (openrealm.open(ws).fill(text).fillings.fillings for ws in (first, second))
     assert [f.text for f in before] == [f.text for f in after]
     assert [f.p_y for f in before] == pytest.approx([f.p_y for f in after], rel=1e-4)
     # Joint training goes on from what was imported, and so does the way back.
     start = str(WorkspaceFolder(second).run().directory)
     few = ['stages=["realm"]', "realm.steps=2", "realm.batch_size=4", "loop.num_probe=4"]
-    went_on = recipes.pretrain(second, start=start, preset="paper", assignments=few)
+    went_on = commands.pretrain(second, start=start, preset="paper", assignments=few)
     assert went_on.stages[-1]["stage"] == "realm"
     recipes.export(second, to="hf-realm", output=tmp_path / "again", run="run-001")
     for kind in ("embedder", "encoder"):
@@ -147,10 +149,10 @@ def test_a_run_of_it_goes_out_as_hugging_face_folders_and_comes_back(tmp_path: P
 def test_a_fine_tuned_run_goes_out_with_the_vectors_of_its_chunks(tmp_path: Path) -> None:
     write_documents(tmp_path / "docs.jsonl")
     ws = tmp_path / "ws"
-    recipes.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
-    recipes.pretrain(ws, preset="paper", assignments=SMALL)
+    commands.ingest(ws, sources=[tmp_path / "docs.jsonl"], preset="paper", assignments=SMALL)
+    commands.pretrain(ws, preset="paper", assignments=SMALL)
     (tmp_path / "qa.jsonl").write_text('{"question": "what is old?", "answer": ["town"]}\n')
-    recipes.finetune(ws, qa=[tmp_path / "qa.jsonl"])
+    commands.finetune(ws, qa=[tmp_path / "qa.jsonl"])
     recipes.export(ws, to="hf-realm", output=tmp_path / "out")
     vectors = load_file(tmp_path / "out" / "openqa" / "model.safetensors")["block_emb"]
     loaded = load_run(WorkspaceFolder(ws), name=None, progress=Silent())

@@ -6,12 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from trained import train
 
+import openrealm
 import openrealm.retrieval.snapshot_maker as making
-from openrealm import recipes
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent
@@ -49,8 +50,8 @@ def test_documents_that_come_later_are_embedded_alone(
 ) -> None:
     more = {"id": "new", "title": "Zanthor", "text": "A town of glass blowers."}
     (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
-    recipes.ingest(workspace, sources=[tmp_path / "more.jsonl"])
-    found = recipes.search(workspace, "glass blowers", k=5)
+    commands.ingest(workspace, sources=[tmp_path / "more.jsonl"])
+    found = openrealm.open(workspace).search("glass blowers", k=5)
     assert "new" in [hit.chunk.document_id for hit in found.hits]
     assert len(embedded) == 1
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -146,13 +147,13 @@ def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: WorkspaceFolder)
 def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: WorkspaceFolder) -> None:
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2"]
     beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
-    summary = recipes.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
+    summary = commands.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
     assert summary.stages[-1]["stage"] == "realm"
     run = place.run("beside")
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     assert any(record.get("event") == "swap" for record in records)
     again = [*changes, "refresh.mode=replay", "refresh.replay=beside"]
-    recipes.pretrain(place.directory, preset="tiny", assignments=again, run="again")
+    commands.pretrain(place.directory, preset="tiny", assignments=again, run="again")
     ours, theirs = (
         load_model(place, name=name, stages=("realm",)).model for name in ("again", "beside")
     )
@@ -165,14 +166,14 @@ def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated
 ) -> None:
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2", "refresh.write_back=true"]
     beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
-    recipes.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
+    commands.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
     run = place.run("beside")
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     written = [r["index/written"] for r in records if "index/written" in r]
     assert written and all(0 < share < 1 for share in written)
     assert any(r.get("index/written_before") for r in records)
     again = [*changes, "refresh.mode=replay", "refresh.replay=beside"]
-    recipes.pretrain(place.directory, preset="tiny", assignments=again, run="again")
+    commands.pretrain(place.directory, preset="tiny", assignments=again, run="again")
     ours, theirs = (
         load_model(place, name=name, stages=("realm",)).model for name in ("again", "beside")
     )
@@ -183,7 +184,7 @@ def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated
 def test_a_replay_of_a_run_that_is_not_there_is_refused(place: WorkspaceFolder) -> None:
     changes = [*SHAPE, *STEPS, "refresh.mode=replay", "refresh.replay=nowhere"]
     with pytest.raises(InputError, match="no run 'nowhere'"):
-        recipes.pretrain(place.directory, preset="tiny", assignments=changes)
+        commands.pretrain(place.directory, preset="tiny", assignments=changes)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_torchrun_trains_with_two_processes_as_the_command_does_with_one(
     said = [process.communicate(timeout=PATIENCE_S)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0]
     assert json.loads(said[0])["run"] == "two" and said[1] == b""
-    recipes.pretrain(
+    commands.pretrain(
         place.directory, preset="tiny", assignments=[*SHAPE, *STEPS, "realm.steps=2"], run="one"
     )
     curves = [
@@ -250,7 +251,7 @@ def test_a_worker_embeds_no_other_corpus_than_the_trainers(trained: Path, tmp_pa
     run = place.run()
     more = {"id": "new", "title": "Zanthor", "text": "Zanthor is a town of glass blowers."}
     (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
-    recipes.ingest(place.directory, sources=[tmp_path / "more.jsonl"])
+    commands.ingest(place.directory, sources=[tmp_path / "more.jsonl"])
     settings = read_settings(run.settings_file)
     for maker in (_Dispatcher, partial(_Worker, number=0)):
         with pytest.raises(CorpusError, match="the corpus has changed since run"):

@@ -11,6 +11,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from tiny import documents
@@ -82,10 +83,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     workspace = folder / "rivers"
-    recipes.ingest(workspace, sources=[folder / "docs.jsonl"], preset="tiny", assignments=SHAPE)
+    commands.ingest(workspace, sources=[folder / "docs.jsonl"], preset="tiny", assignments=SHAPE)
     train(workspace, changes=LONGER)
     assignments = [*SHAPE, *STEPS, *LONGER, "seed=3"]
-    recipes.pretrain(workspace, preset="tiny", start="scratch", assignments=assignments, run=NAME)
+    commands.pretrain(workspace, preset="tiny", start="scratch", assignments=assignments, run=NAME)
     return workspace
 
 

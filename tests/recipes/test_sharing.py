@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import pytest
 import torch
 from tiny import documents, make_store, tokenizer_of
 from trained import SHAPE, train, write_documents
 
+import openrealm
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, CorpusError, HubError, InputError
 from openrealm.models.realm import evaluating
@@ -42,14 +44,14 @@ def model(exported: Path) -> PretrainedModel:
 def test_vectors_are_those_of_the_run(trained: Path, model: PretrainedModel) -> None:
     loaded = load_model(WorkspaceFolder(trained), name=None, stages=("realm",))
     store, embedder = loaded.corpus, loaded.model.embedder
-    assert model.templates == loaded.templates
+    assert model.encoder.templates == loaded.encoder.templates
     texts = ["the longest river", "Where is Norland ? " * 20]
-    inputs = loaded.templates.query([store.tokenizer.encode(text).ids for text in texts])
+    inputs = loaded.encoder.templates.query([store.tokenizer.encode(text).ids for text in texts])
     with evaluating(embedder), torch.inference_mode():
         wanted = embedder.embed_queries(inputs).numpy()
     np.testing.assert_array_equal(model.embed_queries(texts), wanted)
     chunks = [store.chunk(row) for row in range(5)]
-    found = model.embed_chunks([(chunk.title, chunk.text) for chunk in chunks])
+    found = model.embed_documents([(chunk.title, chunk.text) for chunk in chunks])
     wanted = embed_rows(store, range(5), replace(loaded.encoder, embedder=embedder))
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
@@ -58,7 +60,7 @@ def test_masks_are_filled_as_the_run_fills_them(trained: Path, model: Pretrained
     store = load_model(WorkspaceFolder(trained), name=None).corpus
     everything = [(document.title, document.text) for document in store.documents()]
     found = model.fill(MASKED, everything, top=3)
-    wanted = recipes.fill(trained, MASKED, k=len(store) + 1, top=3).fillings
+    wanted = openrealm.open(trained).fill(MASKED, k=len(store) + 1, top=3).fillings
     assert [f.text for f in found.fillings] == [f.text for f in wanted.fillings]
     for one, other in zip(found.fillings, wanted.fillings, strict=True):
         assert one.p_y == pytest.approx(other.p_y, rel=1e-4)
@@ -73,7 +75,7 @@ def test_a_fine_tuned_model_answers_over_a_corpus_as_its_run_does(
     store = load_model(WorkspaceFolder(trained), name=None).corpus
     answerer = recipes.from_pretrained(exported / "qa").answerer(store)
     question = "What is the capital of Norland?"
-    wanted = recipes.ask(trained, question, k=5).answers
+    wanted = openrealm.open(trained).ask(question, k=5).answers
     found = answerer.ask([question], read=5)[0]
     assert wanted is not None
     assert [a.text for a in found.answers] == [a.text for a in wanted.answers]
@@ -184,11 +186,11 @@ def test_a_start_with_another_vocabulary_is_refused_and_its_own_can_be_ingested_
     )
     other = tmp_path / "other"
     sources = [tmp_path / "other.jsonl"]
-    recipes.ingest(other, sources=sources, preset="tiny", assignments=SHAPE)
+    commands.ingest(other, sources=sources, preset="tiny", assignments=SHAPE)
     with pytest.raises(ConfigError, match=r"corpus\.tokenizer="):
         train(other, start=str(exported / "realm"))
     write_documents(tmp_path / "docs.jsonl")
     same = tmp_path / "same"
     changes = [*SHAPE, f"corpus.tokenizer={exported / 'realm'}"]
-    recipes.ingest(same, sources=[tmp_path / "docs.jsonl"], preset="tiny", assignments=changes)
+    commands.ingest(same, sources=[tmp_path / "docs.jsonl"], preset="tiny", assignments=changes)
     train(same, start=str(exported / "realm"))

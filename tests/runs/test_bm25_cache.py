@@ -6,11 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
 from trained import train, write_documents
 
+import openrealm
 from openrealm import recipes
 from openrealm.answering.answerer import answerer_of
 from openrealm.corpus.store import ChunkStore
@@ -29,7 +31,7 @@ def weighed(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
     folder = tmp_path_factory.mktemp("weighed")
     shutil.copytree(trained / "corpus", folder / "rivers" / "corpus")
     train(folder / "rivers", changes=WEIGHED)
-    recipes.finetune(folder / "rivers", qa=[trained.parent / "qa.jsonl"])
+    commands.finetune(folder / "rivers", qa=[trained.parent / "qa.jsonl"])
     return folder / "rivers"
 
 
@@ -73,8 +75,8 @@ def test_what_is_found_is_best_by_vectors_and_words(weighed: Path) -> None:
 
 
 def test_all_that_reads_a_run_reads_this_one(weighed: Path, tmp_path: Path) -> None:
-    assert recipes.ask(weighed, "What is the capital of Norland?").answers is not None
-    assert recipes.fill(weighed, "Bresk is the capital of [MASK] .").fillings
+    assert openrealm.open(weighed).ask("What is the capital of Norland?").answers is not None
+    assert openrealm.open(weighed).fill("Bresk is the capital of [MASK] .").fillings
     rows = recipes.evaluate(weighed, stage="realm", probe=True, baseline="bm25").rows
     assert rows
     assert Path(recipes.report(weighed, to=tmp_path / "report").page).is_file()
@@ -111,7 +113,7 @@ def test_bm25_of_an_earlier_corpus_is_removed(trained: Path, tmp_path: Path) -> 
     (before,) = place.cache.glob("bm25-*")
     lines = (tmp_path / "docs.jsonl").read_text().splitlines()
     number = json.loads(lines[0])["id"]
-    recipes.ingest(place.directory, sources=[], remove=[number])
+    commands.ingest(place.directory, sources=[], remove=[number])
     bm25_of(place, ChunkStore.open(place.corpus))
     (after,) = place.cache.glob("bm25-*")
     assert after != before

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import commands
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ from tiny import documents
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
-from openrealm import recipes
+import openrealm
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.runs import checkpoints, first_weights, model_folder
 from openrealm.runs.first_weights import Beginning, begin, saved_model
@@ -46,8 +47,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text}) + "\n" for d in documents()]
     (folder / "docs.jsonl").write_text("".join(lines))
     ws = folder / "ws"
-    recipes.ingest(ws, sources=[folder / "docs.jsonl"], preset="tiny", assignments=CORPUS)
-    recipes.pretrain(
+    commands.ingest(ws, sources=[folder / "docs.jsonl"], preset="tiny", assignments=CORPUS)
+    commands.pretrain(
         ws,
         preset="tiny",
         assignments=[*CORPUS, *SHAPE, *BESIDE, 'stages=["ict", "warmup"]', "realm.steps=0"],
@@ -64,7 +65,7 @@ def weights(workspace: Path, run: str, checkpoint: str) -> dict[str, torch.Tenso
 def test_a_run_begins_with_the_newest_weights_and_the_shape_of_an_earlier_one(
     workspace: Path,
 ) -> None:
-    recipes.pretrain(
+    commands.pretrain(
         workspace,
         start=str(workspace / "runs" / "first"),
         preset="tiny",  # whose own shape is much larger
@@ -96,7 +97,7 @@ def test_a_new_run_opens_its_start_once_and_builds_it_once(
     shutil.copytree(workspace, tmp_path / "ws")
     start = tmp_path / "ws" / "runs" / "first"
     if kind == "exported":
-        recipes.export(workspace, to="openrealm", run="first", output=tmp_path / "model")
+        openrealm.open(workspace).export("openrealm", run="first", output=tmp_path / "model")
         start = tmp_path / "model"
     counts: Counter[str] = Counter()
 
@@ -115,7 +116,7 @@ def test_a_new_run_opens_its_start_once_and_builds_it_once(
         counted(module, "checksum")
     counted(first_weights, "build_model")
     few = [*BESIDE, "ict.steps=0", "warmup.steps=0", "realm.steps=0"]
-    recipes.pretrain(tmp_path / "ws", start=str(start), preset="tiny", assignments=few, run="new")
+    commands.pretrain(tmp_path / "ws", start=str(start), preset="tiny", assignments=few, run="new")
     assert counts["build_model"] == 1
     assert [Path(file).name for file in counts].count("weights.safetensors") >= 1
     assert max(counts.values()) == 1
@@ -134,7 +135,7 @@ def test_what_is_no_run_is_none(tmp_path: Path) -> None:
 
 def test_another_shape_is_refused_and_leaves_no_run(workspace: Path) -> None:
     with pytest.raises(CheckpointError, match="another shape"):
-        recipes.pretrain(
+        commands.pretrain(
             workspace,
             start=str(workspace / "runs" / "first"),
             preset="tiny",
@@ -160,7 +161,7 @@ def test_a_bert_with_another_vocabulary_of_the_same_size_is_refused(
     words[-2:] = words[:-3:-1]
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     with pytest.raises(ConfigError, match="has another vocabulary than the corpus"):
-        recipes.pretrain(workspace, start=str(tmp_path / "bert"), preset="tiny", run="other")
+        commands.pretrain(workspace, start=str(tmp_path / "bert"), preset="tiny", run="other")
     assert not (workspace / "runs" / "other").exists()
 
 
@@ -168,16 +169,16 @@ def test_another_vocabulary_is_refused_with_the_way_out(workspace: Path, tmp_pat
     other = tmp_path / "other"
     docs = workspace.parent / "docs.jsonl"
     smaller = ["corpus.vocab_size=200", CORPUS[1]]
-    recipes.ingest(other, sources=[docs], preset="tiny", assignments=smaller)
+    commands.ingest(other, sources=[docs], preset="tiny", assignments=smaller)
     start = str(workspace / "runs" / "first")
     with pytest.raises(ConfigError, match="another vocabulary") as refused:
-        recipes.pretrain(other, start=start, preset="tiny", assignments=BESIDE)
+        commands.pretrain(other, start=start, preset="tiny", assignments=BESIDE)
     # The way out that the message names.
     chosen = str(refused.value).rpartition("--set ")[2]
     third = tmp_path / "third"
-    recipes.ingest(third, sources=[docs], preset="tiny", assignments=[chosen, CORPUS[1]])
+    commands.ingest(third, sources=[docs], preset="tiny", assignments=[chosen, CORPUS[1]])
     few = [*BESIDE, 'stages=["realm"]', "ict.steps=0", "warmup.steps=0"]
-    assert recipes.pretrain(third, start=start, preset="tiny", assignments=few).run == "run-001"
+    assert commands.pretrain(third, start=start, preset="tiny", assignments=few).run == "run-001"
 
 
 def test_a_run_without_weights_and_one_for_questions_are_refused(

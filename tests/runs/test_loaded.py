@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 from trained import SHAPE, STEPS, train
 
+import openrealm
 import openrealm.runs.checkpoints as checkpoints_module
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
@@ -41,8 +43,8 @@ def test_the_start_itself_searches_and_fills(untrained: Path, trained: Path) -> 
     assert start.position.stage == "ict"
     for name, tensor in loaded.model.state_dict().items():
         assert torch.equal(tensor, wanted[name])
-    assert len(recipes.search(untrained, "the longest river", k=3).hits) == 3
-    assert recipes.fill(untrained, "Aldera is the capital of [MASK].", top=2).fillings
+    assert len(openrealm.open(untrained).search("the longest river", k=3).hits) == 3
+    assert openrealm.open(untrained).fill("Aldera is the capital of [MASK].", top=2).fillings
     rows = recipes.evaluate(untrained, probe=True).rows
     assert rows[0].measures["recall@1"].mean == report["probe/recall@1"]
 
@@ -52,9 +54,9 @@ def test_it_stays_usable_with_more_documents_and_is_taken_up(
 ) -> None:
     more = {"id": "new", "title": "Zanthor", "text": "Zanthor is a town of glass blowers."}
     (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
-    recipes.pretrain(untrained, resume=True)  # nothing is left to do
-    recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
-    found = recipes.search(untrained, "Zanthor glass blowers", k=3)
+    commands.pretrain(untrained, resume=True)  # nothing is left to do
+    commands.ingest(untrained, sources=[tmp_path / "more.jsonl"])
+    found = openrealm.open(untrained).search("Zanthor glass blowers", k=3)
     assert "new" in [hit.chunk.document_id for hit in found.hits]
 
 
@@ -74,13 +76,13 @@ def summed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_who_asks_reads_the_weights_that_answer_and_no_others(
     trained: Path, summed: list[str]
 ) -> None:
-    recipes.search(trained, "river")
+    openrealm.open(trained).search("river")
     assert summed == ["qa-000001/weights.safetensors"]
     summed.clear()
-    recipes.fill(trained, "Aldera is the capital of [MASK].")
+    openrealm.open(trained).fill("Aldera is the capital of [MASK].")
     assert summed == ["realm-000002/weights.safetensors"]
     summed.clear()
-    recipes.info(trained)
+    openrealm.open(trained).info()
     assert len(summed) == len(set(summed)) > 2
 
 
@@ -93,22 +95,22 @@ def test_weights_that_are_damaged_are_passed_over(trained: Path, tmp_path: Path)
     assert newest_checkpoint(workspace.run(), ["realm", "ict"]).position.stage == "ict"
     with pytest.raises(InputError, match="no checkpoint of realm"):
         load_model(workspace, name=None, stages=["realm"])
-    (damaged,) = recipes.info(tmp_path / "rivers").problems
+    (damaged,) = openrealm.open(tmp_path / "rivers").info().problems
     assert damaged == f"{file} is missing or damaged; it is passed over"
 
 
 def test_a_corpus_that_grows_is_embedded_where_it_is_new_and_leaves_nothing_behind(
     untrained: Path, tmp_path: Path, embedded: list[int]
 ) -> None:
-    recipes.search(untrained, "river")
+    openrealm.open(untrained).search("river")
     embedded.clear()
     snapshots = WorkspaceFolder(untrained).run().snapshots
     before = len(generations(snapshots))
     for number in range(3):
         more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
         (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
-        recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
-        found = recipes.search(untrained, "Zanthor glass blowers", k=5)
+        commands.ingest(untrained, sources=[tmp_path / "more.jsonl"])
+        found = openrealm.open(untrained).search("Zanthor glass blowers", k=5)
         assert f"new{number}" in [hit.chunk.document_id for hit in found.hits]
         assert len(embedded) == number + 1
     assert len(generations(snapshots)) == before + 1  # the last one, which may still be read
@@ -122,8 +124,8 @@ def test_who_opened_the_corpus_before_it_grew_leaves_the_newer_snapshot_alone(
     for number in range(2):
         more = {"id": f"new{number}", "title": "Zanthor", "text": "A town of glass blowers."}
         (tmp_path / "more.jsonl").write_text(json.dumps(more) + "\n")
-        recipes.ingest(untrained, sources=[tmp_path / "more.jsonl"])
-        recipes.search(untrained, "Zanthor glass blowers", k=5)
+        commands.ingest(untrained, sources=[tmp_path / "more.jsonl"])
+        openrealm.open(untrained).search("Zanthor glass blowers", k=5)
     newest = generations(run.snapshots)[-1]
     stale.snapshot(Silent())
     assert newest in generations(run.snapshots)
@@ -132,11 +134,11 @@ def test_who_opened_the_corpus_before_it_grew_leaves_the_newer_snapshot_alone(
 
 
 def test_it_is_fine_tuned_and_exported(untrained: Path, trained: Path, tmp_path: Path) -> None:
-    recipes.finetune(untrained, qa=[trained.parent / "qa.jsonl"])
+    commands.finetune(untrained, qa=[trained.parent / "qa.jsonl"])
     assert load_model(WorkspaceFolder(untrained), name=None).checkpoint.position.stage == "qa"
     log = WorkspaceFolder(untrained).run().metrics_file
     before = log.read_bytes()
-    recipes.pretrain(untrained, resume=True)  # nothing is left to do, and nothing is lost
+    commands.pretrain(untrained, resume=True)  # nothing is left to do, and nothing is lost
     assert before and log.read_bytes() == before
     recipes.export(untrained, to="openrealm", stage="start", output=tmp_path / "model")
     recipes.from_pretrained(tmp_path / "model")
@@ -147,13 +149,13 @@ def test_texts_that_tell_nothing_twice_can_be_searched_all_the_same(tmp_path: Pa
     (tmp_path / "docs" / "a.txt").write_text("The bridge was repaired by Anna Berg in 1987.")
     (tmp_path / "docs" / "b.txt").write_text("Lakes near Tornau freeze each winter.")
     workspace = tmp_path / "ws"
-    recipes.ingest(workspace, sources=[tmp_path / "docs"], preset="tiny", assignments=SHAPE)
+    commands.ingest(workspace, sources=[tmp_path / "docs"], preset="tiny", assignments=SHAPE)
     told = [*SHAPE, *STEPS, "salient.supported_within=4"]
     with pytest.raises(InputError, match="nothing here is said twice"):
-        recipes.pretrain(workspace, preset="tiny", assignments=told)
+        commands.pretrain(workspace, preset="tiny", assignments=told)
     assert not WorkspaceFolder(workspace).runs()
-    recipes.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])
-    assert len(recipes.search(workspace, "bridge").hits) == 2
+    commands.pretrain(workspace, preset="tiny", assignments=[*told, *UNTRAINED])
+    assert len(openrealm.open(workspace).search("bridge").hits) == 2
 
 
 def test_settings_that_come_out_late_leave_no_run_behind(trained: Path, tmp_path: Path) -> None:

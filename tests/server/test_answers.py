@@ -16,7 +16,7 @@ import pytest
 from served import SCRIPT, SOON, Server, WaitingBackend, serving, until
 from tiny import CITIES, World
 
-from openrealm import recipes
+import openrealm
 from openrealm.answering.answerer import answerer_of
 from openrealm.corpus.store import Chunk
 from openrealm.progress import Silent
@@ -48,7 +48,7 @@ def chunk_of(found: Chunk | None) -> dict[str, Any] | None:
 
 
 def test_a_question_gets_what_the_recipe_answers(served: Server, odd: Path) -> None:
-    wanted = recipes.ask(odd, QUESTION, k=4, top=3)
+    wanted = openrealm.open(odd).ask(QUESTION, k=4, top=3)
     found = served.post("/api/ask", question=QUESTION, read=4, top=3)
     assert wanted.answers is not None
     assert (found["question"], found["has_reader"], found["hits"]) == (QUESTION, True, [])
@@ -69,7 +69,7 @@ def test_a_question_gets_what_the_recipe_answers(served: Server, odd: Path) -> N
 
 
 def test_a_masked_text_gets_what_the_recipe_fills_in(served: Server, odd: Path) -> None:
-    wanted = recipes.fill(odd, MASKED, k=5, top=4).fillings
+    wanted = openrealm.open(odd).fill(MASKED, k=5, top=4).fillings
     found = served.post("/api/fill", text=MASKED, k=5, top=4)
     assert [each["tokens"] for each in found["fillings"]] == [
         list(each.tokens) for each in wanted.fillings
@@ -89,7 +89,7 @@ def test_a_masked_text_gets_what_the_recipe_fills_in(served: Server, odd: Path) 
 
 
 def test_a_search_gets_what_the_recipe_finds(served: Server, odd: Path) -> None:
-    wanted = recipes.search(odd, QUESTION, k=7)
+    wanted = openrealm.open(odd).search(QUESTION, k=7)
     found = served.post("/api/search", text=QUESTION, k=7)
     assert [each["chunk"] for each in found["hits"]] == [chunk_of(h.chunk) for h in wanted.hits]
     assert [each["score"] for each in found["hits"]] == [near(h.score) for h in wanted.hits]
@@ -97,7 +97,7 @@ def test_a_search_gets_what_the_recipe_finds(served: Server, odd: Path) -> None:
 
 
 def test_what_is_not_given_is_what_the_run_has_by_default(served: Server, odd: Path) -> None:
-    asked, filled = recipes.ask(odd, QUESTION), recipes.fill(odd, MASKED)
+    asked, filled = openrealm.open(odd).ask(QUESTION), openrealm.open(odd).fill(MASKED)
     assert asked.answers is not None
     assert len(served.post("/api/ask", question=QUESTION)["read"]) == len(asked.answers.read)
     candidates = served.post("/api/fill", text=MASKED)["candidates"]

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from served import SOON, Server, backend_of, serving, until
 from tiny import CITIES
 
-from openrealm import recipes
 from openrealm.answering.model_cache import ANSWER, FILL, ModelKey
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, CorpusError, InputError
@@ -127,7 +127,7 @@ def test_no_name_of_a_run_leads_elsewhere(backend: WorkspaceBackend, name: str) 
 
 def test_a_corpus_of_another_vocabulary_is_told(backend: WorkspaceBackend, workspace: Path) -> None:
     before = backend.corpus_state()
-    recipes.ingest(workspace, rechunk=True, assignments=["corpus.vocab_size=300"])
+    commands.ingest(workspace, rechunk=True, assignments=["corpus.vocab_size=300"])
     assert backend.corpus_state() != before
     with pytest.raises(CorpusError, match="trained with another vocabulary"):
         backend.load(ANSWER)
@@ -148,7 +148,7 @@ def test_ingests_are_told_newest_first_with_their_problems(
     backend: WorkspaceBackend, workspace: Path, tmp_path: Path
 ) -> None:
     bad = write(tmp_path / "bad.jsonl", {"id": "a", "text": "A town."}, {"id": "b", "text": ""})
-    recipes.ingest(workspace, sources=[bad], remove=["city-Aldera"])
+    commands.ingest(workspace, sources=[bad], remove=["city-Aldera"])
     newest, oldest = backend.ingests()
     assert (newest.added, newest.removed, newest.num_problems) == (1, 1, 1)
     assert [(p.line, p.reason) for p in newest.problems] == [(2, "the text is empty")]
@@ -172,7 +172,7 @@ def test_names_that_are_not_unicode_can_be_sent(
 ) -> None:
     path = tmp_path / os.fsdecode(b"gr\xf6\xdfe.txt")
     path.write_text("A town on a river.")
-    recipes.ingest(workspace, sources=[path])
+    commands.ingest(workspace, sources=[path])
     assert backend.ingests()[0].sources == [f"{tmp_path}/gr??e.txt"]
     assert backend.ingests()[0].model_dump_json()
 
@@ -273,7 +273,7 @@ def test_documents_that_come_and_go_are_swapped_in_without_a_lost_or_wrong_answe
             {"remove": ["city-Aldera", "year-1204"]},
             {"remove": ["new"]},
         ):
-            recipes.ingest(workspace, **change)  # type: ignore[arg-type]
+            commands.ingest(workspace, **change)  # type: ignore[arg-type]
             stores[opened().fingerprint] = opened()
             until(swapped)
             crowd.asked()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import openrealm
-from openrealm.cli import exchange_commands, reading_commands, serving_command, training_commands
+from openrealm.cli import exchange_commands, reading_commands, training_commands
 from openrealm.cli.guard import INTERRUPTED, guarded
 from openrealm.cli.parsing import Command
 
@@ -24,7 +24,7 @@ COMMANDS = (
     reading_commands.fill,
     reading_commands.ask,
     reading_commands.report,
-    serving_command.serve,
+    exchange_commands.serve,
     reading_commands.info,
     reading_commands.config,
     exchange_commands.import_,
@@ -78,8 +78,8 @@ def _openrealm(
 ) -> None:
     """REALM: a retriever and a reader learned together from unlabelled text.
 
-    First `ingest` documents into a workspace, then `pretrain` on them; now `search` and `fill`
-    work, and after `finetune` on questions also `ask`.
+    First `ingest` documents into a workspace: now `search` and `fill` work. `pretrain` on them
+    finds more, and after `finetune` on questions `ask` answers.
     """
 
 

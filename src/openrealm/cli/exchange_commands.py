@@ -1,4 +1,4 @@
-"""The commands that exchange with other programs: each parses, calls one recipe, and prints."""
+"""The commands for other programs, by files and by HTTP: each parses, calls a recipe, prints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from openrealm.cli import text
-from openrealm.cli.options import Assignments, Json, RunName, WorkspaceArgument
+from openrealm.cli.options import Assignments, Json, RunName, Stage, WorkspaceArgument
 from openrealm.cli.output import show
-from openrealm.cli.terminal import make_progress
+from openrealm.terminal import make_progress
 
 
 def import_(
@@ -77,13 +77,7 @@ def export(
             "--output", metavar="DIR", help="The folder to make; WS/exports/RUN-FORMAT by default."
         ),
     ] = None,
-    stage: Annotated[
-        str | None,
-        typer.Option(
-            "--stage",
-            help="Weights at the end of this stage (start: before any); the last by default.",
-        ),
-    ] = None,
+    stage: Stage = None,
     push: Annotated[
         str | None,
         typer.Option(
@@ -115,3 +109,46 @@ def export(
         progress=make_progress(),
     )
     show(report, text.exported, as_json=as_json)
+
+
+def serve(
+    workspace: WorkspaceArgument,
+    *,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0: any free one.")
+    ] = 8080,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="A file with the token that clients have to send; else OPENREALM_TOKEN.",
+        ),
+    ] = None,
+    without_token: Annotated[
+        bool,
+        typer.Option(
+            "--without-token", help="Let everybody in who reaches an address that is not local."
+        ),
+    ] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A=B", help="A limit of the server; repeatable."),
+    ] = None,
+    run: RunName = None,
+) -> None:
+    """Serves a workspace: an HTTP API, and a page that shows evidence and probabilities."""
+    from openrealm import recipes
+    from openrealm.recipes.serving import read_token
+
+    recipes.serve(
+        workspace,
+        host=host,
+        port=port,
+        run=run,
+        token=read_token(token_file),
+        without_token=without_token,
+        assignments=assignments or (),
+        progress=make_progress(),
+    )

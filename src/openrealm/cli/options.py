@@ -1,11 +1,19 @@
-"""Arguments and options that several commands share, each with its one sentence of help."""
+"""Arguments and options that several commands share, each with its one sentence of help; and what
+options of settings say, as one object.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from openrealm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openrealm.settings import Settings
 
 WorkspaceArgument = Annotated[
     Path, typer.Argument(metavar="WS", help="The workspace: the folder that holds everything.")
@@ -35,6 +43,14 @@ Resume = Annotated[
         help="Go on with a training that was stopped or killed; --set may lower learning rates.",
     ),
 ]
+Stage = Annotated[
+    str | None,
+    typer.Option(
+        "--stage",
+        metavar="STAGE",
+        help="Weights at the end of this stage (start: before any); the last by default.",
+    ),
+]
 Top = Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many to show at most.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")
@@ -42,3 +58,69 @@ Verbose = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show the Python traceback of an error, and all log lines.")
 ]
+
+
+def settings_given(
+    preset: str | None, config: Path | None, assignments: list[str] | None
+) -> Settings | None:
+    """The settings of a preset, a file and assignments; None where none of them is given."""
+    from openrealm.settings import resolve
+
+    if preset is None and config is None and not assignments:
+        return None
+    return resolve(preset=preset, config=config, assignments=assignments or ())
+
+
+def settings_of_new_run(
+    workspace: Path,
+    start: str | None,
+    preset: str | None,
+    config: Path | None,
+    assignments: list[str] | None,
+) -> Settings | None:
+    """The same over a start, for a workspace's documents as they were cut."""
+    from openrealm.runs.first_weights import settings_for
+    from openrealm.runs.folders import WorkspaceFolder
+    from openrealm.runs.loaded import open_corpus
+
+    if start is None and preset is None and config is None and not assignments:
+        return None
+    chunking = open_corpus(WorkspaceFolder(workspace)).chunking
+    return settings_for(
+        start, preset=preset, config=config, assignments=assignments or (), chunking=chunking
+    )
+
+
+def settings_over_run(
+    workspace: Path, run: str | None, config: Path | None, assignments: list[str] | None
+) -> Settings | None:
+    """The settings of a run under a file and assignments; None where neither is given."""
+    from openrealm.runs.folders import WorkspaceFolder
+    from openrealm.settings import read_settings, resolve
+
+    if config is None and not assignments:
+        return None
+    base = read_settings(WorkspaceFolder(workspace).run(run).settings_file)
+    return resolve(base=base, config=config, assignments=assignments or ())
+
+
+def settings_to_resume(
+    workspace: Path, run: str | None, assignments: list[str] | None, *, others: Iterable[object]
+) -> Settings | None:
+    """The settings of a run with lower learning rates; None where none is lowered.
+
+    Raises:
+        ConfigError: There are other options of settings, or assignments do more than that.
+    """
+    from openrealm.runs.folders import WorkspaceFolder
+    from openrealm.settings import lower_rates, read_settings
+
+    if any(others):
+        raise ConfigError(
+            "--resume goes on with the settings that training began with; of these, --set may "
+            "lower learning rates, and nothing else is given"
+        )
+    if not assignments:
+        return None
+    base = read_settings(WorkspaceFolder(workspace).run(run).settings_file)
+    return lower_rates(base, assignments)

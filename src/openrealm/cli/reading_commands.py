@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+import openrealm
 from openrealm.cli import text
-from openrealm.cli.options import Json, Preset, RunName, Top, WorkspaceArgument
+from openrealm.cli.options import Json, Preset, RunName, Stage, Top, WorkspaceArgument
 from openrealm.cli.output import show
-from openrealm.cli.terminal import make_progress
+from openrealm.terminal import make_progress
 
 DAMAGED = 1
 
@@ -47,13 +48,7 @@ def evaluate(
             "--baseline", metavar="bm25", help="BM25, and both fused, beside each ranking."
         ),
     ] = None,
-    stage: Annotated[
-        str | None,
-        typer.Option(
-            "--stage",
-            help="Measure the end of this stage (start: before any); the last one by default.",
-        ),
-    ] = None,
+    stage: Stage = None,
     raw_match: Annotated[
         bool,
         typer.Option("--raw-match", help="Recall by raw substring, as the original computes it."),
@@ -102,14 +97,14 @@ def search(
     query: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.")],
     *,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Chunks to show.")] = 5,
+    stage: Stage = None,
     run: RunName = None,
     as_json: Json = False,
 ) -> None:
     """Finds the chunks nearest to a text."""
-    from openrealm import recipes
-
-    found = recipes.search(workspace, query, k=k, run=run, progress=make_progress())
-    show(found, text.searched, as_json=as_json)
+    with openrealm.open(workspace, progress=make_progress()) as opened:
+        result = opened.search(query, k=k, run=run, stage=stage)
+    show(result, text.searched, as_json=as_json)
 
 
 def fill(
@@ -121,14 +116,14 @@ def fill(
         typer.Option("-k", metavar="N", min=1, help="Chunks read, the null chunk included."),
     ] = None,
     top: Top = 5,
+    stage: Stage = None,
     run: RunName = None,
     as_json: Json = False,
 ) -> None:
     """Fills the masks of a text, and shows which chunk speaks for which word."""
-    from openrealm import recipes
-
-    found = recipes.fill(workspace, masked, k=k, top=top, run=run, progress=make_progress())
-    show(found, text.filled, as_json=as_json)
+    with openrealm.open(workspace, progress=make_progress()) as opened:
+        result = opened.fill(masked, k=k, top=top, run=run, stage=stage)
+    show(result, text.filled, as_json=as_json)
 
 
 def ask(
@@ -141,10 +136,9 @@ def ask(
     as_json: Json = False,
 ) -> None:
     """Answers a question, with the evidence and its place in the document."""
-    from openrealm import recipes
-
-    found = recipes.ask(workspace, question, k=k, top=top, run=run, progress=make_progress())
-    show(found, lambda result: text.asked(result, workspace), as_json=as_json)
+    with openrealm.open(workspace, progress=make_progress()) as opened:
+        result = opened.ask(question, k=k, top=top, run=run)
+    show(result, lambda result: text.asked(result, workspace), as_json=as_json)
 
 
 def info(workspace: WorkspaceArgument, *, run: RunName = None, as_json: Json = False) -> None:
@@ -152,11 +146,10 @@ def info(workspace: WorkspaceArgument, *, run: RunName = None, as_json: Json = F
 
     Reads everything and compares checksums; ends with status 1 where something is damaged.
     """
-    from openrealm import recipes
-
-    found = recipes.info(workspace, run=run, progress=make_progress())
-    show(found, text.described, as_json=as_json)
-    if found.problems:
+    with openrealm.open(workspace, progress=make_progress()) as opened:
+        result = opened.info(run=run)
+    show(result, text.described, as_json=as_json)
+    if result.problems:
         raise typer.Exit(DAMAGED)
 
 
@@ -195,7 +188,5 @@ def report(
 
 def config(preset: Preset = None, *, as_json: Json = False) -> None:
     """Prints all settings with their explanations, as TOML to edit and pass to --config."""
-    from openrealm import recipes
-
-    toml = recipes.config_text(preset)
+    toml = openrealm.settings_text(openrealm.preset(preset or "adapt"))
     show(tomllib.loads(toml) if as_json else toml, str, as_json=as_json)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openrealm.cli.terminal import duration
 from openrealm.errors import shell_command
 from openrealm.report.words import MEASURES, start_in_words
+from openrealm.terminal import duration
 
 if TYPE_CHECKING:
     from openrealm.answering.answer_spans import Answer, Evidence
@@ -24,16 +24,11 @@ if TYPE_CHECKING:
     from openrealm.recipes.evaluation import EvaluationReport
     from openrealm.recipes.exports import ExportReport
     from openrealm.recipes.imports import ImportReport
+    from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
     from openrealm.recipes.pretraining import RunSummary
-    from openrealm.recipes.queries import (
-        AskResult,
-        FillResult,
-        IndexReport,
-        SearchResult,
-        WorkspaceInfo,
-    )
     from openrealm.recipes.reporting import ReportFiles
     from openrealm.runs.run_info import RunInfo
+    from openrealm.workspace import AskResult, FillResult, SearchResult
 
 MAX_WIDTH = 100
 
@@ -149,8 +144,9 @@ def stages(reports: Sequence[dict[str, Any]], *, main_only: bool = False) -> str
 def indexed(report: IndexReport) -> str:
     """Which snapshot there is."""
     checked = "; all checksums are right" if report.verified else ""
+    made_by = "start, untrained" if report.run is None else f"run '{report.run}'"
     return (
-        f"run '{report.run}': snapshot {report.generation} of step {report.step} holds "
+        f"{made_by}: snapshot {report.generation} of step {report.step} holds "
         f"{_count(report.chunks, 'chunk')} x {report.dim} ({report.dtype}){checked}"
     )
 
@@ -206,8 +202,13 @@ def _interval(interval: Interval | None) -> str:
 
 
 def searched(result: SearchResult) -> str:
-    """Chunks with their scores."""
-    return _hits(result.hits)
+    """Chunks with their scores, and what found them where no run did."""
+    return _by_no_run(result) + _hits(result.hits)
+
+
+def _by_no_run(result: SearchResult | FillResult | AskResult) -> str:
+    """A line on what answered in the place of a run; nothing where one has."""
+    return "" if result.run is not None else f"by the {result.source}\n\n"
 
 
 def _hits(hits: Sequence[ChunkHit]) -> str:
@@ -224,7 +225,7 @@ def filled(result: FillResult) -> str:
     found = result.fillings
     lines = [found.masked, "", "p(y|x)"]
     lines += [f"{f.p_y:6.3f} {bar(f.p_y, 20)} {f.text}" for f in found.fillings]
-    return "\n".join([*lines, "", _candidates(found)])
+    return _by_no_run(result) + "\n".join([*lines, "", _candidates(found)])
 
 
 def _candidates(found: Fillings) -> str:
@@ -251,6 +252,12 @@ def asked(result: AskResult, workspace: Path) -> str:
     """Answers with evidence, or search results where the run cannot answer yet."""
     if result.answers is not None:
         return _answers(result.answers)
+    if result.run is None:
+        command = shell_command("openrealm", "pretrain", workspace)
+        return (
+            f"nothing has been trained yet, so these are search results, not answers; begin with: "
+            f"{command}\n\n{_by_no_run(result)}{_hits(result.hits)}"
+        )
     command = shell_command("openrealm", "finetune", workspace, "--qa", "FILE")
     return (
         f"run '{result.run}' has no QA reader yet, so these are search results, not answers; "

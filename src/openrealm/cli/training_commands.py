@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import openrealm
 from openrealm.cli import text
 from openrealm.cli.guard import going_on
 from openrealm.cli.options import (
@@ -17,10 +18,14 @@ from openrealm.cli.options import (
     Resume,
     RunName,
     WorkspaceArgument,
+    settings_given,
+    settings_of_new_run,
+    settings_over_run,
+    settings_to_resume,
 )
 from openrealm.cli.output import show
-from openrealm.cli.terminal import make_progress
 from openrealm.errors import shell_command
+from openrealm.terminal import make_progress
 
 
 def ingest(
@@ -62,9 +67,7 @@ def ingest(
         to,
         sources=sources or (),
         remove=remove or (),
-        preset=preset,
-        config=config,
-        assignments=assignments or (),
+        settings=settings_given(preset, config, assignments),
         strict=strict,
         rechunk=rechunk,
         progress=make_progress(),
@@ -110,12 +113,14 @@ def pretrain(
     from openrealm import recipes
 
     with going_on(_command("pretrain", workspace, run)):
+        settings = (
+            settings_to_resume(workspace, run, assignments, others=(start, preset, config))
+            if resume
+            else settings_of_new_run(workspace, start, preset, config, assignments)
+        )
         summary = recipes.pretrain(
             workspace,
-            start=start,
-            preset=preset,
-            config=config,
-            assignments=assignments or (),
+            settings,
             texts=texts or (),
             queries=queries,
             resume=resume,
@@ -156,14 +161,18 @@ def finetune(
     given += [part for path in dev or () for part in ("--dev", str(path))]
     given += ["--dev-split"] if dev_split else []
     with going_on(_command("finetune", workspace, run, *given)):
+        settings = (
+            settings_to_resume(workspace, run, assignments, others=(config,))
+            if resume
+            else settings_over_run(workspace, run, config, assignments)
+        )
         summary = recipes.finetune(
             workspace,
             qa=qa,
             dev=dev or (),
             dev_split=dev_split,
             run=run,
-            config=config,
-            assignments=assignments or (),
+            settings=settings,
             resume=resume,
             progress=make_progress(),
         )
@@ -196,11 +205,8 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Embeds the whole corpus with a run's newest weights, where that is not done yet."""
-    from openrealm import recipes
-
-    report = recipes.build_index(
-        workspace, run=run, check=check, fleet=fleet, storage=storage, progress=make_progress()
-    )
+    with openrealm.open(workspace, progress=make_progress()) as opened:
+        report = opened.index(run=run, check=check, fleet=fleet, storage=storage)
     show(report, text.indexed, as_json=as_json)
 
 
@@ -211,7 +217,7 @@ def worker(
     number: Annotated[
         int | None,
         typer.Option(
-            "--number", min=0, hidden=True, help="Place in the crew of the training above it."
+            "--number", min=0, hidden=True, help="Place among the workers of the training above it."
         ),
     ] = None,
 ) -> None:
@@ -236,13 +242,13 @@ def demo(
 ) -> None:
     """Runs the whole method on the bundled almanac: ingest, pretrain, finetune, ask."""
     from openrealm import recipes
+    from openrealm.settings import resolve
 
+    settings = resolve(preset="tiny", assignments=[f"seed={seed}", *(assignments or ())])
     given = ["openrealm", "demo", "--to", to, "--seed", seed]
     given += [part for change in assignments or () for part in ("--set", change)]
     with going_on(shell_command(*given)):
-        report = recipes.demo(
-            to, seed=seed, assignments=assignments or (), progress=make_progress()
-        )
+        report = recipes.demo(to, settings=settings, progress=make_progress())
     show(report, text.demonstrated, as_json=as_json)
 
 

@@ -117,6 +117,37 @@ def read_question_file(path: Path, *, format: str = "auto") -> QuestionFile:
     )
 
 
+def question_of(given: Mapping[str, Any] | Sequence[Any], *, number: int) -> Question:
+    """A question out of a mapping of ``question`` and ``answer``, or out of a pair of both.
+
+    Args:
+        given: The mapping or pair; an answer may be a list of which any one is right.
+        number: Its place among the questions, for its id and for messages.
+
+    Raises:
+        InputError: It is neither.
+    """
+    text, answers = (
+        (given.get("question"), given.get("answer"))
+        if isinstance(given, Mapping)
+        else given
+        if len(given) == 2
+        else (None, None)
+    )
+    answers = [answers] if isinstance(answers, str) else answers
+    if not (
+        isinstance(text, str)
+        and text.strip()
+        and isinstance(answers, Sequence)
+        and all(isinstance(answer, str) for answer in answers)
+    ):
+        raise InputError(
+            f"question {number} is {given!r}; give a pair of question and answer, or "
+            + _LINE_EXAMPLE
+        )
+    return Question(id=f"question-{number}", text=text, answers=tuple(answers))
+
+
 # The file as a whole ------------------------------------------------------------------------------
 
 

@@ -196,12 +196,12 @@ def _python(*lines: str) -> str:
 
 def _use_openrealm(facts: CardFacts) -> str:
     code = _python(
-        "from openrealm import recipes",
+        "import openrealm",
         "",
-        f"model = recipes.from_pretrained({json.dumps(facts.location)})",
+        f"model = openrealm.from_pretrained({json.dumps(facts.location)})",
         'queries = model.embed_queries(["what is looked for"])',
-        'chunks = model.embed_chunks([("title", "body of a chunk")])',
-        "print(queries @ chunks.T)",
+        'documents = model.embed_documents([("title", "text")])',
+        "print(queries @ documents.T)",
     )
     return (
         f"{code}\n\nVectors have {facts.dim} numbers; relevance is their inner product. Queries "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from openrealm.recipes.ingestion import ingest
 from openrealm.recipes.pretraining import pretrain
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
-from openrealm.settings import Settings, read_settings, resolve
+from openrealm.settings import Settings, preset_settings, read_settings
 
 PRESET = "tiny"
 QUESTIONS = (
@@ -49,18 +48,16 @@ class DemoReport:
 
 
 def demo(
-    directory: Path,
+    directory: str | Path,
     *,
-    seed: int = 0,
-    assignments: Sequence[str] = (),
+    settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> DemoReport:
     """Runs the whole method on the bundled corpus; one that was stopped is gone on with.
 
     Args:
         directory: Workspace to make; must not hold anything else.
-        seed: Seed of everything.
-        assignments: ``section.key=value`` over the demo's preset.
+        settings: What its run is made from; the preset ``tiny`` by default.
         progress: Where to tell how far it is.
 
     Raises:
@@ -69,20 +66,18 @@ def demo(
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    directory = Path(directory)
+    directory, settings = Path(directory), settings or preset_settings(PRESET)
     data = almanac.directory()
     _require_own(directory)
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
-        ingest(directory, sources=[data / almanac.ARTICLES], preset=PRESET, progress=progress)
+        ingest(directory, sources=[data / almanac.ARTICLES], settings=settings, progress=progress)
     place = WorkspaceFolder(directory)
-    changes = [f"seed={seed}", *assignments]
-    begun = _begun(place, resolve(preset=PRESET, assignments=changes))
+    begun = _begun(place, settings)
     if begun is None:
         pretrained = pretrain(
             directory,
-            preset=PRESET,
-            assignments=changes,
+            settings,
             queries=data / almanac.QUERIES,
             progress=progress,
         )

@@ -218,13 +218,16 @@ def _recall(
     ]
 
 
-def read_answerable(paths: Sequence[Path], progress: Progress) -> list[Question]:
-    """The questions of some files that have an answer; how many have none is told."""
-    found = [question for path in paths for question in read_questions(path)]
-    kept = [question for question in found if question.answers]
-    if len(kept) < len(found):
-        left_out = len(found) - len(kept)
-        progress.say(f"{left_out:,} of {len(found):,} questions have no answer and are left out")
+def read_answerable(given: Sequence[Path | Question], progress: Progress) -> list[Question]:
+    """The questions, of files or as they are, that have an answer; how many have none is told."""
+    questions: list[Question] = []
+    for each in given:
+        questions += read_questions(each) if isinstance(each, Path) else [each]
+    kept = [question for question in questions if question.answers]
+    if left_out := len(questions) - len(kept):
+        progress.say(
+            f"{left_out:,} of {len(questions):,} questions have no answer and are left out"
+        )
     return kept
 
 

@@ -35,7 +35,13 @@ from openrealm.runs.loaded import (
 from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.parts import make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
-from openrealm.settings import Settings, lower_rates, read_settings, resolve, settings_text
+from openrealm.settings import (
+    Settings,
+    checked,
+    read_settings,
+    require_lower_rates,
+    settings_text,
+)
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
@@ -48,12 +54,11 @@ from openrealm.training.trainer import Trainer
 def finetune(
     workspace: Path,
     *,
-    qa: Sequence[Path],
-    dev: Sequence[Path] = (),
+    qa: Sequence[Path | Question],
+    dev: Sequence[Path | Question] = (),
     dev_split: bool = False,
     run: str | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
+    settings: Settings | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> RunSummary:
@@ -61,14 +66,13 @@ def finetune(
 
     Args:
         workspace: Its folder.
-        qa: Question files to learn from.
-        dev: Question files to measure on afterwards.
+        qa: Question files to learn from, or questions.
+        dev: Question files to measure on afterwards, or questions.
         dev_split: Measure also on the tenth of the training questions that the original keeps for
             development, and do not learn from them (`is_development`).
         run: Name of the run; the newest by default.
-        config: TOML file over the run's settings.
-        assignments: ``qa.steps=500`` and the like over both.
-        resume: Go on with fine-tuning that was stopped or killed; ``assignments`` may then lower
+        settings: In place of the run's own, of which ``model`` cannot change.
+        resume: Go on with fine-tuning that was stopped or killed; ``settings`` may then lower
             learning rates.
         progress: Where to tell how far it is.
 
@@ -80,12 +84,7 @@ def finetune(
     began = time.perf_counter()
     progress = progress or Silent()
     place = WorkspaceFolder(Path(workspace))
-    if resume and config:
-        raise ConfigError(
-            "--resume goes on with the settings that fine-tuning began with; of these, --set may "
-            "lower learning rates, and nothing else is given"
-        )
-    require_files([*qa, *dev])
+    require_files([each for each in (*qa, *dev) if isinstance(each, Path)])
     folder = place.run(run)
     with joined(gpu=uses_gpu(read_settings(folder.settings_file))) as processes:
         if not processes.is_first:
@@ -95,7 +94,7 @@ def finetune(
             questions, kept = split_development(questions)
             asked += kept
         with training_in(folder, processes):
-            begun = _begun(place, folder, config, assignments, resume)
+            begun = _begun(place, folder, settings, resume)
             if begun.middle is not None:
                 _require_the_same(folder, questions)
             if begun.is_left:
@@ -155,18 +154,16 @@ class _Begun:
 def _begun(
     place: WorkspaceFolder,
     folder: RunFolder,
-    config: Path | None,
-    assignments: Sequence[str],
+    settings: Settings | None,
     resume: bool,
 ) -> _Begun:
     """What is fine-tuned, with which settings, and from where on."""
     loaded = load_model(place, name=folder.name, stages=PRETRAINED_STAGES)
     tuned = (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa")
     middle = next((c for c in tuned if c.is_whole()), None)
+    settings = checked(settings or loaded.settings)
     if resume:
-        settings = lower_rates(loaded.settings, assignments)
-    else:
-        settings = resolve(base=loaded.settings, config=config, assignments=assignments)
+        require_lower_rates(loaded.settings, settings)
     if settings.model != loaded.settings.model:
         raise ConfigError("fine-tuning cannot change model settings; they are the run's own")
     if middle is not None and not resume:

@@ -93,7 +93,7 @@ class ImportReport:
 
 
 def import_weights(
-    workspace: Path,
+    workspace: str | Path,
     *,
     sources: Sequence[str | Path],
     stage: str | None = None,

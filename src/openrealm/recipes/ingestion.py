@@ -17,7 +17,7 @@ from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import require_files
 from openrealm.runs.parts import load_tokenizer
-from openrealm.settings import Settings, resolve
+from openrealm.settings import Settings, preset_settings
 from openrealm.tokenizer import WordPiece
 
 # A vocabulary is learned from so many documents at most; more change it little.
@@ -29,9 +29,7 @@ def ingest(
     *,
     sources: Sequence[Path] = (),
     remove: Sequence[str] = (),
-    preset: str | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
+    settings: Settings | None = None,
     strict: bool = False,
     rechunk: bool = False,
     progress: Progress | None = None,
@@ -42,9 +40,8 @@ def ingest(
         workspace: Its folder, made where there is none.
         sources: Files and folders.
         remove: Ids of documents to remove.
-        preset: Preset whose ``corpus`` section fixes tokenizer and chunk size of a new workspace.
-        config: TOML file over the preset.
-        assignments: ``section.key=value`` over both.
+        settings: Whose section ``corpus`` fixes tokenizer and chunk size of a new workspace; the
+            preset ``adapt`` by default.
         strict: End at the first problem and leave the store as it was.
         rechunk: Cut the documents of an existing store anew with these settings.
         progress: Where to tell how far it is.
@@ -55,31 +52,31 @@ def ingest(
         ConfigError: Settings of tokenizer or chunking for a store that has others.
     """
     progress = progress or Silent()
-    place = WorkspaceFolder(Path(workspace))
+    folder = WorkspaceFolder(Path(workspace))
     require_files(sources)
     if not (sources or remove or rechunk):
         raise InputError("there is nothing to ingest; name files or folders, or --remove ID")
     log = ProblemLog(_refuse if strict else None)
-    settings = resolve(preset=preset, config=config, assignments=assignments)
-    chosen = preset is not None or config is not None or bool(assignments)
-    exists = ChunkStore.exists(place.corpus)
-    if rechunk and not chosen:
-        raise ConfigError(
-            "--rechunk cuts all documents anew; say how: --preset NAME or --set corpus.KEY=VALUE"
-        )
+    exists = ChunkStore.exists(folder.corpus)
     if rechunk:
-        return _noted(place, _rechunk(place, settings, log, progress))
-    if exists and chosen:
+        if settings is None:
+            raise ConfigError(
+                "--rechunk cuts all documents anew; say how: --preset NAME or --set "
+                "corpus.KEY=VALUE"
+            )
+        return _noted(folder, _rechunk(folder, settings, log, progress))
+    if exists and settings is not None:
         raise ConfigError(
-            f"'{place.directory}' has its tokenizer and chunk size already; "
+            f"'{folder.directory}' has its tokenizer and chunk size already; "
             "change them for all documents with --rechunk"
         )
     tokenizer = chunking = None
     if not exists:
+        settings = settings or preset_settings("adapt")
         tokenizer = load_tokenizer(settings.corpus) or _learned(sources, settings, progress)
         chunking = settings.corpus.chunking
     report = update_store(
-        place.corpus,
+        folder.corpus,
         add=read_documents(sources, on_problem=log, progress=progress),
         remove=remove,
         tokenizer=tokenizer,
@@ -87,27 +84,27 @@ def ingest(
         on_problem=log,
         progress=progress,
     )
-    return _noted(place, report, sources)
+    return _noted(folder, report, sources)
 
 
 def _noted(
-    place: WorkspaceFolder, report: IngestReport, sources: Sequence[Path] = ()
+    folder: WorkspaceFolder, report: IngestReport, sources: Sequence[Path] = ()
 ) -> IngestReport:
     """The report, kept in the workspace for whoever asks later what was skipped."""
     record = {"time": time.time(), "sources": [str(path) for path in sources], **asdict(report)}
-    place.add_ingest(record)
+    folder.add_ingest(record)
     return report
 
 
 def _rechunk(
-    place: WorkspaceFolder, settings: Settings, log: ProblemLog, progress: Progress
+    folder: WorkspaceFolder, settings: Settings, log: ProblemLog, progress: Progress
 ) -> IngestReport:
-    place.require_corpus()
+    folder.require_corpus()
     tokenizer = load_tokenizer(settings.corpus)
     if tokenizer is None:
-        tokenizer = _trained(ChunkStore.open(place.corpus).documents(), settings)
+        tokenizer = _trained(ChunkStore.open(folder.corpus).documents(), settings)
     return rechunk_store(
-        place.corpus,
+        folder.corpus,
         tokenizer=tokenizer,
         chunking=settings.corpus.chunking,
         on_problem=log,

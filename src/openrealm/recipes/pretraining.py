@@ -29,21 +29,21 @@ from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.bm25_cache import bm25_together
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
 from openrealm.runs.devices import pick_device, uses_gpu
-from openrealm.runs.first_weights import (
-    Beginning,
-    begin,
-    first_model,
-    first_record,
-    follow,
-    resolve_beginning,
-)
+from openrealm.runs.first_weights import Beginning, begin, first_model, first_record, follow
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, open_corpus, require_files
 from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
 from openrealm.runs.stage_reports import add_report
-from openrealm.settings import Settings, checked, lower_rates, read_settings, settings_text
+from openrealm.settings import (
+    Settings,
+    checked,
+    preset_settings,
+    read_settings,
+    require_lower_rates,
+    settings_text,
+)
 from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.objectives import (
@@ -80,11 +80,8 @@ class RunSummary:
 
 def pretrain(
     workspace: Path,
+    settings: Settings | None = None,
     *,
-    start: str | None = None,
-    preset: str | None = None,
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
     texts: Sequence[Path] = (),
     queries: Path | None = None,
     resume: bool = False,
@@ -95,15 +92,11 @@ def pretrain(
 
     Args:
         workspace: Folder that `ingest` made.
-        start: First weights, over the preset's: minilm, scratch, a BERT directory, a hub name, or
-            an earlier run by its folder or a checkpoint's.
-        preset: Name of a preset.
-        config: TOML file over the preset.
-        assignments: ``section.key=value`` over both.
+        settings: What the run is made from; the preset ``adapt`` by default.
         texts: Training texts, where they are not the corpus itself.
         queries: Held-out queries (``text``, ``answers``, ``gold``), measured after each stage.
-        resume: Go on with a run that was stopped or killed; ``assignments`` may then lower learning
-            rates, and nothing else is given.
+        resume: Go on with a run that was stopped or killed; ``settings`` may then lower
+            learning rates, and change nothing else.
         run: Name of the run; a new one by default, the newest with ``resume``.
         progress: Where to tell how far it is.
 
@@ -116,21 +109,16 @@ def pretrain(
     place = WorkspaceFolder(Path(workspace))
     corpus = open_corpus(place)
     if resume:
-        if start or preset or config or texts:
-            raise ConfigError(
-                "--resume goes on with the run's own settings; of these, --set may lower learning "
-                "rates, and nothing else is given"
-            )
-        settings, beginning = read_settings(place.run(run).settings_file), None
+        if texts:
+            raise ConfigError("--resume goes on with the run's own training texts; give no others")
+        lowered, beginning = settings, None
+        settings = read_settings(place.run(run).settings_file)
     else:
-        beginning = resolve_beginning(
-            start,
-            preset=preset,
-            config=config,
-            assignments=assignments,
-            chunking=corpus.chunking,
-        )
-        settings = beginning.settings
+        # How the corpus was cut no setting changes any more.
+        settings = settings or preset_settings("adapt")
+        cut = replace(settings.corpus, chunking=corpus.chunking)
+        beginning = Beginning.of(checked(replace(settings, corpus=cut)))
+        settings, lowered = beginning.settings, None
         require_files([*texts, *([queries] if queries else [])])
     with joined(gpu=uses_gpu(settings)) as processes:
         if not processes.is_first:
@@ -149,7 +137,7 @@ def pretrain(
                     processes,
                     progress,
                     model=model,
-                    lower=assignments if resume else (),
+                    lowered=lowered,
                 )
             except OpenRealmError:
                 if not resume and processes.is_first:
@@ -232,7 +220,7 @@ class _Session:
         progress: Progress,
         *,
         model: Realm | None,
-        lower: Sequence[str],
+        lowered: Settings | None,
     ) -> None:
         """Takes what is trained, and how.
 
@@ -244,10 +232,10 @@ class _Session:
             processes: Who trains together.
             progress: Where to tell how far it is.
             model: The first model of a new run where it has been made already.
-            lower: Assignments of learning rates that are lowered from now on.
+            lowered: The settings with lower learning rates, from now on.
         """
         before = read_settings(run.settings_file)
-        settings = lower_rates(before, lower)
+        settings = before if lowered is None else require_lower_rates(before, lowered)
         self._place, self._run = place, run
         self._settings, self._corpus = settings, corpus
         self._processes, self._progress = processes, progress

@@ -130,7 +130,7 @@ class WorkerDone(Exception):
 
 
 def refresh_worker(
-    workspace: Path,
+    workspace: str | Path,
     *,
     run: str | None = None,
     number: int | None = None,

@@ -35,7 +35,7 @@ _ROUNDS = 10
 
 
 def serve(
-    workspace: Path,
+    workspace: str | Path,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from openrealm.answering.answerer import Answerer, Fillings, make_answerer
 from openrealm.corpus.records import Document
@@ -20,7 +21,7 @@ from openrealm.errors import CorpusError, InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.interchange.card import repo_type
 from openrealm.interchange.hub import Download, HubApi, fetch_folder, push_folder
-from openrealm.models.inputs import Templates
+from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress
 from openrealm.recipes.exports import write_export
@@ -33,6 +34,8 @@ from openrealm.runs.devices import pick_device
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.model_folder import open_model_folder
 from openrealm.settings import Settings, read_settings
+
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,49 @@ class PretrainedModel:
 
     def embed_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Query vectors ``(texts, dim)``, with the score scale in them."""
-        with torch.inference_mode():
-            vectors = self.encoder.embed_queries(
-                [self.encoder.tokenizer.encode(text).ids for text in texts]
-            )
-        return vectors.float().cpu().numpy()
+        ids = [self.encoder.tokenizer.encode(text).ids for text in texts]
+        return self._embedded(
+            [len(line) for line in ids],
+            lambda rows: self.encoder.templates.query([ids[row] for row in rows]),
+            self.model.embedder.embed_queries,
+        )
 
-    def embed_chunks(self, chunks: Sequence[tuple[str, str]]) -> npt.NDArray[np.float32]:
-        """Chunk vectors ``(chunks, dim)`` of pairs of title and body; what is too long is cut."""
-        encode = self.encoder.tokenizer.encode
-        titles = [encode(title).ids for title, _ in chunks]
-        bodies = [encode(body).ids for _, body in chunks]
-        inputs = self.encoder.templates.chunk(titles, bodies).to(self.encoder.device)
-        with torch.inference_mode():
-            vectors = self.model.embedder.embed_chunks(inputs)
-        return vectors.float().cpu().numpy()
+    def embed_documents(
+        self, documents: Sequence[str | tuple[str, str] | Document]
+    ) -> npt.NDArray[np.float32]:
+        """Vectors ``(documents, dim)``: of the beginnings of those that are longer than a chunk.
+
+        Args:
+            documents: Texts, pairs of title and text, or documents.
+        """
+        pairs = [_title_and_text(each) for each in documents]
+        titles, bodies = (
+            [self.encoder.tokenizer.encode(text).ids for text in texts]
+            for texts in (zip(*pairs, strict=True) if pairs else ((), ()))
+        )
+        return self._embedded(
+            [len(title) + len(body) for title, body in zip(titles, bodies, strict=True)],
+            lambda rows: self.encoder.templates.chunk(
+                [titles[row] for row in rows], [bodies[row] for row in rows]
+            ),
+            self.model.embedder.embed_chunks,
+        )
+
+    def _embedded(
+        self,
+        lengths: Sequence[int],
+        inputs_of: Callable[[Sequence[int]], Inputs],
+        embed: Callable[[Inputs], Tensor],
+    ) -> npt.NDArray[np.float32]:
+        """Vectors of all rows, a batch of like lengths at a time."""
+        vectors = np.zeros((len(lengths), self.model.embedder.dim), dtype=np.float32)
+        order = np.argsort(lengths, kind="stable").tolist()
+        for first in range(0, len(order), _BATCH):
+            rows = order[first : first + _BATCH]
+            with torch.inference_mode():
+                batch = embed(inputs_of(rows).to(self.encoder.device))
+            vectors[rows] = batch.float().cpu().numpy()
+        return vectors
 
     def answerer(self, corpus: ChunkStore) -> Answerer:
         """What searches a corpus, fills masks over it and answers from it.
@@ -118,6 +149,12 @@ class PretrainedModel:
             )
             corpus = ChunkStore.open(Path(folder))
             return self.answerer(corpus).fill([text], k=len(corpus) + 1, top=top)[0]
+
+
+def _title_and_text(document: str | tuple[str, str] | Document) -> tuple[str, str]:
+    if isinstance(document, str):
+        return "", document
+    return (document.title, document.text) if isinstance(document, Document) else document
 
 
 def from_pretrained(

@@ -30,7 +30,7 @@ from openrealm.models.realm import Realm
 from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.frequencies import known_tokens, token_prior
-from openrealm.runs.model_folder import ModelFolder, is_model_folder, open_model_folder
+from openrealm.runs.model_folder import SETTINGS, ModelFolder, is_model_folder, open_model_folder
 from openrealm.settings import (
     ChunkingConfig,
     Settings,
@@ -106,7 +106,10 @@ class Beginning:
         Raises:
             CheckpointError: It is damaged, or cannot be pre-trained.
         """
-        return cls(settings, saved_model(settings.start))
+        saved = saved_model(settings.start)
+        if saved is not None:
+            settings = replace(settings, start=str(saved.weights.directory))
+        return cls(settings, saved)
 
     @property
     def ancestors(self) -> list[str]:
@@ -199,15 +202,15 @@ def _of_checkpoint(checkpoint: Checkpoint) -> SavedModel:
     )
 
 
-def resolve_beginning(
+def settings_for(
     start: str | None,
     *,
     preset: str | None,
     config: Path | None,
     assignments: Sequence[str],
     chunking: ChunkingConfig,
-) -> Beginning:
-    """What a new run begins with; where its start is a saved model, with that one's `model`.
+) -> Settings:
+    """Settings of a new run; where its start is a saved model, with that one's `model`.
 
     Args:
         start: First weights; None for what the settings say.
@@ -218,16 +221,35 @@ def resolve_beginning(
 
     Raises:
         ConfigError: An unknown preset, key, or value.
-        CheckpointError: The saved model is damaged, or cannot be pre-trained.
     """
     start = start or resolve(preset=preset, config=config, assignments=assignments).start
-    base, saved = preset_settings(preset or "adapt"), saved_model(start)
-    if saved is not None:
-        base, start = replace(base, model=saved.settings.model), str(saved.weights.directory)
     # The start counts in what is checked: what is kept of it must not be random.
-    base = replace(base, start=start, corpus=replace(base.corpus, chunking=chunking))
+    base = begun_from(preset_settings(preset or "adapt"), start)
+    base = replace(base, corpus=replace(base.corpus, chunking=chunking))
     settings = resolve(base=base, config=config, assignments=assignments)
-    return Beginning(checked(replace(settings, start=start)), saved)
+    return checked(replace(settings, start=start))
+
+
+def begun_from(settings: Settings, start: str) -> Settings:
+    """The settings with a start; where that is a saved model, with its `model` and `corpus`.
+
+    Only its settings are read: `Beginning.of` opens it.
+    """
+    own = _settings_of(start)
+    if own is None:
+        return replace(settings, start=start)
+    return replace(settings, start=start, model=own.model, corpus=own.corpus)
+
+
+def _settings_of(start: str) -> Settings | None:
+    """The settings of the saved model that a start names; None where it is something else."""
+    path = Path(start).absolute()
+    if is_model_folder(path):
+        return read_settings(path / SETTINGS)
+    run = RunFolder(path if (path / "run.json").is_file() else path.parent.parent)
+    if run.directory == path or (path / "state.json").is_file():
+        return read_settings(run.settings_file)
+    return None
 
 
 def begin(beginning: Beginning, tokenizer: WordPiece) -> Started:

@@ -12,7 +12,7 @@ from openrealm.errors import ConfigError, MissingDependencyError, shell_command
 from openrealm.models.pretrained import MINILM, minilm_directory
 from openrealm.runs.checkpoints import Checkpoint, Position
 from openrealm.runs.devices import pick_device
-from openrealm.runs.first_weights import Beginning, first_model, resolve_beginning
+from openrealm.runs.first_weights import Beginning, first_model, settings_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, LoadedModel
 from openrealm.runs.parts import make_encoder
@@ -29,9 +29,9 @@ def untrained_settings(corpus: ChunkStore) -> Settings:
         ConfigError: The corpus has another vocabulary than the start, or chunks that are too long.
         MissingDependencyError: The start is not installed.
     """
-    settings = resolve_beginning(
+    settings = settings_for(
         None, preset=PRESET, config=None, assignments=(), chunking=corpus.chunking
-    ).settings
+    )
     assert settings.start == MINILM
     if not agree(WordPiece.load(minilm_directory()), corpus.tokenizer):
         command = shell_command(

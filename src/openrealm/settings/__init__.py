@@ -14,6 +14,7 @@ from openrealm.settings.resolution import (
     lower_rates,
     preset_settings,
     read_settings,
+    require_lower_rates,
     resolve,
     settings_text,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "lower_rates",
     "preset_settings",
     "read_settings",
+    "require_lower_rates",
     "resolve",
     "settings_text",
 ]

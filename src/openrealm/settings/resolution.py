@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from openrealm.errors import ConfigError
 from openrealm.settings.checks import checked
-from openrealm.settings.config import from_dict, merge, override, parse_toml, to_toml
+from openrealm.settings.config import from_dict, merge, override, parse_toml, to_dict, to_toml
 from openrealm.settings.presets import PRESETS
 from openrealm.settings.removed import under_present_names
 from openrealm.settings.run import Settings
@@ -39,21 +40,34 @@ def resolve(
     if config is not None:
         base = merge(base, _tables(config), name=str(config))
     settings = checked(override(base, assignments))
-    _require_stages_of(settings, assignments)
+    require_stages(settings, _stages_given(assignments))
     return settings
 
 
-def _require_stages_of(settings: Settings, assignments: Sequence[str]) -> None:
-    """Checks that no stage is given steps that it will not be asked for."""
-    for assignment in assignments:
-        stage, _, key = assignment.partition("=")[0].strip().partition(".")
-        idle = stage in STAGES and stage not in settings.stages
-        if idle and key == "steps" and getattr(settings, stage).steps:
+def require_stages(settings: Settings, given: Iterable[tuple[str, str]]) -> None:
+    """Checks that no stage is given steps that it will not be asked for.
+
+    Args:
+        settings: All of them.
+        given: Stages whose steps somebody has set, and how, as a message shows it.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for stage, assignment in given:
+        if stage not in settings.stages and getattr(settings, stage).steps:
             listed = ", ".join(f'"{name}"' for name in STAGES if name in {*settings.stages, stage})
             raise ConfigError(
                 f"{assignment} does nothing, since stages = {', '.join(settings.stages)}; "
                 f"set stages=[{listed}] too"
             )
+
+
+def _stages_given(assignments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for assignment in assignments:
+        stage, _, key = assignment.partition("=")[0].strip().partition(".")
+        if stage in STAGES and key == "steps":
+            yield stage, assignment
 
 
 def preset_settings(name: str) -> Settings:
@@ -101,25 +115,43 @@ def lower_rates(settings: Settings, assignments: Sequence[str]) -> Settings:
     Raises:
         ConfigError: Something else is set, a rate is raised, or one is set to 0.
     """
-    before = learning_rates(settings)
-    for assignment in assignments:
-        if assignment.partition("=")[0].strip() not in before:
+    return require_lower_rates(settings, override(settings, assignments))
+
+
+def require_lower_rates(before: Settings, after: Settings) -> Settings:
+    """The settings that a run goes on with, checked to change nothing but to lower rates.
+
+    Raises:
+        ConfigError: Something else has changed, a rate is raised, or one is set to 0.
+    """
+    rates, were = learning_rates(after), learning_rates(before)
+    has, had = _leaves(to_dict(after)), _leaves(to_dict(before))
+    for key, value in has.items():
+        if key not in rates and value != had[key]:
             raise ConfigError(
-                f"--resume goes on with the settings that the run began with, and may only lower "
-                f"learning rates: leave out {assignment}, or start a new run"
+                "--resume goes on with the settings that the run began with, and may only lower "
+                f"learning rates: leave out {key}={json.dumps(value)}, or start a new run"
             )
-    lowered = override(settings, assignments)
-    for key, rate in learning_rates(lowered).items():
-        if rate > before[key]:
+    for key, rate in rates.items():
+        if rate > were[key]:
             raise ConfigError(
-                f"{key} = {rate} is above the run's {before[key]}; --resume may only lower it"
+                f"{key} = {rate} is above the run's {were[key]}; --resume may only lower it"
             )
-        if rate == 0 < before[key]:
+        if rate == 0 < were[key]:
             raise ConfigError(
                 f"{key} = 0 would leave out what the run has trained until now; give a small rate, "
                 "or start a new run"
             )
-    return lowered
+    return after
+
+
+def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested values by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, dict)
+        leaves |= _leaves(value, f"{path}{name}.") if nested else {f"{path}{name}": value}
+    return leaves
 
 
 def settings_text(settings: Settings) -> str:

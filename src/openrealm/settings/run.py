@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
-from openrealm.settings.config import (
-    option,
-    section,
-)
+from openrealm.settings.config import merge, option, section
 from openrealm.settings.data import CorpusConfig, SalientConfig
 from openrealm.settings.model import ModelConfig
 from openrealm.settings.stages import (
@@ -55,3 +53,11 @@ class Settings:
     qa: QaConfig = section(QaConfig, "Fine-tuning on questions.")
     optim: OptimConfig = section(OptimConfig, "Optimiser, in all stages.")
     loop: LoopConfig = section(LoopConfig, "What happens beside the steps.")
+
+    def changed(self, **changes: Any) -> Self:
+        """The same but for some settings: ``settings.changed(seed=1, realm={"steps": 600})``.
+
+        Raises:
+            ConfigError: There is no such setting, or a value is out of range.
+        """
+        return merge(self, changes)

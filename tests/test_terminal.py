@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from openrealm.cli import terminal
-from openrealm.cli.terminal import Bars, Lines, make_progress
+from openrealm import terminal
 from openrealm.progress import Progress
+from openrealm.terminal import Bars, Lines, make_progress
 
 
 class Clock:
