@@ -42,7 +42,7 @@ from openrealm.runs.loaded import START, load_model, load_run, newest_checkpoint
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.terminal import make_progress
-from openrealm.training.probe import run_probe
+from openrealm.training.probe import HeldOutProbe
 
 SMALL = Path(__file__).with_suffix(".toml")
 BASE = ("mlm", "ict")
@@ -214,16 +214,15 @@ class Bench:
             corpus=loaded.corpus,
             progress=self.progress,
         )
-        probe = run_probe(
-            loaded.model,
-            queries.probe(),
-            Retriever(
-                loaded.corpus, live.index, settings.retrieval, lexical=live.retriever.lexical
-            ),
+        probe = HeldOutProbe(
+            model=loaded.model,
+            encoder=loaded.encoder,
+            queries=queries.probe(),
             corpus=loaded.corpus,
             texts=loaded.corpus,
-            templates=loaded.templates,
             k=settings.retrieval.k,
+        ).report(
+            Retriever(loaded.corpus, live.index, settings.retrieval, lexical=live.retriever.lexical)
         )
         found: dict[str, Any] = {
             f"recall@{k}": {name: row.measures[f"recall@{k}"].mean for name, row in rows.items()}

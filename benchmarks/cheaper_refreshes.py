@@ -13,7 +13,8 @@ Trains the joint stage of a run anew from its warm-up, in one of these ways:
 ``moved``       the same with the chunks whose vectors moved most when they were last embedded
 
 and reports, beside the chunks that were embedded for the index, how much of a
-fresh index's candidates the live one finds, and recall of the held-out queries at the end.
+fresh index's candidates the live one finds, and recall of the held-out queries at the end. Both
+towers are trained, whatever the run's `realm.towers` is.
 """
 
 from __future__ import annotations
@@ -29,77 +30,177 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from openrealm.answering.answerer import Answerer
+from openrealm.corpus.store import ChunkStore
+from openrealm.data.pretraining import MaskedQueries
 from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
+from openrealm.processes import ALONE
+from openrealm.progress import Progress
 from openrealm.retrieval.embedding import Order, embed_rows
-from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
-from openrealm.runs.devices import pick_precision
+from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.runs.bm25_cache import bm25_of, lexical_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.runs.masked_queries import masked_queries
+from openrealm.settings import RetrievalConfig, Settings
 from openrealm.terminal import make_progress
+from openrealm.training.alarms import Alarm
+from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import MetricsLog
-from openrealm.training.objectives import JointStage
-from openrealm.training.probe import index_recall
+from openrealm.training.objectives import BothTowers, JointStage, joint_source
+from openrealm.training.probe import HeldOutProbe
 from openrealm.training.refresh import Swap
-from openrealm.training.stage import Ingredients, StepResult
+from openrealm.training.stage import IndexUse, Ingredients, StepResult
 from openrealm.training.trainer import Trainer
 
 WAYS = ("full", "rare", "written", "retrieved", "moved")
+NEVER = 10**9
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is known of each chunk of the corpus, to choose by.
+
+    Attributes:
+        retrieved: How often it was a candidate since it was last embedded.
+        moved: How far its vector moved when it was last embedded; infinite until then.
+    """
+
+    retrieved: npt.NDArray[np.float64]
+    moved: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, num_chunks: int) -> Tally:
+        """Nothing is known yet."""
+        return cls(retrieved=np.zeros(num_chunks), moved=np.full(num_chunks, np.inf))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When chunks are embedded for the index, and which.
+
+    Attributes:
+        every: Steps between two times.
+        choose: Rows of the chunks whose turn it is.
+    """
+
+    every: int
+    choose: Callable[[Tally], Rows]
+
+
+def plan_of(way: str, *, every: int, saving: int, num_chunks: int) -> Plan:
+    """What one of the ways embeds."""
+    piece = -(-num_chunks // saving)
+    if way == "retrieved":
+        return Plan(every, lambda tally: highest(tally.retrieved, piece))
+    if way == "moved":
+        return Plan(every, lambda tally: highest(tally.moved, piece))
+    return Plan(every if way == "full" else every * saving, lambda tally: np.arange(num_chunks))
+
+
+def highest(values: npt.NDArray[np.float64], num: int) -> Rows:
+    """Rows of the highest values, of equal ones the lowest rows; in order of rows."""
+    return np.sort(np.argsort(-values, kind="stable")[:num])
 
 
 @dataclass
-class Watched:
-    """The joint stage, which counts how often each chunk is a candidate."""
+class Counted:
+    """The joint stage, and how often each chunk is a candidate in it."""
 
     stage: JointStage
-    counts: np.ndarray
-
-    name = "realm"
-    uses_index = moves_retriever = moves_chunks = True
+    tally: Tally
+    name: str = field(default="realm", init=False)
+    steps: int = field(init=False)
+    batch_size: int = field(init=False)
+    index_use: IndexUse = field(init=False)
 
     def __post_init__(self) -> None:
         self.steps, self.batch_size = self.stage.steps, self.stage.batch_size
+        self.index_use = self.stage.index_use
 
     def trained(self) -> Sequence[tuple[nn.Module, float]]:
         """What the joint stage trains."""
         return self.stage.trained()
 
+    def alarm(self) -> Alarm:
+        """The joint stage's."""
+        return self.stage.alarm()
+
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
         """A step, and its candidates counted."""
         result = self.stage.step(step, live)
         assert result.embedded is not None
-        self.counts[np.unique(result.embedded.rows)] += 1
+        self.tally.retrieved[result.embedded.rows] += 1
         return result
 
 
 @dataclass
-class Piecewise:
-    """Embeds some chunks into the live index, as one of the ways says, and all for the first."""
+class EmbeddedIndex:
+    """An index in memory whose vectors are made anew, all of them or some; on the disk is nothing.
 
-    parts: Ingredients
-    loaded: LoadedModel
-    every: int
-    choose: Callable[[], np.ndarray]
-    embedded: int = 0
-    moved: np.ndarray = field(init=False)
+    Makes the index that the stage begins with, and refreshes it.
 
-    def __post_init__(self) -> None:
-        self.moved = np.full(len(self.parts.corpus), np.inf)
+    Attributes:
+        corpus: The chunks.
+        encoder: The towers.
+        rule: How candidates are chosen.
+        lexical: Words in common, where they count.
+        plan: When to embed which chunks.
+        tally: What that is chosen by.
+        num_embedded: Chunks embedded since the first index.
+    """
 
+    corpus: ChunkStore
+    encoder: TextEncoder
+    rule: RetrievalConfig
+    lexical: Lexical | None
+    plan: Plan
+    tally: Tally
+    num_embedded: int = 0
     ordered: Order | None = None
+
+    def first(self, total_step: int) -> LiveIndex:
+        """An index of the present weights."""
+        everything = np.arange(len(self.corpus))
+        index = ExactIndex(torch.from_numpy(embed_rows(self.corpus, everything, self.encoder)))
+        retriever = Retriever(self.corpus, index, self.rule, lexical=self.lexical)
+        return LiveIndex(retriever=retriever, index=index, generation=1, step=total_step)
+
+    def reopened(self, generation: int) -> LiveIndex:
+        """Never asked for: nothing is resumed here."""
+        raise NotImplementedError(f"index {generation} was not saved")
+
+    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
+        """The vectors of the chunks whose turn it is are replaced in the live index."""
+        if total_step - live.step < self.plan.every:
+            return None
+        assert isinstance(live.index, ExactIndex)
+        rows = self.plan.choose(self.tally)
+        fresh = torch.from_numpy(embed_rows(self.corpus, rows, self.encoder))
+        self.tally.moved[rows] = (fresh - live.index.chunk_emb[rows]).norm(dim=1).numpy()
+        self.tally.retrieved[rows] = 0
+        self.num_embedded += len(rows)
+        live.index.chunk_emb[rows] = fresh
+        return Swap(replace(live, generation=live.generation + 1, step=total_step), {})
 
     def at_work(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
         """Nothing runs beside the training."""
         return nullcontext()
 
-    embedding = at_work
+    def embedding(self, stop: Callable[[], bool]) -> AbstractContextManager[object]:
+        """An embedding is not given up."""
+        return nullcontext()
 
     def take_up(self, order: Order | None) -> None:
         """There are no orders."""
@@ -111,157 +212,149 @@ class Piecewise:
     def prune(self, keep: set[int], ordered: set[int]) -> None:
         """Nothing is on the disk."""
 
-    def first(self, total_step: int) -> LiveIndex:
-        """An index of the present weights."""
-        vectors = torch.from_numpy(self.vectors(np.arange(len(self.parts.corpus))))
-        self.embedded = 0
-        index = ExactIndex(vectors)
-        retriever = Retriever(self.parts.corpus, index, self.loaded.settings.retrieval)
-        return LiveIndex(retriever=retriever, index=index, generation=1, step=total_step)
-
-    def reopened(self, generation: int) -> LiveIndex:
-        """Not needed: nothing is resumed here."""
-        raise NotImplementedError("nothing is saved here")
-
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Present vectors of some chunks; they are counted."""
-        self.embedded += len(rows)
-        return embed_rows(
-            self.parts.corpus,
-            rows,
-            self.parts.model.embedder,
-            self.parts.encoder.templates,
-            autocast=self.parts.autocast,
-        )
-
-    def before_step(self, total_step: int, live: LiveIndex) -> Swap | None:
-        """The chosen chunks' vectors are replaced in the live index."""
-        if total_step - live.step < self.every:
-            return None
-        rows = self.choose()
-        assert isinstance(live.index, ExactIndex)
-        fresh = torch.from_numpy(self.vectors(rows))
-        old = live.index.chunk_emb[rows]
-        self.moved[rows] = (fresh - old).norm(dim=1).numpy()
-        live.index.chunk_emb[rows] = fresh
-        return Swap(replace(live, generation=live.generation + 1, step=total_step), {})
-
 
 @dataclass
 class AgainstFresh:
-    """A probe that compares the live index with a fresh one."""
+    """A probe that compares the live index with a fresh one.
 
-    parts: Ingredients
-    loaded: LoadedModel
-    queries: Any
+    Attributes:
+        probe: Has the held-out queries.
+        maker: Makes the fresh index.
+        found: What part of its candidates the live one found, each time.
+    """
+
+    probe: HeldOutProbe
+    maker: EmbeddedIndex
     found: list[float] = field(default_factory=list)
 
     def __call__(self, live: LiveIndex | None) -> Mapping[str, float]:
         """What part of a fresh index's candidates the live one finds."""
         assert live is not None
-        corpus, settings = self.parts.corpus, self.loaded.settings
-        rows = np.arange(len(corpus))
-        vectors = embed_rows(corpus, rows, self.parts.encoder)
-        fresh = Retriever(corpus, ExactIndex(torch.from_numpy(vectors)), settings.retrieval)
-        recall = index_recall(
-            self.parts.model,
-            self.queries,
-            live.retriever,
-            fresh,
-            texts_are_corpus=True,
-            texts=corpus,
-            templates=self.parts.encoder.templates,
-            k=settings.retrieval.k,
-        )
-        self.found.append(recall)
-        return {"index/recall": recall}
+        numbers = self.probe.recall_of(live, self.maker.first(live.step))
+        self.found.append(numbers["index/recall"])
+        return numbers
 
     def recall_of(self, stale: LiveIndex, fresh: LiveIndex) -> Mapping[str, float]:
         """Nothing: the live index is one and the same."""
         return {}
 
 
-def run(
-    place: WorkspaceFolder, arguments: argparse.Namespace, way: str, seed: int
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Prepared:
+    """What the ways have in common: one run's weights, its corpus and its masked queries."""
+
+    place: WorkspaceFolder
+    loaded: LoadedModel
+    settings: Settings
+    queries: MaskedQueries
+    progress: Progress
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, seed: int) -> Prepared:
+        """A run as its warm-up left it, loaded anew; probed just before chunks are embedded."""
+        place, progress = WorkspaceFolder(arguments.workspace), make_progress()
+        loaded = load_model(place, name=arguments.run, stages=("warmup",))
+        given, probe_every = loaded.settings, max(arguments.every - 1, 1)
+        settings = replace(
+            given,
+            seed=seed,
+            realm=replace(given.realm, steps=arguments.steps),
+            loop=replace(given.loop, probe_every=probe_every, checkpoint_every=NEVER),
+        )
+        corpus = loaded.corpus
+        queries = masked_queries(place, settings, texts=corpus, corpus=corpus, progress=progress)
+        return cls(place, loaded, settings, queries, progress)
+
+    def stage(self) -> JointStage:
+        """The joint stage as pre-training composes it, both towers moving."""
+        corpus, settings, num = self.loaded.corpus, self.settings, self.settings.realm.lexical
+        lexical = None
+        if num:
+            lexical = LexicalRetriever(corpus, bm25_of(self.place, corpus), settings.retrieval)
+        return JointStage(
+            self.parts(),
+            settings.realm,
+            self.queries,
+            retriever=BothTowers(self.loaded.encoder),
+            source=joint_source(settings.retrieval.k, num_lexical=num, lexical=lexical),
+        )
+
+    def parts(self) -> Ingredients:
+        """What stage and loop share."""
+        return Ingredients(
+            model=self.loaded.model,
+            encoder=self.loaded.encoder,
+            corpus=self.loaded.corpus,
+            texts=self.loaded.corpus,
+            seed=self.settings.seed,
+            groups=self.settings.length_groups,
+        )
+
+    def maker(self, plan: Plan, tally: Tally) -> EmbeddedIndex:
+        """What embeds chunks by a plan."""
+        loaded, rule = self.loaded, self.settings.retrieval
+        lexical = lexical_of(self.place, loaded.corpus, loaded.model)
+        return EmbeddedIndex(loaded.corpus, loaded.encoder, rule, lexical, plan, tally)
+
+    def probe(self) -> HeldOutProbe:
+        """The held-out masked queries."""
+        corpus = self.loaded.corpus
+        return HeldOutProbe(
+            model=self.loaded.model,
+            encoder=self.loaded.encoder,
+            queries=self.queries.probe(),
+            corpus=corpus,
+            texts=corpus,
+            k=self.settings.retrieval.k,
+        )
+
+    def trainer(
+        self, refresh: EmbeddedIndex, probe: AgainstFresh, out: Path, *, writes_back: bool
+    ) -> Trainer:
+        """The loop, which saves nothing but its end."""
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        log = MetricsLog(out / "metrics.jsonl", listener=None)
+        return Trainer(
+            parts=self.parts(),
+            optim=self.settings.optim,
+            loop=self.settings.loop,
+            index=IndexKeeper(
+                maker=refresh,
+                refresh=refresh,
+                log=log,
+                probe=probe,
+                progress=self.progress,
+                processes=ALONE,
+                writes_back=writes_back,
+            ),
+            checkpoints=out / "checkpoints",
+            log=log,
+            probe=probe,
+            progress=self.progress,
+        )
+
+
+def run(arguments: argparse.Namespace, way: str, seed: int) -> dict[str, Any]:
     """One training of the joint stage, and what came of it."""
-    progress = make_progress()
-    loaded = load_model(place, name=arguments.run, stages=("warmup",))
-    settings = replace(loaded.settings, seed=seed)
-    joint = replace(settings.realm, steps=arguments.steps)
-    corpus = loaded.corpus
-    queries = masked_queries(place, settings, texts=corpus, corpus=corpus, progress=progress)
-    parts = Ingredients(
-        model=loaded.model,
-        corpus=corpus,
-        texts=corpus,
-        templates=loaded.templates,
-        seed=seed,
-        groups=settings.length_groups,
-        autocast=pick_precision(settings, torch.device("cpu")),
-    )
-    lexical = LexicalRetriever(corpus, BM25.build(corpus), settings.retrieval)
-    num, counts = len(corpus), np.zeros(len(corpus))
-    stage = Watched(
-        JointStage(
-            parts,
-            joint,
-            queries,
-            k=settings.retrieval.k,
-            lexical=lexical if joint.lexical else None,
-        ),
-        counts,
-    )
-    piece = -(-num // arguments.saving)
-    rare = arguments.every * arguments.saving
-
-    def most_retrieved() -> np.ndarray:
-        rows = np.sort(np.argsort(-counts, kind="stable")[:piece])
-        counts[rows] = 0
-        return rows
-
-    def most_moved() -> np.ndarray:
-        rows = np.sort(np.argsort(-refresh.moved, kind="stable")[:piece])
-        refresh.moved[rows] = 0.0  # until they are embedded, at the end of this
-        return rows
-
-    everything = np.arange(num)
-    chosen: dict[str, tuple[int, Callable[[], np.ndarray]]] = {
-        "full": (arguments.every, lambda: everything),
-        "retrieved": (arguments.every, most_retrieved),
-        "moved": (arguments.every, most_moved),
-    }
-    every, choose = chosen.get(way, (rare, lambda: everything))
-    refresh = Piecewise(parts, loaded, every, choose)
-
-    probe = AgainstFresh(parts, loaded, queries.probe()[:64])
+    prepared = Prepared.of(arguments, seed)
+    loaded, num_chunks = prepared.loaded, len(prepared.loaded.corpus)
+    tally = Tally.of(num_chunks)
+    plan = plan_of(way, every=arguments.every, saving=arguments.saving, num_chunks=num_chunks)
+    refresh = prepared.maker(plan, tally)
+    probe = AgainstFresh(prepared.probe(), refresh)
     out = arguments.to.with_name(f"{arguments.to.stem}-{way}-{seed}")
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        parts=parts,
-        optim=settings.optim,
-        loop=replace(
-            settings.loop, probe_every=arguments.every - 1, checkpoint_every=10**9, log_every=20
-        ),
-        maker=refresh,
-        refresh=refresh,
-        checkpoints=out / "checkpoints",
-        log=MetricsLog(out / "metrics.jsonl", listener=None),
-        probe=probe,
-        progress=progress,
-        write_back=way == "written",
-    )
+    trainer = prepared.trainer(refresh, probe, out, writes_back=way == "written")
     began = time.perf_counter()
-    trainer.run(stage)
+    trainer.run(Counted(prepared.stage(), tally))
     seconds = time.perf_counter() - began
-    live = Piecewise(parts, loaded, 1, lambda: everything).first(0)
-    answerer = Answerer(loaded.model, loaded.encoder, corpus, live.retriever)
-    held_out = retrieval_values(corpus, read_held_out(arguments.queries), answerer.rank)
+    live = refresh.first(trainer.total_step)
+    answerer = Answerer(loaded.model, loaded.encoder, loaded.corpus, live.retriever)
+    held_out = retrieval_values(loaded.corpus, read_held_out(arguments.queries), answerer.rank)
     return {
         "way": way,
         "seed": seed,
-        "embedded": refresh.embedded,
-        "corpora": refresh.embedded / num,
+        "embedded": refresh.num_embedded,
+        "corpora": refresh.num_embedded / num_chunks,
         "index_recall": fmean(probe.found[1:]),
         "seconds": seconds,
         **{name: interval.mean for name, interval in summarise(held_out).items()},
@@ -285,7 +378,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         for way in arguments.ways:
-            result = run(WorkspaceFolder(arguments.workspace), arguments, way, seed)
+            result = run(arguments, way, seed)
             with open(arguments.to, "a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
             print(json.dumps(result))

@@ -29,7 +29,7 @@ from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.candidates import Candidates
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
-from openrealm.runs.parts import make_templates, span_tagger
+from openrealm.runs.parts import make_encoder, span_tagger
 from openrealm.settings import preset_settings
 from openrealm.training.optim import (
     AdamWeightDecay,
@@ -83,12 +83,11 @@ def main() -> None:
         ).model
         parts = Ingredients(
             model=model,
+            encoder=make_encoder(settings, corpus, model.embedder),
             corpus=corpus,
             texts=corpus,
-            templates=make_templates(settings, corpus),
             seed=arguments.seed,
             groups=settings.length_groups,
-            autocast=None,
         )
         table = SpanTable.build(
             corpus, span_tagger(settings, corpus), max_masks=10, progress=Silent()

@@ -15,25 +15,99 @@ blind, 1: always), and what each kind is worth against the null chunk, in nats p
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
-from openrealm.models.realm import device_of
+from openrealm.data.pretraining import MaskedQuery
+from openrealm.models.realm import Realm, device_of, evaluating
 from openrealm.progress import Silent
 from openrealm.retrieval.batches import masked_batch
-from openrealm.retrieval.candidates import origins_of
-from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.candidates import Candidates, origins_of
+from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
+from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.first_weights import Beginning, first_model
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import load_run, open_corpus
+from openrealm.runs.loaded import load_model, open_corpus
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_templates
-from openrealm.settings import resolve
+from openrealm.settings import Settings, resolve
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who reads, and the text that its sentences are taken from."""
+
+    settings: Settings
+    model: Realm
+    corpus: ChunkStore
+    texts: ChunkStore
+
+
+def asked(place: WorkspaceFolder, arguments: argparse.Namespace) -> Asked:
+    """A run's reader, or the one that a preset begins with."""
+    if arguments.run:
+        loaded = load_model(place, name=arguments.run, stages=(arguments.stage,))
+        own = loaded.run.texts
+        texts = ChunkStore.open(own) if own.is_dir() else loaded.corpus
+        return Asked(loaded.settings, loaded.model, loaded.corpus, texts)
+    corpus = open_corpus(place)
+    settings = resolve(preset=arguments.preset, assignments=arguments.assignments)
+    model = first_model(Beginning.of(settings), corpus=corpus, texts=corpus)
+    return Asked(settings, model, corpus, corpus)
+
+
+def holding(
+    corpus: ChunkStore, queries: Sequence[MaskedQuery], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which candidates ``(queries, chunks)`` hold the words masked out."""
+    return np.array(
+        [
+            [row != NO_CHUNK and holds(corpus.body_ids(row), query.targets, corpus) for row in line]
+            for query, line in zip(queries, rows.tolist(), strict=True)
+        ]
+    )
+
+
+@torch.inference_mode()
+def log_p_y_given_z(
+    who: Asked, queries: Sequence[MaskedQuery], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """``(queries, 1 + chunks)``, the null chunk first, in nats per masked token."""
+    templates = make_templates(who.settings, who.corpus)
+
+    def parts() -> Iterator[npt.NDArray[np.float32]]:
+        for start in range(0, len(queries), _BATCH):
+            part = slice(start, start + _BATCH)
+            batch = masked_batch(queries[part], Candidates(rows[part]), who.corpus, templates)
+            batch = batch.to(device_of(who.model))
+            log_p = who.model.read(batch, groups=who.settings.length_groups)
+            yield (log_p.sum(dim=2) / batch.mask_mask.sum(dim=1)[:, None]).cpu().numpy()
+
+    with evaluating(who.model):
+        return np.concatenate(list(parts()))
+
+
+def preferred(gain: npt.NDArray[np.float32], held: npt.NDArray[np.bool_]) -> float:
+    """How often, of two candidates of a sentence, the one that holds the answer gains more.
+
+    A candidate that is not there has a gain of minus infinity.
+    """
+    pairs = [
+        (line[yes][:, None] > line[~yes & np.isfinite(line)][None, :]).mean()
+        for line, yes in zip(gain, held, strict=True)
+        if yes.any() and (~yes & np.isfinite(line)).any()
+    ]
+    return float(np.mean(pairs)) if pairs else float("nan")
 
 
 def main() -> None:
@@ -49,53 +123,27 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=6)
     arguments = parser.parse_args()
     place = WorkspaceFolder(arguments.workspace)
-    corpus = open_corpus(place)
-    texts = corpus
-    if arguments.run:
-        loaded = load_run(place, name=arguments.run, stages=(arguments.stage,), progress=Silent())
-        settings, model = loaded.settings, loaded.model
-        if loaded.run.texts.is_dir():
-            texts = ChunkStore.open(loaded.run.texts)
-    else:
-        settings = resolve(preset=arguments.preset, assignments=arguments.assignments)
-        model = first_model(Beginning.of(settings), corpus=corpus, texts=corpus)
-    model.eval()
-    templates = make_templates(settings, corpus)
+    who = asked(place, arguments)
+    settings, corpus, texts = who.settings, who.corpus, who.texts
     queries = masked_queries(place, settings, texts=texts, corpus=corpus, progress=Silent()).probe()
-    lexical = LexicalRetriever(corpus, BM25.build(corpus), settings.retrieval)
-    found = lexical.candidates(
+    rows = LexicalRetriever(corpus, bm25_of(place, corpus), settings.retrieval).candidates(
         [corpus.tokenizer.decode(query.original_ids) for query in queries],
         arguments.candidates,
         origins=origins_of(queries, texts, corpus),
     )
-    held = np.array(
-        [
-            [r != NO_CHUNK and holds(corpus.body_ids(r), query.targets, corpus) for r in rows]
-            for query, rows in zip(queries, found.tolist(), strict=True)
-        ]
-    )
-    worth, without = [], []
-    with torch.inference_mode():
-        for start in range(0, len(queries), 32):
-            part = slice(start, start + 32)
-            batch = masked_batch(queries[part], found[part], corpus, templates)
-            batch = batch.to(device_of(model))
-            log_p = model.read(batch, groups=settings.length_groups)
-            means = log_p.sum(dim=2) / batch.mask_mask.sum(dim=1)[:, None]
-            worth.append((means[:, 1:] - means[:, :1]).cpu().numpy())
-            without.append(means[:, 0].cpu().numpy())
-    gain, lacks = np.concatenate(worth), (found != NO_CHUNK) & ~held
-    pairs = [
-        (row[yes][:, None] > row[no][None, :]).mean()
-        for row, yes, no in zip(gain, held, lacks, strict=True)
-        if yes.any() and no.any()
-    ]
+    held, there = holding(corpus, queries, rows), rows != NO_CHUNK
+    log_p = log_p_y_given_z(who, queries, rows)
+    gain = np.where(there, log_p[:, 1:] - log_p[:, :1], -np.inf)
     print(
-        f"{len(queries)} held-out sentences, {held.mean():.3f} of their candidates hold the answer"
+        f"{len(queries)} held-out sentences, {held[there].mean():.3f} of their candidates hold "
+        "the answer"
     )
-    print(f"the one that holds it is preferred: {np.mean(pairs):.3f} of the pairs")
-    print(f"log p(y|null,x) {np.concatenate(without).mean():.2f} nats per token")
-    for name, kind in (("holds it", held), ("does not", lacks)):
+    print(f"the one that holds it is preferred: {preferred(gain, held):.3f} of the pairs")
+    print(f"log p(y|null,x) {log_p[:, 0].mean():.2f} nats per token")
+    for name, kind in (("holds it", held), ("does not", there & ~held)):
+        if not kind.any():
+            print(f"a chunk that {name}: none")
+            continue
         low, mid, high = np.percentile(gain[kind], [10, 50, 90])
         print(
             f"a chunk that {name}: {gain[kind].mean():+.2f} nats "

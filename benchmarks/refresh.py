@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from openrealm.models.realm import evaluating
 from openrealm.retrieval.embedding import batches_by_length, embed_rows
-from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
 from openrealm.terminal import make_progress
@@ -101,36 +101,30 @@ def embedding(place: WorkspaceFolder, name: str, *, threads: int, rounds: int) -
     """Chunks per second of a refresh's embedding, and of the bare encoder on the same batches."""
     torch.set_num_threads(threads)
     loaded = load_model(place, name=name)
-    embedder, corpus = loaded.model.embedder.eval(), loaded.corpus
+    encoder, corpus = loaded.encoder, loaded.corpus
     rows = np.arange(min(len(corpus), 2048))
-    tokens = loaded.settings.refresh.batch_tokens
-    dtype = pick_precision(loaded.settings, next(embedder.parameters()).device)
-    device = next(embedder.parameters()).device
     ready = [
-        loaded.templates.chunk(
+        encoder.templates.chunk(
             [corpus.title_ids(int(row)) for row in rows[batch]],
             [corpus.body_ids(int(row)) for row in rows[batch]],
-        ).to(device)
-        for batch in batches_by_length(corpus.lengths[rows], batch_tokens=tokens)
+        ).to(encoder.device)
+        for batch in batches_by_length(corpus.lengths[rows], batch_tokens=encoder.batch_tokens)
     ]
-    bert = embedder.chunk_tower.bert
+    bert = encoder.embedder.chunk_tower.bert
 
     def bare() -> None:
-        autocast = torch.autocast(
-            device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
-        )
-        with torch.inference_mode(), autocast:
+        with evaluating(encoder.embedder), torch.inference_mode(), encoder.precision():
             for inputs in ready:
                 bert(
                     input_ids=inputs.token_ids,
                     token_type_ids=inputs.segment_ids,
                     attention_mask=inputs.attention_mask,
                 )
-        if device.type == "cuda":
+        if encoder.device.type == "cuda":
             torch.cuda.synchronize()
 
     def whole() -> None:
-        embed_rows(corpus, rows, embedder, loaded.templates, batch_tokens=tokens, autocast=dtype)
+        embed_rows(corpus, rows, encoder)
 
     times: dict[str, list[float]] = {"bare": [], "whole": []}
     for number in range(rounds + 1):

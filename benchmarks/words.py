@@ -14,18 +14,27 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from openrealm.answering.answerer import make_answerer
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
 from openrealm.retrieval.hybrid import best_rows
-from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import load_run
+from openrealm.runs.loaded import LoadedRun, load_run
 from openrealm.terminal import make_progress
 
 WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0]
+
+
+@torch.inference_mode()
+def inner_products(loaded: LoadedRun, text: str) -> npt.NDArray[np.float32]:
+    """f(x,z) ``(chunks,)`` of a query with all chunks."""
+    ids, chunks = loaded.corpus.tokenizer.encode(text).ids, len(loaded.corpus)
+    hits = loaded.live.index.search(loaded.encoder.embed_queries([ids]).float(), chunks)
+    scores = np.empty(chunks, dtype=np.float32)
+    scores[hits.rows[0].numpy(force=True)] = hits.scores[0].numpy(force=True)
+    return scores
 
 
 def main() -> None:
@@ -42,16 +51,8 @@ def main() -> None:
     place = WorkspaceFolder(arguments.workspace)
     loaded = load_run(place, name=arguments.run, stages=[arguments.stage], progress=make_progress())
     corpus, judgments = loaded.corpus, read_beir_judgments(arguments.beir)
-    # By vectors alone, whatever weight the run has.
-    vectors = Retriever(corpus, loaded.live.index, loaded.settings.retrieval)
-    answerer = make_answerer(loaded.settings, loaded.model, corpus, vectors, loaded.templates)
     bm25, chunks = bm25_of(place, corpus), len(corpus)
-    inner = {}
-    for text in judgments.queries.values():
-        scores = np.empty(chunks, dtype=np.float32)
-        for hit in answerer.search([text], k=chunks)[0]:
-            scores[hit.chunk.row] = hit.score
-        inner[text] = scores
+    inner = {text: inner_products(loaded, text) for text in judgments.queries.values()}
     words = {text: bm25.every(text) for text in inner}
     print("| w | nDCG@10 | recall@100 |")
     print("|--:|---|---|")

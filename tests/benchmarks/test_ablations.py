@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,21 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from benchmark_scripts import load_benchmark
 
 from openrealm.progress import Silent
 from openrealm.settings import read_settings, resolve
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "ablations.py"
-
 
 @pytest.fixture(scope="module")
 def ablations() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablations", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ablations"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("ablations")
 
 
 def test_every_row_changes_one_thing_and_resolves(ablations: ModuleType) -> None:

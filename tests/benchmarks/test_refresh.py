@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import commands
 import pytest
+from benchmark_scripts import load_benchmark
 from trained import SHAPE, STEPS
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def line(step: int, examples: float, refresh_s: float) -> dict[str, Any]:
@@ -40,7 +28,7 @@ def line(step: int, examples: float, refresh_s: float) -> dict[str, Any]:
 
 
 def test_throughput_counts_the_time_of_refreshes_and_leaves_the_first_steps_out() -> None:
-    refresh = load("refresh")
+    refresh = load_benchmark("refresh")
     swap = {
         "event": "swap",
         "index/refresh_seconds": 3.0,
@@ -61,7 +49,7 @@ def test_throughput_counts_the_time_of_refreshes_and_leaves_the_first_steps_out(
 
 
 def test_the_embedding_is_compared_with_the_bare_encoder(trained: Path) -> None:
-    refresh = load("refresh")
+    refresh = load_benchmark("refresh")
     found = refresh.embedding(refresh.WorkspaceFolder(trained), "run-001", threads=1, rounds=1)
     assert found["ratio"] > 0 and 0 <= found["padding"] < 1
 
@@ -69,7 +57,7 @@ def test_the_embedding_is_compared_with_the_bare_encoder(trained: Path) -> None:
 def test_every_way_of_refreshing_trains_and_counts_what_it_embeds(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cheaper = load("cheaper_refreshes")
+    cheaper = load_benchmark("cheaper_refreshes")
     shutil.copytree(trained, tmp_path / "ws")
     changes = [*SHAPE, *STEPS, "warmup.steps=1", "warmup.batch_size=4"]
     commands.pretrain(tmp_path / "ws", preset="tiny", assignments=changes, run="warm")

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmark_scripts import load_benchmark
 
 pytest.importorskip("uvicorn", reason="FastAPI and uvicorn are not installed")
-FILE = Path(__file__).parents[2] / "benchmarks" / "serving.py"
 
 
 @pytest.fixture(scope="module")
 def serving() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("serving", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["serving"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("serving")
 
 
 def arguments(workspace: Path, **more: object) -> argparse.Namespace:
