@@ -10,53 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openrealm.answering.answerer import Answerer
 from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
-from openrealm.data.pretraining import MaskedQueries
-from openrealm.errors import ConfigError, InputError, OpenRealmError
-from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
-from openrealm.files import write_atomic
-from openrealm.models.pretrained import build_model
+from openrealm.errors import ConfigError, OpenRealmError
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
-from openrealm.recipes.refresh_worker import refresh_by_settings
+from openrealm.recipes.training_session import TrainingSession, texts_of
 from openrealm.report.plots import draw_run
-from openrealm.retrieval.lexical import LexicalRetriever
-from openrealm.retrieval.live_index import LiveIndex
-from openrealm.runs.bm25_cache import bm25_together
-from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints, save_checkpoint
-from openrealm.runs.devices import pick_device, uses_gpu
-from openrealm.runs.first_weights import Beginning, begin, first_model, first_record, follow
+from openrealm.runs.devices import uses_gpu
+from openrealm.runs.first_weights import Beginning, begin, first_model, first_record
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import START, open_corpus, require_files
-from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
-from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
-from openrealm.runs.stage_reports import add_report
+from openrealm.runs.loaded import open_corpus, require_files
 from openrealm.settings import (
     Settings,
     checked,
     preset_settings,
     read_settings,
-    require_lower_rates,
     settings_text,
 )
-from openrealm.training.index_keeper import IndexKeeper
-from openrealm.training.metrics_log import metrics_log_of
-from openrealm.training.objectives import (
-    JointStage,
-    WarmupStage,
-    joint_source,
-    trained_retriever,
-    warmup_source,
-)
-from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.probe import HeldOutProbe, NoProbe
-from openrealm.training.stage import Ingredients, Stage
-from openrealm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -105,32 +78,26 @@ def pretrain(
         Stopped: Ctrl-C; everything is saved.
     """
     began = time.perf_counter()
-    progress = progress or Silent()
-    place = WorkspaceFolder(Path(workspace))
-    corpus = open_corpus(place)
+    progress, folders = progress or Silent(), WorkspaceFolder(Path(workspace))
+    corpus, lowered, beginning = open_corpus(folders), None, None
     if resume:
-        if texts:
-            raise ConfigError("--resume goes on with the run's own training texts; give no others")
-        lowered, beginning = settings, None
-        settings = read_settings(place.run(run).settings_file)
+        _require_no_texts(texts)
+        settings, lowered = read_settings(folders.run(run).settings_file), settings
     else:
-        # How the corpus was cut no setting changes any more.
-        settings = settings or preset_settings("adapt")
-        cut = replace(settings.corpus, chunking=corpus.chunking)
-        beginning = Beginning.of(checked(replace(settings, corpus=cut)))
-        settings, lowered = beginning.settings, None
         require_files([*texts, *([queries] if queries else [])])
+        beginning = _beginning(settings, corpus)
+        settings = beginning.settings
     with joined(gpu=uses_gpu(settings)) as processes:
         if not processes.is_first:
             progress = Silent()
-        folder, model = place.run(run) if resume else None, None
+        folder, model = folders.run(run) if resume else None, None
         if beginning is not None and processes.is_first:
-            folder, model = _new_run(place, run, beginning, corpus, texts, progress)
-        folder = place.run(processes.broadcast_text(folder.name if folder is not None else ""))
+            folder, model = _new_run(folders, run, beginning, corpus, texts, progress)
+        folder = folders.run(processes.broadcast_text(folder.name if folder is not None else ""))
         with training_in(folder, processes):
             try:
-                session = _Session(
-                    place,
+                session = TrainingSession(
+                    folders,
                     folder,
                     corpus,
                     queries,
@@ -162,8 +129,20 @@ def training_in(run: RunFolder, processes: Processes) -> Iterator[None]:
         yield
 
 
+def _require_no_texts(texts: Sequence[Path]) -> None:
+    if texts:
+        raise ConfigError("--resume goes on with the run's own training texts; give no others")
+
+
+def _beginning(settings: Settings | None, corpus: ChunkStore) -> Beginning:
+    """What a new run begins with; how the corpus was cut no setting changes any more."""
+    settings = settings or preset_settings("adapt")
+    cut = replace(settings.corpus, chunking=corpus.chunking)
+    return Beginning.of(checked(replace(settings, corpus=cut)))
+
+
 def _new_run(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     name: str | None,
     beginning: Beginning,
     corpus: ChunkStore,
@@ -176,22 +155,17 @@ def _new_run(
     chunking = replace(settings.corpus, chunking=corpus.chunking)
     settings = checked(replace(settings, model=started.config, corpus=chunking))
     beginning = replace(beginning, settings=settings)
-    run = place.new_run(name)
+    run = workspace.new_run(name)
     try:
         if texts:
             _ingest_texts(run, texts, corpus, progress)
         run.settings_file.write_text(settings_text(settings), encoding="utf-8")
         run.write_record(first_record(beginning, corpus, texts=texts))
-        model = first_model(beginning, corpus=corpus, texts=_texts_of(run, corpus), started=started)
+        model = first_model(beginning, corpus=corpus, texts=texts_of(run, corpus), started=started)
     except BaseException:
         shutil.rmtree(run.directory, ignore_errors=True)
         raise
     return run, model
-
-
-def _texts_of(run: RunFolder, corpus: ChunkStore) -> ChunkStore:
-    """What a run masks: its own texts where it has some, or the corpus."""
-    return ChunkStore.open(run.texts) if run.texts.is_dir() else corpus
 
 
 def _ingest_texts(
@@ -205,289 +179,3 @@ def _ingest_texts(
         chunking=corpus.chunking,
         progress=progress,
     )
-
-
-class _Session:
-    """One call of `pretrain`: its model, stages and measurements."""
-
-    def __init__(
-        self,
-        place: WorkspaceFolder,
-        run: RunFolder,
-        corpus: ChunkStore,
-        queries: Path | None,
-        processes: Processes,
-        progress: Progress,
-        *,
-        model: Realm | None,
-        lowered: Settings | None,
-    ) -> None:
-        """Takes what is trained, and how.
-
-        Args:
-            place: The workspace.
-            run: The run.
-            corpus: Its corpus.
-            queries: Held-out queries that were given now.
-            processes: Who trains together.
-            progress: Where to tell how far it is.
-            model: The first model of a new run where it has been made already.
-            lowered: The settings with lower learning rates, from now on.
-        """
-        before = read_settings(run.settings_file)
-        settings = before if lowered is None else require_lower_rates(before, lowered)
-        self._place, self._run = place, run
-        self._settings, self._corpus = settings, corpus
-        self._processes, self._progress = processes, progress
-        self._texts = _texts_of(run, corpus)
-        self._held_out = self._read_queries(queries)
-        self._record = run.read_record()
-        if self._record["corpus"] != corpus.fingerprint:
-            raise InputError(
-                f"the corpus has changed since run '{run.name}' began; start a new run"
-            )
-        self._names = [name for name in settings.stages if getattr(settings, name).steps]
-        self._found = self._newest() if model is None else None
-        self._done = self._num_done()
-        require_left(before, settings, self._names[self._done :])
-        self._notes = self._noted(before)
-        model = self._first_model() if model is None else model
-        self._model = model.to(pick_device(settings))
-        self._encoder = make_encoder(settings, corpus, self._model.embedder)
-        # One finds the spans, the others read what it has written down.
-        for first in (True, False):
-            if processes.is_first == first:
-                self._queries = self._masked_queries()
-            processes.barrier()
-        self._probe = self._make_probe()
-        self._parts = Ingredients(
-            model=self._model,
-            encoder=self._encoder,
-            corpus=corpus,
-            texts=self._texts,
-            seed=settings.seed,
-            groups=settings.length_groups,
-            processes=processes,
-        )
-        self._pooled = make_pooled(
-            place, settings, corpus, self._encoder, processes, progress=progress
-        )
-        self._maker = make_maker(
-            run,
-            settings,
-            corpus,
-            self._encoder,
-            load=make_loader(place, settings, corpus, self._model, processes, progress),
-            pooled=self._pooled,
-            progress=progress,
-        )
-        self._refresh = refresh_by_settings(place, run, settings, self._maker)
-
-    def run(self) -> None:
-        """All stages, from the newest checkpoint where there is one."""
-        trainer, names = self._trainer(), self._names
-        found, done, notes = self._found, self._done, self._notes
-        if found is not None and not names:
-            return
-        if notes and self._processes.is_first:
-            # First the record: where the settings are not written yet, the next one corrects it.
-            self._run.write_record(self._record)
-            write_atomic(self._run.settings_file, settings_text(self._settings).encode())
-        if found is None:
-            trainer.log.cut(0)
-            if not names:
-                self._keep_start()
-            if names[:1] != ["mlm"]:
-                self._measure(START, 0, reads=False)
-        elif found.position.finished:
-            found.load_weights(self._model)
-            trainer.total_step = found.position.total_step
-            trainer.log.cut(found.position.metrics_bytes)
-            self._after(found.position.stage, trainer.total_step)
-        for name in names[done:]:
-            stage = self._stage(name)
-            middle = found if found is not None and _is_middle(found, name) else None
-            with lower_rates_advised(self._settings, name):
-                trainer.run(stage, middle, notes)
-            notes = []
-            self._after(name, trainer.total_step)
-
-    def _newest(self) -> Checkpoint | None:
-        """Where training goes on: a run that was fine-tuned since has ended its pre-training."""
-        ends = self._names or [START]
-        mine = (c for c in checkpoints(self._run.checkpoints) if c.position.stage in ends)
-        return next((c for c in mine if c.is_whole()), None)
-
-    def _num_done(self) -> int:
-        """Stages that are at their end."""
-        if self._found is None or not self._names:
-            return 0
-        position = self._found.position
-        return self._names.index(position.stage) + int(position.finished)
-
-    def _noted(self, before: Settings) -> list[dict[str, Any]]:
-        """What the log has to say of rates that were lowered; the record has it too afterwards."""
-        left = self._names[self._done :]
-        if not left:
-            return []
-        position = self._found.position if self._found is not None else None
-        return note_lowered(
-            self._record,
-            before,
-            self._settings,
-            stage=left[0],
-            step=position.step if position is not None and not position.finished else 0,
-            total=position.total_step if position is not None else 0,
-        )
-
-    def _masked_queries(self) -> MaskedQueries | None:
-        """What is masked; None where there is nothing to mask, and no stage that needs it.
-
-        Raises:
-            InputError: There is nothing to mask.
-        """
-        try:
-            return masked_queries(
-                self._place,
-                self._settings,
-                texts=self._texts,
-                corpus=self._corpus,
-                progress=self._progress,
-            )
-        except InputError as error:
-            if {"warmup", "realm"}.intersection(self._names):
-                raise
-            self._progress.say(f"there is no probe: {error}")
-            return None
-
-    def _keep_start(self) -> None:
-        """Where nothing is trained, the first weights are what the run is asked with."""
-        if self._processes.is_first:
-            save_checkpoint(self._run.checkpoints, self._model, None, Position.without_steps(START))
-        self._processes.barrier()
-
-    def _after(self, stage: str, total_step: int) -> None:
-        """What follows the end of a stage; repeated in whole when a run is taken up there."""
-        follow(stage, self._model, share=not self._settings.model.own_reader)
-        if stage != "mlm":
-            self._measure(stage, total_step, reads=stage != "ict")
-
-    def _measure(self, stage: str, total_step: int, *, reads: bool) -> None:
-        """Asks the probe and the held-out queries, over an index of the present weights."""
-        if any(report["stage"] == stage for report in self._record["stage_reports"]):
-            return
-        live = self._maker.first(total_step)
-        probe = self._probe
-        report = probe.report(live.retriever) if isinstance(probe, HeldOutProbe) else None
-        numbers = report.metrics() if report is not None else {}
-        table = summarise(report.values) if report is not None else {}
-        if not reads:
-            numbers = {k: v for k, v in numbers.items() if "recall" in k}
-        intervals = {name: i for k, i in table.items() if (name := f"probe/{k}") in numbers}
-        if self._held_out:
-            values = retrieval_values(self._corpus, self._held_out, self._answerer(live).rank)
-            found = {f"held_out/{k}": i for k, i in summarise(values).items()}
-            intervals |= found
-            numbers |= {name: i.mean for name, i in found.items()}
-        if (lexical := self._model.lexical) is not None:
-            numbers["lexical_weight"] = lexical.value
-        measured = {"stage": stage, "total_step": total_step, **numbers}
-        add_report(self._record, measured, intervals)
-        if self._processes.is_first:
-            self._run.write_record(self._record)
-        self._processes.barrier()
-        shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
-        if shown:
-            self._progress.say(f"after {stage}: {shown}")
-
-    def _answerer(self, live: LiveIndex) -> Answerer:
-        return Answerer(self._model, self._encoder, self._corpus, live.retriever)
-
-    def _make_probe(self) -> HeldOutProbe | NoProbe:
-        """What asks the held-out sentences; nothing where none is held out."""
-        held_out = self._queries.probe() if self._queries is not None else ()
-        if not held_out:
-            return NoProbe()
-        return HeldOutProbe(
-            model=self._model,
-            encoder=self._encoder,
-            queries=held_out,
-            corpus=self._corpus,
-            texts=self._texts,
-            k=self._settings.retrieval.k,
-        )
-
-    def _trainer(self) -> Trainer:
-        settings = self._settings
-        log = metrics_log_of(self._run, settings, self._processes)
-        return Trainer(
-            parts=self._parts,
-            optim=settings.optim,
-            loop=settings.loop,
-            index=IndexKeeper(
-                maker=self._maker,
-                refresh=self._refresh,
-                log=log,
-                probe=self._probe,
-                progress=self._progress,
-                processes=self._processes,
-                writes_back=settings.refresh.write_back,
-            ),
-            checkpoints=self._run.checkpoints,
-            log=log,
-            probe=self._probe,
-            progress=self._progress,
-        )
-
-    def _stage(self, name: str) -> Stage:
-        settings, parts = self._settings, self._parts
-        if name == "mlm":
-            return MlmStage(parts, settings.mlm)
-        if name == "ict":
-            return IctStage(parts, settings.ict)
-        assert self._queries is not None
-        if name == "warmup":
-            by_words = settings.warmup.candidates == "lexical"
-            lexical = self._lexical() if by_words else None
-            source = warmup_source(settings.warmup.k, lexical=lexical)
-            return WarmupStage(parts, settings.warmup, self._queries, source=source)
-        num_lexical = settings.realm.lexical
-        return JointStage(
-            parts,
-            settings.realm,
-            self._queries,
-            retriever=trained_retriever(settings.realm.towers, self._encoder, self._pooled),
-            source=joint_source(
-                settings.retrieval.k,
-                num_lexical=num_lexical,
-                lexical=self._lexical() if num_lexical else None,
-            ),
-        )
-
-    def _lexical(self) -> LexicalRetriever:
-        bm25 = bm25_together(self._place, self._corpus, self._processes, self._progress)
-        return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
-
-    def _first_model(self) -> Realm:
-        """First weights; only their shape matters where a checkpoint follows."""
-        if self._found is not None:
-            tokenizer = self._corpus.tokenizer
-            return build_model(
-                self._settings.model,
-                vocab_size=tokenizer.vocab_size,
-                pad_id=tokenizer.pad_id,
-                seed=self._settings.seed,
-            )
-        return first_model(Beginning.of(self._settings), corpus=self._corpus, texts=self._texts)
-
-    def _read_queries(self, given: Path | None) -> list[HeldOutQuery]:
-        kept = self._run.directory / "queries.jsonl"
-        if given is not None and self._processes.is_first:
-            read_held_out(given)  # refused before it is kept
-            shutil.copyfile(given, kept)
-        self._processes.barrier()
-        return read_held_out(kept) if kept.is_file() else []
-
-
-def _is_middle(checkpoint: Checkpoint, stage: str) -> bool:
-    return checkpoint.position.stage == stage and not checkpoint.position.finished
