@@ -36,7 +36,7 @@ NEVER = 10**9
 WAYS = {
     "off": [f"refresh.every={NEVER}"],
     "inline": ["refresh.mode=inline"],
-    "background": ["refresh.mode=background", "refresh.max_staleness_steps=1000000"],
+    "background": ["refresh.mode=background"],
 }
 
 

@@ -222,7 +222,8 @@ def settings_of(settings_home: str, presets_home: str) -> dict[str, list[str]]:
     def leaves(value: Any, prefix: str) -> Iterator[str]:
         if is_dataclass(value):
             for field in fields(value):
-                yield from leaves(getattr(value, field.name), f"{prefix}.{field.name}")
+                if not field.metadata.get("is_fixed"):
+                    yield from leaves(getattr(value, field.name), f"{prefix}.{field.name}")
         elif isinstance(value, dict):
             for key, part in value.items():
                 yield from leaves(part, f"{prefix}.{key}")

@@ -127,6 +127,7 @@ def make_maker(
     *,
     store: ChunkStore | None = None,
     pooled: PooledVectors | None = None,
+    shard_rows: int = 20,
     **config: Any,
 ) -> SnapshotMaker:
     """What makes snapshots of the world, or another store, to be refreshed every second step."""
@@ -135,7 +136,8 @@ def make_maker(
         store,
         world.encoder(model),
         directory / "snapshots",
-        RefreshConfig(**{"every": 2, "shard_rows": 20} | config),
+        RefreshConfig(**{"every": 2} | config),
+        shard_rows=shard_rows,
         load=Loader(store, RETRIEVAL, torch.device("cpu"), processes),
         pooled=pooled,
         progress=Silent(),

@@ -136,6 +136,9 @@ def test_a_run_that_stored_what_is_always_so_now_loads(key: str, tmp_path: Path)
         # Without a reader of its own.
         ("paper", {"model.reader.max_positions": 64, "model.reader.dropout": 0.3}),
         ("paper", {"mlm.share": False}),
+        ("paper", {"model.embedder.normalize": False}),
+        ("tiny", {"model.embedder.normalize": True}),
+        ("adapt", {"model.embedder.normalize": True}),
     ],
 )
 def test_a_run_that_stored_what_is_so_beside_its_other_settings_loads(
@@ -149,9 +152,11 @@ def test_a_run_that_stored_what_is_so_beside_its_other_settings_loads(
     [
         ("tiny", {"model.reader.max_positions": 512}),
         ("adapt", {"model.reader.dropout": 0.1}),
+        ("adapt", {"model.embedder.normalize": False}),
+        ("paper", {"model.embedder.normalize": True}),
     ],
 )
-def test_a_reader_that_was_otherwise_than_it_can_be_now_is_refused(
+def test_a_model_that_was_otherwise_than_it_can_be_now_is_refused(
     preset: str, lines: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(next(iter(lines)))):

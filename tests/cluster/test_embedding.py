@@ -36,17 +36,13 @@ SHARD_ROWS = 4  # of 48 chunks
 
 
 @pytest.fixture
-def workspace(trained: Path, tmp_path: Path) -> Path:
-    """A workspace of one's own whose run has no snapshot."""
+def workspace(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace of one's own whose run has no snapshot; one that is made has small shards."""
+    monkeypatch.setattr("openrealm.cluster.embedding.SHARD_ROWS", SHARD_ROWS)
     copy = tmp_path / "rivers"
     shutil.copytree(trained, copy)
     run = WorkspaceFolder(copy).run()
     shutil.rmtree(run.snapshots)
-    settings = run.settings_file.read_text()
-    assert "shard_rows = 65536" in settings
-    run.settings_file.write_text(
-        settings.replace("shard_rows = 65536", f"shard_rows = {SHARD_ROWS}")
-    )
     return copy
 
 
@@ -188,7 +184,11 @@ def test_a_first_index_goes_on_where_a_driver_was_killed(
     writer, staging = staged(loaded)
     with held(staging / "shard-00011.lock") as mine:  # so that it cannot come to its end
         assert mine
-        command = [sys.executable, "-m", "openrealm", "index", str(workspace)]
+        code = (
+            "from openrealm import cli\nfrom openrealm.cluster import embedding\n"
+            f"embedding.SHARD_ROWS = {SHARD_ROWS}\ncli.main()"
+        )
+        command = [sys.executable, "-c", code, "index", str(workspace)]
         driver = subprocess.Popen([*command, "--fleet", cluster.address])
         until(lambda: len(writer.missing_shards()) <= 6)
         driver.kill()
@@ -236,13 +236,14 @@ class _Paced(SilentTask):
 
 @pytest.mark.slow
 def test_a_fleet_keeps_the_index_of_a_training_fresh(
-    cluster: Any, trained: Path, tmp_path: Path
+    cluster: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     workspace = tmp_path / "rivers"
     workspace.mkdir()
     shutil.copytree(trained / "corpus", workspace / "corpus")
-    changes = ["refresh.mode=fleet", f"refresh.fleet={cluster.address}", "refresh.every=2"]
-    changes += ["refresh.shard_rows=16", "realm.steps=8", "loop.checkpoint_every=100"]
+    changes = ["refresh.mode=fleet", "refresh.every=2"]
+    changes += ["realm.steps=8", "loop.checkpoint_every=100"]
     progress = Waiting(workspace, until_step=5)
     commands.pretrain(
         workspace,

@@ -236,7 +236,7 @@ def test_a_model_that_those_classes_cannot_express_is_not_exported(tmp_path: Pat
     model = opened(tmp_path, "embedder")
     realm, settings = loaded(model)
     assert model.tokenizer is not None
-    scaled = replace(settings.model.embedder, score_scale=20.0, normalize=True)
+    scaled = replace(settings.model.embedder, score_scale=20.0)
     settings = replace(settings, model=replace(settings.model, embedder=scaled))
     with pytest.raises(ConfigError, match=r"score_scale = 20.0"):
         write_hf_realm(realm, settings, model.tokenizer, tmp_path / "out", kind="embedder")

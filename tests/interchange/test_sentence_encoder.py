@@ -26,11 +26,10 @@ TEXTS = [
 SHAPES: list[dict[str, Any]] = [
     {},
     {"layer_norm_eps": 1e-3},
-    {"normalize": True},
-    {"projection": "none", "normalize": True, "score_scale": 20.0},
+    {"projection": "none", "score_scale": 20.0},
     {"pooling": "mean"},
     {"pooling": "mean", "projection": "none"},
-    {"pooling": "mean", "projection": "adapter", "normalize": True, "score_scale": 20.0},
+    {"pooling": "mean", "projection": "adapter", "score_scale": 20.0},
     {"pooling": "cls", "projection": "adapter"},
 ]
 

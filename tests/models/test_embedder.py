@@ -29,7 +29,7 @@ def chunks(world: World) -> Inputs:
 
 def sentence_encoder(**changes: object) -> ModelConfig:
     """Shape of a mean-pooled sentence encoder, as the preset `adapt` has it."""
-    options = {"pooling": "mean", "projection": "none", "normalize": True, "score_scale": 20.0}
+    options = {"pooling": "mean", "projection": "none", "score_scale": 20.0}
     return model_config(**(options | changes))
 
 
@@ -54,7 +54,7 @@ def test_the_released_projection_is_a_dense_layer_with_bias_and_a_layer_norm(
 
 
 def test_a_sentence_encoder_is_the_mean_of_the_real_tokens(world: World, chunks: Inputs) -> None:
-    embedder = embedder_of(sentence_encoder(normalize=False), world)
+    embedder = embedder_of(sentence_encoder(), world)
     found = embedder.embed_chunks(chunks).detach().numpy()
     states = embedder.chunk_tower.bert(
         input_ids=chunks.token_ids,
@@ -63,15 +63,15 @@ def test_a_sentence_encoder_is_the_mean_of_the_real_tokens(world: World, chunks:
     ).last_hidden_state.detach()
     for row in range(len(chunks)):
         length = int(chunks.lengths[row])
-        by_hand = states[row, :length].numpy().mean(axis=0)
+        by_hand = states[row, :length].double().numpy().mean(axis=0)
+        by_hand /= np.linalg.norm(by_hand)
         np.testing.assert_allclose(found[row], by_hand, rtol=1e-4, atol=1e-6)
     assert embedder.dim == 16
 
 
-def test_normalised_scores_are_scaled_cosines(world: World, chunks: Inputs) -> None:
-    plain = embedder_of(sentence_encoder(normalize=False, score_scale=1.0), world)
+def test_a_sentence_encoders_scores_are_scaled_cosines(world: World, chunks: Inputs) -> None:
     scaled = embedder_of(sentence_encoder(), world)
-    raw = plain.embed_chunks(chunks).detach()
+    raw = scaled.chunk_tower.pool(chunks).detach()
     cosines = torch.nn.functional.cosine_similarity(raw[:, None], raw[None], dim=-1)
     scores = scaled.embed_queries(chunks) @ scaled.embed_chunks(chunks).T
     torch.testing.assert_close(scores.detach(), 20.0 * cosines, rtol=1e-4, atol=1e-3)
@@ -128,7 +128,7 @@ def test_the_papers_embedder_is_the_default() -> None:
         "linear",
         True,
     )
-    assert (config.normalize, config.score_scale) == (False, 1.0)
+    assert (config.has_unit_length, config.score_scale) == (False, 1.0)
 
 
 def test_tokens_that_the_texts_do_not_have_are_passed_over(world: World) -> None:

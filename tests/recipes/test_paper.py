@@ -37,7 +37,6 @@ PUBLISHED = {
     "model.embedder.dim": 128,
     "model.embedder.dropout": 0.1,
     "model.embedder.shared": True,
-    "model.embedder.normalize": False,
     "model.embedder.score_scale": 1.0,
     "model.span_head.hidden": 256,
     "model.span_head.max_width": 10,

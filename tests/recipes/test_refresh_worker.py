@@ -144,9 +144,12 @@ def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: WorkspaceFolder)
     assert b"the training has ended, and so does this worker" in said
 
 
-def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: WorkspaceFolder) -> None:
+def test_a_run_with_its_refresh_in_the_background_can_be_repeated(
+    place: WorkspaceFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openrealm.settings.training._PATIENCE", 1)
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2"]
-    beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
+    beside = [*changes, "refresh.mode=background"]
     summary = commands.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
     assert summary.stages[-1]["stage"] == "realm"
     run = place.run("beside")
@@ -162,10 +165,11 @@ def test_a_run_with_its_refresh_in_the_background_can_be_repeated(place: Workspa
 
 
 def test_what_a_run_writes_into_its_live_index_is_in_its_log_and_can_be_repeated(
-    place: WorkspaceFolder,
+    place: WorkspaceFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("openrealm.settings.training._PATIENCE", 1)
     changes = [*SHAPE, *STEPS, "realm.steps=4", "refresh.every=2", "refresh.write_back=true"]
-    beside = [*changes, "refresh.mode=background", "refresh.max_staleness_steps=2"]
+    beside = [*changes, "refresh.mode=background"]
     commands.pretrain(place.directory, preset="tiny", assignments=beside, run="beside")
     run = place.run("beside")
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
@@ -192,7 +196,6 @@ def test_a_replay_of_a_run_that_is_not_there_is_refused(place: WorkspaceFolder) 
     [
         (["refresh.mode=replay"], "go together"),
         (["refresh.replay=run-001"], "go together"),
-        (["refresh.mode=background", "refresh.max_staleness_steps=3"], "less than refresh.every"),
         (["refresh.mode=background", "realm.towers=projection"], "one matrix product"),
         (["refresh.write_back=true", "realm.towers=query"], "where no chunk moves"),
         (["refresh.write_back=true", "realm.lr_retriever=0"], "realm.lr_retriever = 0"),

@@ -94,7 +94,8 @@ def pooled_of(world: World, model: Realm, directory: Path) -> PooledVectors:
         world.store,
         world.encoder(model),
         directory,
-        RefreshConfig(shard_rows=10),
+        RefreshConfig(),
+        shard_rows=10,
         progress=Silent(),
     )
 
@@ -152,7 +153,8 @@ def test_a_corpus_that_grows_lends_to_each_way_of_making_them(
                 store,
                 world.encoder(model),
                 tmp_path / "cache",
-                RefreshConfig(shard_rows=shard_rows),
+                RefreshConfig(),
+                shard_rows=shard_rows,
                 progress=Silent(),
             ).now()
     assert len(embedded) == 49 + 49 + 4

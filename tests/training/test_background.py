@@ -201,10 +201,11 @@ def test_a_snapshot_that_does_not_verify_never_goes_live_and_is_made_again(
 
 
 def test_where_the_index_becomes_too_old_training_says_so_once_and_refreshes_in_line(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("openrealm.settings.training._PATIENCE", 3)
     model = world.model()
-    refresh, hand = refresh_of(world, model, tmp_path, max_staleness_steps=6)
+    refresh, hand = refresh_of(world, model, tmp_path)
     hand.idle = True
     with refresh.at_work(never):
         live = refresh.maker.first(0)

@@ -26,10 +26,10 @@ from openrealm.corpus.manifest import MANIFEST
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError
 from openrealm.files import checksum
-from openrealm.index.snapshot import Snapshot
+from openrealm.index.snapshot import SHARD_ROWS, Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import Order, shard_rows_for
+from openrealm.retrieval.embedding import WORKER_THREADS, Order, shard_rows_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model, matching_snapshot
 from openrealm.settings import Settings, settings_text
@@ -74,7 +74,7 @@ def write_ordered(
     """
     config = settings.refresh
     on_gpu = wants_gpus(settings)
-    rows = shard_rows_for(len(corpus), most=config.shard_rows, writers=FLEET_WRITERS)
+    rows = shard_rows_for(len(corpus), most=SHARD_ROWS, writers=FLEET_WRITERS)
     by_folder = FolderOrder(
         workspace=workspace.directory.absolute(),
         run=run.name,
@@ -91,7 +91,7 @@ def write_ordered(
         write_by_fleet,
         writer,
         num_chunks=len(corpus),
-        threads=config.worker_threads,
+        threads=WORKER_THREADS,
         on_gpu=on_gpu,
         tick=tick,
         progress=progress,
@@ -164,7 +164,7 @@ def index_by_fleet(
     )
     # Not among the orders of a training, whose workers would take it for one of theirs.
     weights = loaded.run.workers / "index"
-    with connected(address, cpus=config.workers * config.worker_threads):
+    with connected(address, cpus=config.workers * WORKER_THREADS):
         publish_weights(weights, order, tower_copy(loaded.model.embedder))
         try:
             snapshot = write_ordered(

@@ -171,7 +171,7 @@ def _say_what_lacks(ray: ModuleType, threads: int, on_gpu: bool, progress: Progr
         if max(nodes, default=0) < wanted:
             progress.say(
                 f"no node of the cluster has {wanted} {resource}; waiting for one "
-                "(refresh.worker_threads, refresh.worker_device)"
+                "(refresh.worker_device)"
             )
 
 

@@ -30,6 +30,7 @@ from openrealm.files import checksum, held, staged_directory
 from openrealm.index.snapshot import SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.retrieval.embedding import (
+    WORKER_THREADS,
     Order,
     embed_block,
     fill_shard,
@@ -86,8 +87,7 @@ class Node:
     def of(cls, settings: Settings, corpus: ChunkStore, *, on_gpu: bool) -> Node:
         """A node with an empty model of the shape in the settings; weights are loaded later."""
         device = torch.device("cuda" if on_gpu else "cpu")
-        # Sums may depend on how work is divided: a node of many processors makes the same vectors.
-        torch.set_num_threads(settings.refresh.worker_threads)
+        torch.set_num_threads(WORKER_THREADS)
         model = empty_model(settings, corpus.tokenizer, stage="realm")
         return cls(
             settings=settings,

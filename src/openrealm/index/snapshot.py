@@ -34,6 +34,7 @@ from openrealm.files import checksum, held, sync_directory, sync_file, write_ato
 from openrealm.index.groups import Groups
 
 FORMAT = 1
+SHARD_ROWS = 65_536  # of a file at most; what a crash can cost
 PARTS = ("tokenizer", "corpus", "embedder")
 STAGING = ".staging-"
 _LOCK = ".lock"
@@ -89,7 +90,7 @@ class SnapshotWriter:
         dim: int,
         key: SnapshotKey,
         dtype: str = "float32",
-        shard_rows: int = 65_536,
+        shard_rows: int = SHARD_ROWS,
         groups: Groups | None = None,
     ) -> None:
         """Opens or takes up the staging folder of a generation.

@@ -352,7 +352,6 @@ def _require_expressible(shape: ModelConfig, kind: str) -> None:
     of_towers = {
         "model.embedder.pooling": (embedder.pooling, "cls"),
         "model.embedder.projection": (embedder.projection, "linear"),
-        "model.embedder.normalize": (embedder.normalize, False),
         "model.embedder.known_tokens": (embedder.known_tokens, False),
         "model.embedder.score_scale": (embedder.score_scale, 1.0),
     }

@@ -137,7 +137,7 @@ def _modules(tower: Tower) -> list[_Module]:
         norm = {"norm.weight": tower.layer_norm.weight, "norm.bias": tower.layer_norm.bias}
         modules.append(_dense(tower.dense.weight * scale, tower.dense.bias * scale))
         modules.append(_Module("LayerNorm", {"dimension": config.dim}, norm))
-    if config.normalize:
+    if config.has_unit_length:
         modules.append(_Module("Normalize", {}))
     return modules
 

@@ -77,7 +77,7 @@ class Tower(nn.Module):
             for part in self.projections:
                 vectors = part(vectors)
             vectors = nn.functional.dropout(vectors, self.config.dropout, training=self.training)
-        return nn.functional.normalize(vectors, dim=-1) if self.config.normalize else vectors
+        return nn.functional.normalize(vectors, dim=-1) if self.config.has_unit_length else vectors
 
 
 def _mean(

@@ -27,9 +27,15 @@ from openrealm.errors import (
     SnapshotError,
     StorageError,
 )
-from openrealm.index.snapshot import snapshot_folder
+from openrealm.index.snapshot import SHARD_ROWS, snapshot_folder
 from openrealm.progress import Progress, Silent
-from openrealm.retrieval.embedding import Order, shard_rows_for, snapshot_writer, write_snapshot
+from openrealm.retrieval.embedding import (
+    WORKER_THREADS,
+    Order,
+    shard_rows_for,
+    snapshot_writer,
+    write_snapshot,
+)
 from openrealm.retrieval.snapshot_maker import SnapshotMaker
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import empty_model, open_corpus
@@ -63,7 +69,7 @@ def refresh_by_settings(
     if mode == "replay":
         return ReplayRefresh(maker, run.weights, recorded_swaps(_repeated(place, settings)))
     config = settings.refresh
-    environment = {"OMP_NUM_THREADS": str(config.worker_threads)}
+    environment = {"OMP_NUM_THREADS": str(WORKER_THREADS)}
     if mode == "fleet":
         # At once, and not in a worker that is started again and again.
         require_ray()
@@ -82,7 +88,7 @@ def refresh_by_settings(
             report=report,
         )
 
-    return BackgroundRefresh(maker, run.weights, crew, threads=config.worker_threads)
+    return BackgroundRefresh(maker, run.weights, crew, threads=WORKER_THREADS)
 
 
 def _repeated(place: WorkspaceFolder, settings: Settings) -> Path:
@@ -167,7 +173,7 @@ def refresh_worker(
     try:
         if settings.refresh.mode == "fleet" and number is not None:
             config = settings.refresh
-            with connected(config.fleet, cpus=config.workers * config.worker_threads):
+            with connected(os.environ.get("RAY_ADDRESS", ""), cpus=config.workers * WORKER_THREADS):
                 _serve(folder, heartbeat, _Dispatcher(place, folder, settings, progress))
         else:
             _serve(folder, heartbeat, _Worker(place, folder, settings, number or 0, progress))
@@ -235,7 +241,7 @@ class _Worker:
         device = worker_device(self._settings, number)
         if device.type == "cpu":
             os.nice(NICENESS)
-            torch.set_num_threads(self._settings.refresh.worker_threads)
+            torch.set_num_threads(WORKER_THREADS)
         model = empty_model(self._settings, self._corpus.tokenizer, stage="realm")
         self._encoder = make_encoder(self._settings, self._corpus, model.embedder.to(device).eval())
 
@@ -251,7 +257,7 @@ class _Worker:
             self._run.snapshots,
             order,
             dtype=config.dtype,
-            shard_rows=shard_rows_for(len(self._corpus), most=config.shard_rows, writers=writers),
+            shard_rows=shard_rows_for(len(self._corpus), most=SHARD_ROWS, writers=writers),
         )
         write_snapshot(writer, self._corpus, self._encoder, tick=tick, progress=self._progress)
 

@@ -22,7 +22,7 @@ import torch
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
-from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import SHARD_ROWS, MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.models.pretrained import fingerprint
 from openrealm.models.realm import device_of, evaluating
@@ -30,6 +30,8 @@ from openrealm.progress import Progress, Silent
 from openrealm.retrieval.text_encoder import TextEncoder
 
 BLOCK_ROWS = 2048
+# Sums may depend on how work is divided: every worker of a snapshot makes the same vectors.
+WORKER_THREADS = 1
 _POLL_S = 0.1
 
 # Whoever writes shard after shard asks for them each time.
@@ -118,7 +120,7 @@ def snapshot_writer(
     order: Order,
     *,
     dtype: str = "float32",
-    shard_rows: int = 65_536,
+    shard_rows: int = SHARD_ROWS,
     pooled: bool = False,
 ) -> SnapshotWriter:
     """What writes a snapshot of a whole corpus.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.index.snapshot import MappedRows, Snapshot, SnapshotKey, snapshot_folder
+from openrealm.index.snapshot import SHARD_ROWS, MappedRows, Snapshot, SnapshotKey, snapshot_folder
 from openrealm.index.snapshot_catalog import find_snapshot, generations, prune
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
@@ -41,6 +41,7 @@ class _Embeds:
         encoder: The towers, as they are when asked.
         directory: Where what is made is kept.
         config: How.
+        shard_rows: Chunks per file at most.
         progress: Where to tell how far it is.
     """
 
@@ -48,6 +49,7 @@ class _Embeds:
     encoder: TextEncoder
     directory: Path
     config: RefreshConfig
+    shard_rows: int = field(default=SHARD_ROWS, kw_only=True)
     progress: Progress = field(kw_only=True)
 
 
@@ -78,7 +80,7 @@ class PooledVectors(_Embeds):
 
     def _snapshot(self, key: SnapshotKey, tick: Callable[[], None] | None) -> Snapshot:
         processes = self.processes
-        made_how = f"{key.embedder} {self.encoder.autocast} {self.config.shard_rows}"
+        made_how = f"{key.embedder} {self.encoder.autocast} {self.shard_rows}"
         made_how = hashlib.sha256(made_how.encode()).hexdigest()[:16]
         name = f"pooled-{key.corpus[:16]}-{made_how}"
         folder = self.directory / name
@@ -93,7 +95,7 @@ class PooledVectors(_Embeds):
             self.encoder.embedder,
             folder,
             Order(generation=generation, step=0),
-            shard_rows=self.config.shard_rows,
+            shard_rows=self.shard_rows,
             pooled=True,
         )
         snapshot = write_snapshot(
@@ -170,7 +172,7 @@ class SnapshotMaker(_Embeds):
             self.encoder,
             Order(generation=generation, step=total_step),
             shard_rows=shard_rows_for(
-                len(self.corpus), most=self.config.shard_rows, writers=processes.size
+                len(self.corpus), most=self.shard_rows, writers=processes.size
             ),
             earlier=earlier,
         )

@@ -40,7 +40,6 @@ def make_encoder(settings: Settings, corpus: ChunkStore, embedder: Embedder) -> 
         corpus.tokenizer,
         make_templates(settings, corpus),
         autocast=pick_precision(settings, device_of(embedder)),
-        batch_tokens=settings.refresh.batch_tokens,
     )
 
 

@@ -91,12 +91,6 @@ def _check_refresh(settings: Settings) -> None:
             "refresh.mode = replay and refresh.replay = RUN go together: the one repeats what "
             "the other names"
         )
-    if 0 < refresh.max_staleness_steps < refresh.every:
-        raise ConfigError(
-            f"refresh.max_staleness_steps = {refresh.max_staleness_steps} is less than "
-            f"refresh.every = {refresh.every}: training would wait each time; raise it, or set "
-            "refresh.mode=inline"
-        )
 
 
 def _check_towers(settings: Settings) -> None:

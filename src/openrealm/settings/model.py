@@ -72,7 +72,8 @@ class EmbedderConfig:
     projection: str = option(
         "linear",
         "Dense layer and LayerNorm to `dim` numbers, none (then dim is BERT's hidden size), or "
-        "adapter: a square matrix that begins as the identity, to bend a trained encoder with.",
+        "adapter: a square matrix that begins as the identity, to bend a trained encoder with. "
+        "Vectors of the last two have length 1.",
         choices=("linear", "none", "adapter"),
         source="linear: orqa/models/ict_model.py",
     )
@@ -90,7 +91,6 @@ class EmbedderConfig:
         maximum=0.9,
         source="0.1 in orqa/models/ict_model.py; none in the Hugging Face port",
     )
-    normalize: bool = option(False, "Scale every vector to length 1.")
     known_tokens: bool = option(
         False,
         "Tokens that the texts do not have are passed over: of them a model from scratch has "
@@ -102,6 +102,11 @@ class EmbedderConfig:
     shared: bool = option(
         True, "One tower for queries and chunks.", source="realm/model.py, share_embedders"
     )
+
+    @property
+    def has_unit_length(self) -> bool:
+        """Whether vectors are scaled to length 1, so that their products are cosines."""
+        return self.projection != "linear"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,6 @@ PRESETS: dict[str, dict[str, Any]] = {
             "embedder": {
                 "pooling": "mean",
                 "projection": "adapter",
-                "normalize": True,
                 "score_scale": 20.0,
             },
         },
@@ -97,7 +96,6 @@ PRESETS: dict[str, dict[str, Any]] = {
             "embedder": {
                 "pooling": "mean",
                 "projection": "none",
-                "normalize": True,
                 "score_scale": 60.0,
                 "known_tokens": True,
             },

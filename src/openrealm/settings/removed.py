@@ -64,6 +64,11 @@ def _is_shared_where_it_can_be(value: Any, values: Values) -> bool:
     return value is True or not has_stage or _of(values, "model", "own_reader") is True
 
 
+def _has_unit_length(value: Any, values: Values) -> bool:
+    """Whether vectors of a sentence encoder have length 1, and those of the paper's have not."""
+    return value is (_of(values, "model", "embedder", "projection") in ("none", "adapter"))
+
+
 _BY_CHUNK = "the spans of all chunks read compete in one softmax, as in the released code"
 
 _OPTIMISER = "the optimiser is that of BERT's code; only its bias correction can be set"
@@ -109,6 +114,23 @@ REMOVED: dict[str, Removed] = {
     "mlm.mask_rate": Removed(Always(0.15), "15% of the words are masked"),
     "ict.removal": Removed(Always(0.9), "nine of ten sentences are taken out of their chunk"),
     "retrieval.near_duplicate": Removed(Always(0.8), "chunks that share 80% are near duplicates"),
+    "model.embedder.normalize": Removed(
+        _has_unit_length, "vectors have length 1 unless model.embedder.projection is linear"
+    ),
+    "qa.raw_match": Removed(
+        Always(False), "an answer is whole words; evaluate --raw-match measures as the original"
+    ),
+    "refresh.batch_tokens": Removed(Always(16_384), "how much is embedded at once is not chosen"),
+    "refresh.shard_rows": Removed(Always(65_536), "a file of a snapshot has 65,536 chunks at most"),
+    "refresh.max_staleness_steps": Removed(
+        Always(0), "training waits where ten refreshes were missed; raise refresh.every"
+    ),
+    "refresh.worker_threads": Removed(
+        Always(1), "a worker has one thread; raise refresh.workers instead"
+    ),
+    "refresh.fleet": Removed(
+        Always(""), "the cluster is that of the environment variable RAY_ADDRESS"
+    ),
     "refresh.hang_s": Removed(
         Always(600.0), "a worker without progress is killed after 600 seconds"
     ),

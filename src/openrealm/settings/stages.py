@@ -145,12 +145,6 @@ class QaConfig:
         5000, "Chunks in the retriever's loss.", minimum=1, source="retriever_beam_size"
     )
     read: int = option(5, "Chunks read per question.", minimum=1, source="reader_beam_size")
-    raw_match: bool = option(
-        False,
-        "Take any substring, case-sensitive, for an answer held by a chunk, as the original does; "
-        "otherwise whole words, case and accents ignored.",
-        source="orqa/ops/orqa_ops.cc",
-    )
     no_answer: bool = option(
         True, "Learn the probability that no chunk read holds an answer (not in the original)."
     )

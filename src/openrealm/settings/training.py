@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from openrealm.settings.config import option
 
+_PATIENCE = 10  # refreshes that may be missed beside the training
+
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshConfig:
@@ -14,25 +16,17 @@ class RefreshConfig:
     mode: str = option(
         "inline",
         "Who embeds the corpus: the training processes between two steps (inline), workers beside "
-        "them on this machine (background), a Ray cluster (fleet); or swaps happen when those of "
-        "an earlier run did (replay).",
+        "them on this machine (background), a Ray cluster (fleet: that of RAY_ADDRESS in the "
+        "environment, else one is started here); or swaps happen when those of an earlier run did "
+        "(replay).",
         choices=("inline", "background", "fleet", "replay"),
     )
     every: int = option(500, "Joint steps between two refreshes.", minimum=1, source="section 4.5")
     dtype: str = option("float32", "Numbers of a snapshot on disk.", choices=("float32", "float16"))
-    batch_tokens: int = option(16_384, "Tokens per forward pass of the embedding.", minimum=512)
-    shard_rows: int = option(65_536, "Chunks per file; what a crash can cost.", minimum=1)
-    max_staleness_steps: int = option(
-        0,
-        "Beside the training: where the live index would become older than this, training waits "
-        "and refreshes in line. 0: ten times `every`.",
-        minimum=0,
-    )
     workers: int = option(
-        1, "Background, and a fleet that is started here: worker processes.", minimum=1
-    )
-    worker_threads: int = option(
-        1, "Background and fleet: processor threads of each worker.", minimum=1
+        1,
+        "Background, and a fleet that is started here: worker processes, of one thread each.",
+        minimum=1,
     )
     worker_device: str = option(
         "auto",
@@ -47,7 +41,6 @@ class RefreshConfig:
         "slowly and costs no embedding. They have the dropout of the step, where there is any.",
     )
     replay: str = option("", "Replay: the run whose swaps are repeated, as a folder or its name.")
-    fleet: str = option("", "Fleet: address of the Ray cluster; empty starts one here.")
     storage: str = option(
         "",
         "Fleet: URL of a storage that this machine and the nodes reach, such as s3://bucket/folder "
@@ -58,7 +51,7 @@ class RefreshConfig:
     @property
     def patience(self) -> int:
         """Steps that a live index may be old before training waits for a newer one."""
-        return self.max_staleness_steps or 10 * self.every
+        return _PATIENCE * self.every
 
 
 @dataclass(frozen=True, kw_only=True)

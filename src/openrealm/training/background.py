@@ -204,7 +204,7 @@ class BackgroundRefresh:
             self._report(
                 {
                     "text": f"the index is {total_step - live.step} steps old and no newer one is "
-                    "ready; training waits and refreshes in line (refresh.max_staleness_steps)"
+                    "ready; training waits and refreshes in line"
                 }
             )
         self._waited = True

@@ -137,9 +137,6 @@ class QaStage:
         if question.is_regex:
             texts = (corpus.chunk(int(row)).text for row in rows)
             return np.array([bool(find_regex_spans(t, question.answers)) for t in texts])
-        if self._config.raw_match:
-            texts = (corpus.chunk(int(row)).text for row in rows)
-            return np.array([any(a in text for a in question.answers) for text in texts])
         return holding_rows(corpus, rows, self._answers[number])
 
     def _read(
