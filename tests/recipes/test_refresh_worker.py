@@ -21,11 +21,10 @@ import torch
 from together import environment, free_port
 from trained import SHAPE, STEPS
 
-from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, CorpusError, InputError
 from openrealm.index.snapshot import Snapshot
 from openrealm.progress import Silent
-from openrealm.recipes.refresh_worker import _Dispatcher, _Worker, worker_device
+from openrealm.recipes.refresh_worker import _Dispatcher, _Worker, refresh_worker, worker_device
 from openrealm.retrieval.embedding import Order, embed_rows
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import load_model
@@ -65,7 +64,7 @@ def test_a_worker_started_by_hand_embeds_what_is_ordered_and_ends_with_the_train
     monkeypatch.setattr(os, "nice", lambda by: by)  # this process is not to become slow
     run = order_from(place)
     worker = threading.Thread(
-        target=recipes.refresh_worker, args=(place.directory,), kwargs={"progress": Silent()}
+        target=refresh_worker, args=(place.directory,), kwargs={"progress": Silent()}
     )
     with run.locked():
         worker.start()
@@ -103,7 +102,7 @@ def test_a_worker_gives_up_what_is_taken_back(
 
     monkeypatch.setattr(refreshing, "write_snapshot", slow)
     worker = threading.Thread(
-        target=recipes.refresh_worker, args=(place.directory,), kwargs={"progress": Silent()}
+        target=refresh_worker, args=(place.directory,), kwargs={"progress": Silent()}
     )
     with run.locked():
         worker.start()
@@ -118,7 +117,7 @@ def test_a_worker_gives_up_what_is_taken_back(
 
 def test_without_a_training_there_is_nothing_to_embed_for(place: WorkspaceFolder) -> None:
     with pytest.raises(CheckpointError, match="nobody is training in run 'run-001'"):
-        recipes.refresh_worker(place.directory, progress=Silent())
+        refresh_worker(place.directory, progress=Silent())
 
 
 # The trainer's place is taken by a process that starts a worker, waits for it and is killed.
