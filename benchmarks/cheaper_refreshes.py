@@ -287,7 +287,6 @@ class Prepared:
             corpus=self.loaded.corpus,
             texts=self.loaded.corpus,
             seed=self.settings.seed,
-            groups=self.settings.length_groups,
         )
 
     def maker(self, plan: Plan, tally: Tally) -> EmbeddedIndex:

@@ -46,7 +46,7 @@ def own_chunk_log_p(parts: Ingredients, queries: Sequence[MaskedQuery]) -> torch
     batch = masked_batch(
         queries, Candidates(rows), parts.corpus, parts.encoder.templates, null_chunk=False
     )
-    return parts.model.read(batch, groups=parts.groups)[:, 1][batch.mask_mask]
+    return parts.model.read(batch)[:, 1][batch.mask_mask]
 
 
 def probe(parts: Ingredients, queries: Sequence[MaskedQuery]) -> str:
@@ -87,7 +87,6 @@ def main() -> None:
             corpus=corpus,
             texts=corpus,
             seed=arguments.seed,
-            groups=settings.length_groups,
         )
         table = SpanTable.build(
             corpus, span_tagger(settings, corpus), max_masks=10, progress=Silent()

@@ -90,7 +90,7 @@ def log_p_y_given_z(
             part = slice(start, start + _BATCH)
             batch = masked_batch(queries[part], Candidates(rows[part]), who.corpus, templates)
             batch = batch.to(device_of(who.model))
-            log_p = who.model.read(batch, groups=who.settings.length_groups)
+            log_p = who.model.read(batch)
             yield (log_p.sum(dim=2) / batch.mask_mask.sum(dim=1)[:, None]).cpu().numpy()
 
     with evaluating(who.model):

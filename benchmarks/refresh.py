@@ -7,7 +7,7 @@ examples: without any refresh (the ceiling), with refreshes in line, and with th
 process beside it. Each trainer has ``--threads`` processor threads, the worker one of its own; so
 it needs a processor core more than the trainer has threads, or a second GPU. The ways take turns,
 ``--rounds`` times. Then the chunks are embedded as a refresh does it, and the same batches are sent
-through the bare encoder on padded inputs that are ready in memory.
+through the bare encoder on inputs that are ready in memory.
 """
 
 from __future__ import annotations
@@ -107,19 +107,17 @@ def embedding(place: WorkspaceFolder, name: str, *, threads: int, rounds: int) -
         encoder.templates.chunk(
             [corpus.title_ids(int(row)) for row in rows[batch]],
             [corpus.body_ids(int(row)) for row in rows[batch]],
-        ).to(encoder.device)
+        )
+        .to(encoder.device)
+        .packed()
         for batch in batches_by_length(corpus.lengths[rows], batch_tokens=encoder.batch_tokens)
     ]
     bert = encoder.embedder.chunk_tower.bert
 
     def bare() -> None:
         with evaluating(encoder.embedder), torch.inference_mode(), encoder.precision():
-            for inputs in ready:
-                bert(
-                    input_ids=inputs.token_ids,
-                    token_type_ids=inputs.segment_ids,
-                    attention_mask=inputs.attention_mask,
-                )
+            for tokens in ready:
+                bert(tokens)
         if encoder.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -133,13 +131,10 @@ def embedding(place: WorkspaceFolder, name: str, *, threads: int, rounds: int) -
             call()
             if number:  # the first warms caches
                 times[label].append(time.perf_counter() - began)
-    real = sum(int(inputs.lengths.sum()) for inputs in ready)
-    padded = sum(inputs.token_ids.numel() for inputs in ready)
     return {
         "chunks_per_second": len(rows) / min(times["whole"]),
         "bare_chunks_per_second": len(rows) / min(times["bare"]),
         "ratio": min(times["bare"]) / min(times["whole"]),
-        "padding": 1 - real / padded,
     }
 
 

@@ -81,3 +81,14 @@ def test_help_loads_nothing_heavy() -> None:
 @needs_cli
 def test_the_package_runs_as_a_module() -> None:
     assert "ingest" in _run("-m", "openrealm", "--help").stdout
+
+
+def test_no_module_of_the_package_brings_transformers() -> None:
+    statement = (
+        "import importlib, pkgutil, openrealm\n"
+        "for found in pkgutil.walk_packages(openrealm.__path__, 'openrealm.'):\n"
+        "    if not found.name.endswith('__main__'):\n"
+        "        importlib.import_module(found.name)"
+    )
+    heavy = _heavy_after(statement)
+    assert "torch" in heavy and "transformers" not in heavy

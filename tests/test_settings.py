@@ -183,7 +183,13 @@ def test_what_a_start_brings_is_stored_but_cannot_be_assigned(tmp_path: Path) ->
     assert read_settings(path) == brought
 
 
-@pytest.mark.parametrize("key", REMOVED)
+def test_what_only_saved_padding_is_passed_over_whatever_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("length_groups = 2\n" + settings_text(resolve()))
+    assert read_settings(path) == resolve()
+
+
+@pytest.mark.parametrize("key", [k for k, gone in REMOVED.items() if not gone.is_so("another", {})])
 def test_another_value_of_a_setting_that_is_gone_is_refused_with_what_to_do(
     key: str, tmp_path: Path
 ) -> None:

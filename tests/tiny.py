@@ -149,11 +149,7 @@ def model_config(*, dropout: float = 0.0, shared: bool = True, **embedder: objec
 
 def log_p_everywhere(model: Realm, inputs: Inputs) -> torch.Tensor:
     """Log-probabilities ``(seq, vocab)`` of the masked LM at every place of one unpadded input."""
-    logits = model.reader.masked_lm(
-        input_ids=inputs.token_ids,
-        token_type_ids=inputs.segment_ids,
-        attention_mask=inputs.attention_mask,
-    ).logits[0]
+    logits = model.reader.masked_lm(inputs.packed())
     return logits.double().log_softmax(dim=-1).detach()
 
 
@@ -199,14 +195,13 @@ class World:
         model.eval()
         return model
 
-    def parts(self, model: Realm, *, seed: int = 0, groups: int = 2) -> Ingredients:
+    def parts(self, model: Realm, *, seed: int = 0) -> Ingredients:
         return Ingredients(
             model=model,
             encoder=self.encoder(model),
             corpus=self.store,
             texts=self.store,
             seed=seed,
-            groups=groups,
         )
 
     def encoder(self, model: Realm, **options: Any) -> TextEncoder:

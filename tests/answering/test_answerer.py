@@ -16,7 +16,6 @@ from openrealm.corpus.records import Document
 from openrealm.errors import InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Templates
-from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25
@@ -140,14 +139,12 @@ def spans_by_hand(
         body = world.store.body_ids(row) if row is not None else empty
         z = model.embedder.embed_chunks(world.templates.chunk([title], [body]))[0].double()
         relevance.append((x @ z).item())
-        states = model.reader.states(world.templates.joint([ids], [body]))
+        states = model.reader.masked_lm.bert(world.templates.joint([ids], [body]).packed())
         shift = len(ids) + 2 if row is not None else 0
         for start, end in product(range(max(len(body), 1)), repeat=2):
             if 0 <= end - start < model.reader.span_head.max_width:
-                one = CandidateSpans(
-                    starts=torch.tensor([start + shift]), ends=torch.tensor([end + shift])
-                )
-                score = model.reader.span_head(states, one).item() + relevance[-1]
+                scores = model.reader.span_head(states, widths=end - start + 1)[-1]
+                score = scores[start + shift].item() + relevance[-1]
                 logits[(-1 if row is None else row, start, end)] = score
     top = max(logits.values())
     total = sum(math.exp(v - top) for v in logits.values())
@@ -331,11 +328,7 @@ def test_one_mask_is_filled_with_the_most_probable_words_of_the_marginal(
         empty = np.empty(0, dtype=np.int32)
         body = world.store.body_ids(weighed.chunk.row) if weighed.chunk else empty
         joint = templates.joint([ids], [body])
-        logits = model.reader.masked_lm(
-            input_ids=joint.token_ids,
-            token_type_ids=joint.segment_ids,
-            attention_mask=joint.attention_mask,
-        ).logits[0, 1 + len(left)]
+        logits = model.reader.masked_lm(joint.packed())[1 + len(left)]
         marginal += weighed.p_z * logits.double().softmax(dim=0).detach()
     best = marginal.argsort(descending=True)[:5].tolist()
     assert [f.tokens for f in found.fillings] == [(tokenizer.token(t),) for t in best]
@@ -354,11 +347,7 @@ def test_several_masks_are_filled_by_the_marginal_of_the_whole_span(
         empty = np.empty(0, dtype=np.int32)
         body = world.store.body_ids(weighed.chunk.row) if weighed.chunk else empty
         joint = templates.joint([ids], [body])
-        logits = model.reader.masked_lm(
-            input_ids=joint.token_ids,
-            token_type_ids=joint.segment_ids,
-            attention_mask=joint.attention_mask,
-        ).logits[0, 1:3]
+        logits = model.reader.masked_lm(joint.packed())[1:3]
         first, second = logits.double().softmax(dim=1).detach()
         total += weighed.p_z * torch.outer(first, second)
     best = int(total.argmax())

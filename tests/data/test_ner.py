@@ -144,6 +144,12 @@ def test_a_token_classifier_tags_short_long_and_empty_texts(classifier: Path) ->
     assert tagger.tag(["", ""]) == [[], []]
 
 
+def test_a_missing_transformers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingDependencyError, match=r"hf:some/model' .* 'openrealm\[ner\]'"):
+        transformers_tagger("some/model")
+
+
 def test_a_model_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be loaded as a token classifier"):
         transformers_tagger(str(tmp_path / "none"))

@@ -16,6 +16,7 @@ from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.models.embedder import Embedder
 from openrealm.models.pretrained import build_model, start_model
 from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.text_encoder import TextEncoder
 
 TEXTS = [
     "the old town",
@@ -72,7 +73,8 @@ def query_vectors(world: World, embedder: Embedder) -> npt.NDArray[np.float32]:
 
 
 def chunk_vectors(world: World, embedder: Embedder) -> npt.NDArray[np.float32]:
-    return embed_rows(world.store, np.arange(len(world.store)), embedder, world.templates)
+    encoder = TextEncoder(embedder, world.tokenizer, world.templates)
+    return embed_rows(world.store, np.arange(len(world.store)), encoder)
 
 
 def chunk_pairs(world: World) -> list[tuple[str, str]]:

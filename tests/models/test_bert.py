@@ -15,6 +15,7 @@ from transformers import BertForMaskedLM as TheirMaskedLM
 from transformers import BertModel as TheirModel
 
 from openrealm.errors import InputError
+from openrealm.models import bert
 from openrealm.models.bert import ACTIVATIONS, BertConfig, BertForMaskedLM, BertModel
 from openrealm.models.inputs import Inputs
 from openrealm.models.pretrained import save_weights
@@ -219,9 +220,32 @@ def test_dropout_leaves_the_mean_where_rows_are_of_several_lengths(part: str) ->
         assert (found == 0).double().mean() == pytest.approx(0.25, abs=0.01)
     else:
         attend = [model.bert.encoder.layer[0].attention.self for model in (dropping, plain)]
-        found, wanted = (one(states, packed.blocks) for one in attend)
+        found, wanted = (one(states, packed) for one in attend)
     difference = (found - wanted).double()
     assert (difference.std(dim=0) > 0).all()
     error = difference.std(dim=0) / len(difference) ** 0.5
     # Of 8,000 rows; the tokens of one are not independent of each other.
     assert (difference.mean(dim=0).abs() < 8 * error).all()
+
+
+def test_a_large_batch_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = pair(CONFIG)
+    packed = inputs_of([5, 2, 7, 5, 5, 20, 1, 7]).packed()
+    at = torch.tensor([40, 0, 7, 7, 51])
+    whole, chosen = ours.bert(packed), ours.bert(packed, at)
+    for tokens in (1, 6, 11, 30):
+        monkeypatch.setattr(bert, "PIECE_BYTES", 4 * CONFIG.intermediate_size * tokens)
+        close(ours.bert(packed), whole)
+        close(ours.bert(packed, at), chosen)
+        close(ours.bert(packed, at[:1]), chosen[:1])
+
+
+def test_attention_with_padding_as_on_a_gpu_is_the_same() -> None:
+    ours, _ = pair(CONFIG)
+    inputs = inputs_of([5, 2, 7, 5])
+    attention = ours.bert.encoder.layer[0].attention.self
+    for only in (None, torch.rand(inputs.attention_mask.shape) < 0.6):
+        packed = inputs.packed(only=only)
+        states = ours.bert.embeddings(packed)
+        q, k, v = attention.query(states), attention.key(states), attention.value(states)
+        close(attention.attend_padded(q, k, v, packed), attention(states, packed))

@@ -91,26 +91,29 @@ def test_a_chunk_that_holds_the_answer_is_worth_nats_before_any_training(
     query = np.array([world.tokenizer.mask_id, world.ids("old")[0]], dtype=np.int32)
     bodies = [np.array([answer] * 2, np.int32), np.array([other] * 2, np.int32), query[:0]]
     joint = world.templates.joint([query] * 3, bodies)
-    logits = reader.logits_at(joint, torch.ones((3, 1), dtype=torch.long))[:, 0]
+    first = torch.ones((3, 1), dtype=torch.long)
+    logits = reader.masked_logits(joint, first, first == 1)
     with_it, without, null = log_p_y_given_zx(logits, torch.full((3,), int(answer))).tolist()
     assert with_it > null + 1.5
     # The masked LM sees the chunk as well, so that it is not exactly log(1 - g).
     assert without == pytest.approx(null + math.log(0.7), abs=0.2)
 
 
-def test_groups_and_padding_do_not_change_what_is_copied(world: World, reader: Reader) -> None:
+def test_what_stands_beside_a_row_does_not_change_what_is_copied(
+    world: World, reader: Reader
+) -> None:
     bodies = [world.store.body_ids(row) for row in (0, 1, 2)]
     joint = world.templates.joint([world.ids("the old town")] * 3, bodies)
     positions = torch.tensor([[1, 2], [2, 3], [3, 1]])
     real = torch.tensor([[True, True], [True, False], [False, True]])
-    whole = reader.logits_at(joint, positions)
-    torch.testing.assert_close(whole.exp().sum(-1), torch.ones(3, 2))
+    found = reader.masked_logits(joint, positions, real)
+    torch.testing.assert_close(found.exp().sum(-1), torch.ones(4))
+    one_by_one = [
+        reader.masked_logits(joint.rows(row), positions[row], real[row])
+        for row in torch.arange(3).split(1)
+    ]
+    torch.testing.assert_close(found, torch.cat(one_by_one), rtol=1e-4, atol=1e-5)
     targets = torch.tensor([[7, 8], [9, 10], [11, 12]])
-    log_p = log_p_y_given_zx(whole[real], targets[real])
-    for groups in (1, 2, 3):
-        alone = reader.real_log_p(joint, positions, real, targets, groups=groups)
-        torch.testing.assert_close(alone, log_p, rtol=1e-4, atol=1e-5)
-        found = reader.masked_logits(joint, positions, real, groups=groups)
-        torch.testing.assert_close(found, whole[real], rtol=1e-4, atol=1e-5)
-    alone = reader.logits_at(joint.rows(torch.tensor([1])), positions[1:2])
-    torch.testing.assert_close(alone[0], whole[1], rtol=1e-4, atol=1e-5)
+    log_p = reader.masked_log_p(joint, positions, real, targets)
+    wanted = found.gather(1, targets[real][:, None]).squeeze(1)
+    torch.testing.assert_close(log_p, wanted, rtol=1e-4, atol=1e-5)

@@ -38,12 +38,9 @@ def test_the_released_projection_is_a_dense_layer_with_bias_and_a_layer_norm(
 ) -> None:
     embedder = embedder_of(model_config(), world)
     tower = embedder.chunk_tower
-    bert = tower.bert(
-        input_ids=chunks.token_ids,
-        token_type_ids=chunks.segment_ids,
-        attention_mask=chunks.attention_mask,
-    )
-    pooled = bert.pooler_output.detach().double().numpy()
+    packed = chunks.packed()
+    assert tower.bert.pooler is not None
+    pooled = tower.bert.pooler(tower.bert(packed)[packed.starts]).detach().double().numpy()
     weight, bias = (p.detach().double().numpy() for p in tower.dense.parameters())
     projected = pooled @ weight.T + bias
     centred = projected - projected.mean(axis=1, keepdims=True)
@@ -56,14 +53,10 @@ def test_the_released_projection_is_a_dense_layer_with_bias_and_a_layer_norm(
 def test_a_sentence_encoder_is_the_mean_of_the_real_tokens(world: World, chunks: Inputs) -> None:
     embedder = embedder_of(sentence_encoder(), world)
     found = embedder.embed_chunks(chunks).detach().numpy()
-    states = embedder.chunk_tower.bert(
-        input_ids=chunks.token_ids,
-        token_type_ids=chunks.segment_ids,
-        attention_mask=chunks.attention_mask,
-    ).last_hidden_state.detach()
     for row in range(len(chunks)):
-        length = int(chunks.lengths[row])
-        by_hand = states[row, :length].double().numpy().mean(axis=0)
+        alone = chunks.rows(torch.tensor([row])).packed()
+        states = embedder.chunk_tower.bert(alone).detach()
+        by_hand = states.double().numpy().mean(axis=0)
         by_hand /= np.linalg.norm(by_hand)
         np.testing.assert_allclose(found[row], by_hand, rtol=1e-4, atol=1e-6)
     assert embedder.dim == 16
@@ -75,17 +68,6 @@ def test_a_sentence_encoders_scores_are_scaled_cosines(world: World, chunks: Inp
     cosines = torch.nn.functional.cosine_similarity(raw[:, None], raw[None], dim=-1)
     scores = scaled.embed_queries(chunks) @ scaled.embed_chunks(chunks).T
     torch.testing.assert_close(scores.detach(), 20.0 * cosines, rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("groups", [1, 2, 5, 40])
-def test_groups_of_similar_length_change_neither_values_nor_order(
-    world: World, chunks: Inputs, groups: int
-) -> None:
-    embedder = embedder_of(model_config(), world)
-    whole = embedder.chunk_tower(chunks)
-    torch.testing.assert_close(
-        embedder.embed_chunks(chunks, groups=groups), whole, rtol=1e-5, atol=1e-5
-    )
 
 
 def test_padding_does_not_change_a_vector(world: World) -> None:

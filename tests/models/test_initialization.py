@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny import model_config
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
+from torch import Tensor
 
 from openrealm.errors import ConfigError
+from openrealm.models.bert import BertConfig, BertForMaskedLM, BertModel
 from openrealm.models.initialization import (
     initialize_copying,
     initialize_word_matching,
     shift,
     waves,
 )
+from openrealm.models.inputs import Inputs
 from openrealm.models.pretrained import Started, fingerprint, start_model
 from openrealm.settings import BertShape, ModelConfig
 
@@ -35,17 +36,23 @@ def start(config: ModelConfig, seed: int = 0) -> Started:
 
 
 def plain(**shape: int) -> BertForMaskedLM:
-    names = {
-        "num_hidden_layers": 3,
-        "hidden_size": 128,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 80,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
+    config = BertConfig(
+        vocab_size=VOCAB,
+        num_hidden_layers=3,
+        hidden_size=128,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=80,
+    )
     torch.manual_seed(0)
-    return BertForMaskedLM(BertConfig(vocab_size=VOCAB, pad_token_id=0, **(names | shape))).eval()
+    return BertForMaskedLM(replace(config, **shape)).eval()
+
+
+def rows(token_ids: Tensor, segment_ids: Tensor | None = None) -> Inputs:
+    """Rows without padding."""
+    segments = torch.zeros_like(token_ids) if segment_ids is None else segment_ids
+    everywhere = torch.ones_like(token_ids, dtype=torch.bool)
+    return Inputs(token_ids=token_ids, segment_ids=segments, attention_mask=everywhere)
 
 
 def part_copied(model: BertForMaskedLM, *, num: int = 200) -> float:
@@ -60,7 +67,7 @@ def part_copied(model: BertForMaskedLM, *, num: int = 200) -> float:
         ids = torch.cat([torch.tensor([2]), query, torch.tensor([SEP]), body, torch.tensor([SEP])])
         segments = (torch.arange(len(ids)) > 10).long()
         with torch.no_grad():
-            logits = model(input_ids=ids[None], token_type_ids=segments[None]).logits[0, 5]
+            logits = model(rows(ids[None], segments[None]).packed())[5]
         right += int(logits.argmax()) == int(body[first + 4])
     return right / num
 
@@ -116,7 +123,9 @@ def test_texts_that_share_words_have_mean_states_alike() -> None:
     # The same words in another order, but for two.
     others = torch.cat([texts[:, torch.randperm(10, generator=draw)], texts[:, 10:] + 1], dim=1)
     with torch.no_grad():
-        left, right = (bert(input_ids=t % VOCAB).last_hidden_state.mean(1) for t in (texts, others))
+        left, right = (
+            bert(rows(t % VOCAB).packed()).view(*t.shape, -1).mean(1) for t in (texts, others)
+        )
     assert (left @ right.T).argmax(dim=1).tolist() == list(range(20))
 
 

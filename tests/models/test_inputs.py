@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import CHUNK_TOKENS, World
 
-from openrealm.models.inputs import Inputs, Templates, length_groups
+from openrealm.models.inputs import Inputs, Templates
 from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.candidates import Candidates
 from openrealm.retrieval.embedding import embed_rows
@@ -113,14 +113,27 @@ def test_chosen_rows_are_cut_to_the_longest_among_them() -> None:
     assert inputs.lengths.tolist() == [3, 5, 4]
 
 
-@pytest.mark.parametrize("groups", [1, 2, 3, 7])
-def test_length_groups_hold_every_row_once_shorter_ones_first(groups: int) -> None:
-    lengths = torch.tensor([5, 1, 4, 4, 2])
-    parts = length_groups(lengths, groups=groups)
-    together = torch.cat(parts).tolist()
-    assert sorted(together) == [0, 1, 2, 3, 4]
-    assert [int(lengths[n]) for n in together] == [1, 2, 4, 4, 5]
-    assert len(parts) <= groups and all(len(part) for part in parts)
+def test_packed_rows_lie_end_to_end_the_shortest_first() -> None:
+    mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]], dtype=torch.bool)
+    ids_ = torch.arange(16).view(4, 4)
+    packed = Inputs(token_ids=ids_, segment_ids=ids_ % 2, attention_mask=mask).packed()
+    assert packed.token_ids.tolist() == [4, 12, 13, 0, 1, 2, 8, 9, 10]
+    assert packed.segment_ids.tolist() == [0, 0, 1, 0, 1, 0, 0, 1, 0]
+    assert packed.positions.tolist() == [0, 0, 1, 0, 1, 2, 0, 1, 2]
+    assert packed.rows.tolist() == [1, 3, 3, 0, 0, 0, 2, 2, 2]
+    assert packed.starts.tolist() == [3, 0, 6, 1] and packed.lengths.tolist() == [3, 1, 3, 2]
+    assert packed.blocks == [(1, 1), (1, 2), (2, 3)]
+    table = packed.padded(packed.token_ids[:, None].float())
+    assert torch.equal(table[..., 0], (ids_ * mask).float())
+
+
+def test_tokens_that_are_left_out_leave_their_position_empty() -> None:
+    ids_ = torch.tensor([[5, 6, 7, 8], [9, 5, 0, 0]])
+    inputs = Inputs(token_ids=ids_, segment_ids=ids_ * 0, attention_mask=ids_ > 0)
+    packed = inputs.packed(only=ids_ != 6)
+    assert packed.token_ids.tolist() == [9, 5, 5, 7, 8]
+    assert packed.positions.tolist() == [0, 1, 0, 2, 3]
+    assert packed.lengths.tolist() == [3, 2] and packed.width == 4
 
 
 def test_a_chunk_is_cut_at_the_same_place_for_the_index_as_for_training(world: World) -> None:
@@ -157,3 +170,31 @@ def test_masks_may_be_left_out_of_what_the_embedder_reads(world: World) -> None:
     assert mask in seeing.query([ids]).token_ids
     # The reader has them all the same.
     assert torch.equal(blind.joint([ids], [ids]).token_ids, seeing.joint([ids], [ids]).token_ids)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 9, 50])
+def test_pieces_are_whole_rows_that_lie_end_to_end_again(most: int) -> None:
+    mask = torch.arange(4) < torch.tensor([3, 1, 3, 2, 3, 1])[:, None]
+    ids_ = torch.arange(24).view(6, 4)
+    packed = Inputs(token_ids=ids_, segment_ids=ids_ % 2, attention_mask=mask).packed()
+    pieces = packed.pieces(most)
+    for name in ("token_ids", "segment_ids", "positions", "rows"):
+        together = torch.cat([getattr(piece, name) for piece in pieces])
+        assert torch.equal(together, getattr(packed, name))
+    for piece in pieces:
+        lengths = [length for rows, length in piece.blocks for _ in range(rows)]
+        assert (
+            piece.rows.tolist()
+            == torch.tensor(
+                [
+                    row
+                    for row, n in zip(piece.rows.unique_consecutive(), lengths, strict=True)
+                    for _ in range(n)
+                ]
+            ).tolist()
+        )
+        assert len(piece.token_ids) == sum(lengths) <= max(most, lengths[0])
+    # No two that follow each other would have fitted into one.
+    sizes = [len(piece.token_ids) for piece in pieces]
+    firsts = [piece.blocks[0][1] for piece in pieces[1:]]
+    assert all(size + first > most for size, first in zip(sizes, firsts, strict=False))

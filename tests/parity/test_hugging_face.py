@@ -75,10 +75,7 @@ class Case:
 
     def close(self, found: torch.Tensor, name: str) -> None:
         wanted = self.tensor(name)
-        atol = ATOL * max(1.0, float(wanted.abs().max()))
-        torch.testing.assert_close(
-            found.detach().reshape(wanted.shape), wanted, rtol=RTOL, atol=atol
-        )
+        close(found.reshape(wanted.shape), wanted)
 
     def build(self, *, shared: bool = True) -> tuple[Embedder, Reader]:
         config = self.config
@@ -115,6 +112,11 @@ class Case:
         return model.embedder, model.reader
 
 
+def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    atol = ATOL * max(1.0, float(wanted.abs().max()))
+    torch.testing.assert_close(found.detach(), wanted, rtol=RTOL, atol=atol)
+
+
 def fill(
     module: nn.Module, weights: dict[str, torch.Tensor], names: dict[str, str], prefix: str = ""
 ) -> None:
@@ -141,17 +143,17 @@ def test_the_embedder_computes_the_reference_vectors() -> None:
     fill(embedder.chunk_tower, case.weights, EMBEDDER_NAMES)
     inputs = case.inputs()
     case.close(embedder.embed_chunks(inputs), "out.projected_score")
-    case.close(embedder.embed_chunks(inputs, groups=3), "out.projected_score")
     case.close(embedder.embed_queries(inputs), "out.projected_score")
-    output = embedder.chunk_tower.bert(
-        input_ids=inputs.token_ids,
-        token_type_ids=inputs.segment_ids,
-        attention_mask=inputs.attention_mask,
-        output_hidden_states=True,
-    )
-    case.close(output.pooler_output, "out.pooler_output")
-    case.close(output.last_hidden_state, "out.last_hidden_state")
-    case.close(torch.stack(output.hidden_states), "out.hidden_states")
+    bert, packed = embedder.chunk_tower.bert, inputs.packed()
+    assert bert.pooler is not None
+    case.close(bert.pooler(bert(packed, packed.starts)), "out.pooler_output")
+    real = inputs.attention_mask
+    layers = [bert.embeddings(packed)]
+    for layer in bert.encoder.layer:
+        layers.append(layer(layers[-1], packed))
+    for found, wanted in zip(layers, case.tensor("out.hidden_states"), strict=True):
+        close(packed.padded(found)[real], wanted[real])
+    close(packed.padded(bert(packed))[real], case.tensor("out.last_hidden_state")[real])
 
 
 @pytest.mark.parametrize("name", ["scorer", "scorer_unshared"])
@@ -195,18 +197,22 @@ class TestEncoder:
             positions[row, : len(places)] = places
             real[row, : len(places)] = True
         targets = case.tensor("in.labels").gather(1, positions).masked_fill(~real, 0)
-        logits = reader.logits_at(case.inputs(), positions.repeat_interleave(k, 0), groups=2)
-        flat = likelihood.log_p_y_given_zx(
-            logits.flatten(0, 1), targets.repeat_interleave(k, 0).flatten()
+        everywhere = torch.ones(batch * k, width, dtype=torch.bool)
+        log_p = reader.masked_log_p(
+            case.inputs(),
+            positions.repeat_interleave(k, 0),
+            everywhere,
+            targets.repeat_interleave(k, 0),
         )
-        return flat.view(batch, k, width).masked_fill(~real[:, None], 0.0), real
+        return log_p.view(batch, k, width).masked_fill(~real[:, None], 0.0), real
 
     def test_logits_at_chosen_places_are_those_of_all_places(
         self, case: Case, reader: Reader
     ) -> None:
-        seq = case.arrays["in.input_ids"].shape[-1]
-        everywhere = torch.arange(seq).expand(6, -1)
-        case.close(reader.logits_at(case.inputs(), everywhere), "out.logits")
+        inputs, wanted = case.inputs(), case.tensor("out.logits")
+        real = inputs.attention_mask
+        places = torch.arange(real.shape[1]).expand(6, -1)
+        close(reader.masked_logits(inputs, places, real), wanted.flatten(0, -3)[real])
 
     def test_the_marginal_of_each_token(self, case: Case, reader: Reader) -> None:
         log_p_y_given_z, real = self.read(case, reader)
@@ -299,14 +305,18 @@ class TestReader:
         assert torch.equal(spans.ends, case.tensor("out.candidate_ends"))
 
     def test_states_and_span_scores(self, case: Case, reader: Reader) -> None:
-        states = reader.states(case.inputs())
-        case.close(states, "out.last_hidden_state")
-        found = reader.span_head(states, self.spans(case))
-        wanted = case.tensor("out.span_logits_before_retriever_score")
-        body = body_mask(case.inputs())
-        spans = self.spans(case)
-        valid = body[:, spans.starts] & body[:, spans.ends]
-        torch.testing.assert_close(found[valid], wanted[valid], rtol=RTOL, atol=ATOL)
+        inputs, spans = case.inputs(), self.spans(case)
+        packed, real = inputs.packed(), inputs.attention_mask
+        states = reader.masked_lm.bert(packed)
+        close(packed.padded(states)[real], case.tensor("out.last_hidden_state")[real])
+        # A null chunk in front, whose slot is not filled.
+        filled = torch.arange(1 + len(inputs))[None] > 0
+        with_null = inputs.rows(torch.tensor([0, *range(len(inputs))]))
+        scores, valid = reader.span_table(with_null, torch.zeros(filled.shape), filled, spans)
+        scores, valid = (x.view(filled.shape[1], -1)[1:] for x in (scores, valid))
+        body = body_mask(inputs)
+        assert torch.equal(valid, body[:, spans.starts] & body[:, spans.ends])
+        close(scores[valid], case.tensor("out.span_logits_before_retriever_score")[valid])
 
     def test_losses_and_their_gradients(self, case: Case, reader: Reader) -> None:
         retriever, reading, _ = self.losses(case, reader, "in.")
@@ -367,7 +377,7 @@ def test_the_whole_forward_pass_joins_the_parts_in_the_order_of_the_paper() -> N
         mask_mask=torch.tensor([[True, True], [True, False]]),
         targets=torch.tensor([[7, 8], [9, 0]]),
     )
-    output = Realm(embedder, reader).eval()(batch, groups=2)
+    output = Realm(embedder, reader).eval()(batch)
     log_p_z = torch.log_softmax(scorer.tensor("out.relevance_score"), dim=1)
     torch.testing.assert_close(output.log_p_z, log_p_z, rtol=RTOL, atol=ATOL)
     scorer.close(output.query_emb, "out.query_score")

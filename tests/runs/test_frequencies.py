@@ -42,8 +42,8 @@ def test_a_reader_with_the_prior_predicts_it_before_it_reads(world: World) -> No
         parameter.data.zero_()
     model.reader.set_frequencies(prior, prior=True)
     inputs = world.templates.query([world.ids("the old town")])
-    logits = model.reader.logits_at(inputs, torch.tensor([[1]]))
-    torch.testing.assert_close(logits[0, 0].log_softmax(-1), prior)
+    logits = model.reader.masked_logits(inputs, torch.tensor([[1]]), torch.tensor([[True]]))
+    torch.testing.assert_close(logits[0].log_softmax(-1), prior)
 
 
 @pytest.mark.parametrize("prior", [True, False])

@@ -166,7 +166,7 @@ def by_hand(
     for slot, row in enumerate([None, *rows[:read]]):
         body = store.body_ids(row) if row is not None else empty
         joint = templates.joint([ids], [body])
-        states = model.reader.states(joint)
+        states = model.reader.masked_lm.bert(joint.packed())
         relevance = scores[row].item() if row is not None else float(x @ null)
         first = len(ids) + 2
         pairs = (
@@ -177,8 +177,8 @@ def by_hand(
         for start, end in pairs:
             if end - start >= width:
                 continue
-            one = CandidateSpans(starts=torch.tensor([start]), ends=torch.tensor([end]))
-            mass = math.exp(model.reader.span_head(states, one).item() + relevance)
+            score = model.reader.span_head(states, widths=width)[end - start][start]
+            mass = math.exp(score.item() + relevance)
             everything += mass
             if slot == 0:
                 null_mass = mass

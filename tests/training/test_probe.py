@@ -15,6 +15,7 @@ from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs
+from openrealm.models.likelihood import log_p_y_given_zx
 from openrealm.models.realm import Realm
 from openrealm.retrieval.batches import masked_batch, query_inputs
 from openrealm.retrieval.candidates import Candidates, origins_of, query_texts
@@ -34,19 +35,23 @@ class Copier(Realm):
         self._order = order
         self.embedder.embed_queries = self._queries  # type: ignore[method-assign]
         self.embedder.embed_chunks = self._chunks  # type: ignore[method-assign]
-        self.reader.logits_at = self._logits  # type: ignore[method-assign]
         self.reader.masked_logits = (  # type: ignore[method-assign]
-            lambda inputs, positions, real, groups: self._logits(inputs, positions)[real]
+            lambda inputs, positions, real: self._logits(inputs, positions)[real]
+        )
+        self.reader.masked_log_p = (  # type: ignore[method-assign]
+            lambda inputs, positions, real, targets: log_p_y_given_zx(
+                self._logits(inputs, positions)[real], targets[real]
+            )
         )
 
     def _queries(self, inputs: Inputs) -> Tensor:
         rows = [self._order[bytes(r[m].tolist())] for r, m in _rows(inputs)]
         return torch.tensor(rows, dtype=torch.float32)
 
-    def _chunks(self, inputs: Inputs, *, groups: int = 1) -> Tensor:
+    def _chunks(self, inputs: Inputs) -> Tensor:
         return torch.zeros(len(inputs), len(next(iter(self._order.values()))))
 
-    def _logits(self, inputs: Inputs, positions: Tensor, *, groups: int = 1) -> Tensor:
+    def _logits(self, inputs: Inputs, positions: Tensor) -> Tensor:
         logits = torch.full((*positions.shape, self._vocab), -30.0)
         for row in range(len(inputs)):
             body = (inputs.segment_ids[row] == 1) & inputs.attention_mask[row]
@@ -178,7 +183,7 @@ def test_a_reader_is_right_where_its_chunk_tells(world: World, queries: list[Mas
     country = queries[0]
 
     class One(Copier):
-        def _logits(self, inputs: Inputs, positions: Tensor, *, groups: int = 1) -> Tensor:
+        def _logits(self, inputs: Inputs, positions: Tensor) -> Tensor:
             logits = torch.full((*positions.shape, self._vocab), -30.0)
             for row in range(len(inputs)):
                 real = (inputs.segment_ids[row] == 1) & inputs.attention_mask[row]
@@ -194,7 +199,7 @@ def test_a_reader_is_right_where_its_chunk_tells(world: World, queries: list[Mas
     scores[other] = 9.0
     model = One(world.model(), world, {key: scores})
     # The chunk's relevance is made high: the marginal then follows it and not the null chunk.
-    model.embedder.embed_chunks = lambda inputs, groups=1: torch.nn.functional.pad(  # type: ignore[method-assign]
+    model.embedder.embed_chunks = lambda inputs: torch.nn.functional.pad(  # type: ignore[method-assign]
         torch.ones(len(inputs) - 1, 1), (other, size - other - 1, 1, 0)
     )
     retriever = Retriever(world.store, ExactIndex(torch.eye(size)), RetrievalConfig())

@@ -97,7 +97,6 @@ class Answerer:
         retriever: Retriever,
         *,
         no_answer: bool = True,
-        groups: int = 1,
     ) -> None:
         """Takes a model, whose dropout is switched off, and an index of its own embeddings.
 
@@ -107,10 +106,9 @@ class Answerer:
             corpus: The chunks.
             retriever: Over their embeddings.
             no_answer: Whether the reader has learned to say that no chunk holds an answer.
-            groups: In how many groups of similar length chunks are read for answers.
         """
         model.eval()
-        self._no_answer, self._groups = no_answer, groups
+        self._no_answer = no_answer
         self._model, self._encoder = model, encoder
         self._corpus, self._retriever = corpus, retriever
 
@@ -160,7 +158,7 @@ class Answerer:
             device=batch.joint.token_ids.device,
         )
         scores, valid = self._model.reader.span_table(
-            batch.joint, batch.relevance, batch.filled, spans, groups=self._groups
+            batch.joint, batch.relevance, batch.filled, spans
         )
         valid[:, 0] &= self._no_answer
         p_spans = likelihood.log_p_span_jointly(scores.float(), valid).exp().cpu().numpy()
@@ -377,7 +375,6 @@ def make_answerer(
         corpus,
         retriever,
         no_answer=settings.qa.no_answer,
-        groups=settings.length_groups,
     )
 
 

@@ -110,6 +110,7 @@ def transformers_tagger(model: str) -> ModelTagger:
 
     Raises:
         ConfigError: There is no such model, or it is no token classifier.
+        MissingDependencyError: transformers is not installed.
     """
     classify = _token_classifier(model)
 
@@ -124,8 +125,13 @@ def transformers_tagger(model: str) -> ModelTagger:
 
 
 def _token_classifier(model: str) -> Any:
+    try:
+        from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"salient.kind = 'hf:{model}' needs transformers; pip install 'openrealm[ner]'"
+        ) from error
     import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)

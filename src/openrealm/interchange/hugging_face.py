@@ -38,8 +38,8 @@ from openrealm.interchange.hugging_face_names import (
     names_of,
     to_settings,
 )
-from openrealm.interchange.weight_files import WeightFiles, write_tensors
 from openrealm.models.realm import Realm
+from openrealm.models.weight_files import WeightFiles, write_tensors
 from openrealm.settings import ModelConfig, QaConfig, RetrievalConfig
 from openrealm.settings.config import merge, to_dict
 from openrealm.tokenizer import WordPiece

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openrealm.errors import ConfigError
-from openrealm.models.pretrained import ACTIVATIONS
+from openrealm.models.pretrained import ACTIVATION_NAMES
 from openrealm.settings import BertShape
 
 EMBEDDER, SCORER, ENCODER, READER, OPENQA, BERT = (
@@ -291,11 +291,11 @@ def to_settings(
                 f"config.json of {name} has {theirs} = {config[theirs]!r}; only "
                 f"{' or '.join(map(repr, allowed))} can be imported"
             )
-    activation = ACTIVATIONS.get(str(config["hidden_act"]))
+    activation = ACTIVATION_NAMES.get(str(config["hidden_act"]))
     if activation is None:
         raise ConfigError(
             f"config.json of {name} has hidden_act = {config['hidden_act']!r}; "
-            f"known are {', '.join(ACTIVATIONS)}"
+            f"known are {', '.join(ACTIVATION_NAMES)}"
         )
     if type(config["vocab_size"]) is not int:
         raise ConfigError(f"config.json of {name} has vocab_size = {config['vocab_size']!r}")

@@ -17,9 +17,9 @@ from openrealm.interchange.blocks import RECORDS, BlockFile
 from openrealm.interchange.hub import failures_told
 from openrealm.interchange.hugging_face import HfModel, is_model_directory, open_model
 from openrealm.interchange.hugging_face_names import BERT, EMBEDDER, ENCODER, OPENQA, READER, SCORER
-from openrealm.interchange.weight_files import WEIGHTS
 from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
+from openrealm.models.weight_files import WEIGHTS
 from openrealm.progress import Progress
 from openrealm.runs.checkpoints import Position, save_checkpoint
 from openrealm.settings import ChunkingConfig, Settings, resolve

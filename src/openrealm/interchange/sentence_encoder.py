@@ -19,13 +19,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 import torch
-import transformers
 from tokenizers import processors
 from torch import Tensor
 
@@ -115,7 +114,7 @@ def _write_tower(tower: Tower, tokenizer: WordPiece, directory: Path, *, max_tok
             save_tensors(module.weights, directory / folder / "model.safetensors")
     _write_json(directory / "modules.json", listed)
     compared = {
-        "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
+        "__version__": {"pytorch": torch.__version__},
         "similarity_fn_name": "dot",
     }
     _write_json(directory / "config_sentence_transformers.json", compared)
@@ -164,8 +163,8 @@ def _dense(weight: Tensor, bias: Tensor | None, *, activation: str | None = None
 def _write_bert(tower: Tower, directory: Path, *, max_tokens: int) -> None:
     weights = tower.bert.state_dict()
     save_tensors(weights, directory / "model.safetensors", metadata={"format": "pt"})
-    config = tower.bert.config.to_dict()
-    _write_json(directory / "config.json", config | {"architectures": ["BertModel"]})
+    kind = {"model_type": "bert", "architectures": ["BertModel"]}
+    _write_json(directory / "config.json", kind | asdict(tower.bert.config))
     limits: dict[str, Any] = {"max_seq_length": max_tokens, "do_lower_case": False}
     if tower.config.pooling != "cls":
         # Without this the library makes a pooler of random numbers, and reports that it did.

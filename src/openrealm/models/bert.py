@@ -3,12 +3,13 @@
 Weights have the names and shapes of Hugging Face's BertModel and BertForMaskedLM, so that their
 files are ours and ours theirs. Nothing is padded (`Packed`): all but attention looks at one token
 at a time, and gets ``(tokens, hidden)``. Attention goes over rows of one length together; as these
-lie side by side, they are a view ``(rows, heads, length, width)`` of that, without a copy.
+lie side by side, they are a view ``(rows, heads, length, width)`` of that, without a copy. A large
+batch goes through all layers in pieces that a processor's caches hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +20,9 @@ from torch import Tensor, nn
 from openrealm.errors import InputError
 from openrealm.models.inputs import Packed
 
+# The widest activations of a piece. Measured with benchmarks/encoder.py: half and double cost up to
+# 5% more, ten times 15%. Beyond 32 MiB malloc takes every tensor from the system, zeroed, anew.
+PIECE_BYTES = 12 * 2**20
 # By the names that configurations give them; gelu_new is what BERT's original code computes.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_new": partial(nn.functional.gelu, approximate="tanh"),
@@ -84,23 +88,42 @@ class BertSelfAttention(nn.Module):
         self.dropout = config.attention_probs_dropout_prob
 
     def forward(
-        self, states: Float[Tensor, "tokens hidden"], blocks: Sequence[tuple[int, int]]
+        self, states: Float[Tensor, "tokens hidden"], tokens: Packed
     ) -> Float[Tensor, "tokens hidden"]:
         """What each token gathers from its row."""
+        q, k, v = self.query(states), self.key(states), self.value(states)
+        if states.is_cuda:
+            return self.attend_padded(q, k, v, tokens)
         # Split and not sliced: the gradient of n slices would be n tensors of the whole size.
-        sizes = [rows * length for rows, length in blocks]
-        q, k, v = (of(states).split(sizes) for of in (self.query, self.key, self.value))
+        sizes = [rows * length for rows, length in tokens.blocks]
+        parts = zip(*(x.split(sizes) for x in (q, k, v)), tokens.blocks, strict=True)
         gathered = [
-            self._attend(*qkv, rows=rows) for *qkv, (rows, _) in zip(q, k, v, blocks, strict=True)
+            self._attend(*(x.view(*block, -1) for x in qkv)).flatten(0, 1) for *qkv, block in parts
         ]
         return torch.cat(gathered) if len(gathered) != 1 else gathered[0]
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, rows: int) -> Tensor:
-        shape = (rows, -1, self.num_heads, q.shape[1] // self.num_heads)
+    def attend_padded(
+        self,
+        q: Float[Tensor, "tokens hidden"],
+        k: Float[Tensor, "tokens hidden"],
+        v: Float[Tensor, "tokens hidden"],
+        tokens: Packed,
+    ) -> Float[Tensor, "tokens hidden"]:
+        """The same in one piece, with padding: on a GPU a kernel for each length costs more."""
+        at = (tokens.rows, tokens.positions)
+        mask = q.new_zeros((len(tokens.lengths), tokens.width), dtype=torch.bool)
+        mask[at] = True
+        padded = (tokens.padded(x) for x in (q, k, v))
+        return self._attend(*padded, mask=mask[:, None, None, :])[at]
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None
+    ) -> Float[Tensor, "rows length hidden"]:
+        shape = (*q.shape[:2], self.num_heads, q.shape[2] // self.num_heads)
         q_heads, k_heads, v_heads = (x.view(shape).transpose(1, 2) for x in (q, k, v))
         dropout = self.dropout if self.training else 0.0
         gathered = nn.functional.scaled_dot_product_attention(
-            q_heads, k_heads, v_heads, dropout_p=dropout
+            q_heads, k_heads, v_heads, attn_mask=mask, dropout_p=dropout
         )
         return gathered.transpose(1, 2).reshape(q.shape)
 
@@ -156,11 +179,11 @@ class BertLayer(nn.Module):
     def forward(
         self,
         states: Float[Tensor, "tokens hidden"],
-        blocks: Sequence[tuple[int, int]],
+        tokens: Packed,
         at: Int[Tensor, " chosen"] | None = None,
     ) -> Float[Tensor, "out hidden"]:
         """The next states, of all tokens or of the chosen ones alone."""
-        gathered = self.attention.self(states, blocks)
+        gathered = self.attention.self(states, tokens)
         if at is not None:
             gathered, states = gathered[at], states[at]
         states = self.attention.output(gathered, states)
@@ -216,11 +239,26 @@ class BertModel(nn.Module):
                 f"an input of {tokens.width} tokens is longer than this BERT's "
                 f"{self.config.max_position_embeddings} positions; cut it"
             )
+        most = PIECE_BYTES // (4 * max(self.config.intermediate_size, self.config.hidden_size))
+        pieces = [tokens] if tokens.token_ids.is_cuda else tokens.pieces(most)
+        if at is None or len(pieces) == 1:
+            found = [self._states(piece, at) for piece in pieces]
+            return found[0] if len(found) == 1 else torch.cat(found)
+        ordered, order = at.sort()
+        sizes = torch.tensor([len(piece.token_ids) for piece in pieces])
+        stops = sizes.cumsum(0)
+        counts = torch.searchsorted(ordered, stops).diff(prepend=torch.zeros(1, dtype=torch.long))
+        within = ordered - (stops - sizes).repeat_interleave(counts)
+        chosen = torch.split(within, counts.tolist())
+        found = [self._states(*each) for each in zip(pieces, chosen, strict=True)]
+        return torch.cat(found)[order.argsort()]
+
+    def _states(self, tokens: Packed, at: Tensor | None) -> Tensor:
         states: Tensor = self.embeddings(tokens)
         *layers, last = self.encoder.layer
         for layer in layers:
-            states = layer(states, tokens.blocks)
-        states = last(states, tokens.blocks, at)
+            states = layer(states, tokens)
+        states = last(states, tokens, at)
         return states
 
 

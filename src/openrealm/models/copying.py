@@ -108,5 +108,6 @@ def stands_in_query(
     token_ids: Int[Tensor, "rows seq"], query: Bool[Tensor, "rows seq"]
 ) -> Bool[Tensor, "rows seq"]:
     """Which positions hold a token that the query part of the same row has too."""
-    same = token_ids[:, :, None] == token_ids[:, None, :]
-    return (same & query[:, None, :]).any(dim=2)
+    width = int(query.any(dim=0).sum())  # queries come first
+    same = token_ids[:, :, None] == token_ids[:, None, :width]
+    return (same & query[:, None, :width]).any(dim=2)

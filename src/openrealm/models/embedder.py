@@ -18,10 +18,9 @@ import copy
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertModel
 
-from openrealm.models.inputs import Inputs, length_groups
+from openrealm.models.bert import BertConfig, BertModel
+from openrealm.models.inputs import Inputs, Packed
 from openrealm.settings import EmbedderConfig
 
 
@@ -57,16 +56,11 @@ class Tower(nn.Module):
 
     def pool(self, inputs: Inputs) -> Float[Tensor, "rows hidden"]:
         """BERT's states of padded inputs, pooled."""
-        mask = inputs.attention_mask
-        if self.config.known_tokens:
-            mask = mask & self.known[inputs.token_ids]
-        output = self.bert(
-            input_ids=inputs.token_ids, token_type_ids=inputs.segment_ids, attention_mask=mask
-        )
-        if self.config.pooling == "cls":
-            pooled: Tensor = output.pooler_output
-        else:
-            pooled = _mean(output.last_hidden_state, mask)
+        only = self.known[inputs.token_ids] if self.config.known_tokens else None
+        tokens = inputs.packed(only=only)
+        if self.bert.pooler is None:
+            return _mean(self.bert(tokens), tokens)
+        pooled: Tensor = self.bert.pooler(self.bert(tokens, tokens.starts))
         return pooled
 
     def project(self, pooled: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows dim"]:
@@ -80,14 +74,11 @@ class Tower(nn.Module):
         return nn.functional.normalize(vectors, dim=-1) if self.config.has_unit_length else vectors
 
 
-def _mean(
-    states: Float[Tensor, "rows seq hidden"], mask: Bool[Tensor, "rows seq"]
-) -> Float[Tensor, "rows hidden"]:
-    """Mean of the states in the mask."""
-    # In full precision, like every softmax here.
-    logits = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
-    weight = torch.softmax(logits, dim=1)
-    return (states * weight[:, :, None].to(states.dtype)).sum(dim=1)
+def _mean(states: Float[Tensor, "tokens hidden"], tokens: Packed) -> Float[Tensor, "rows hidden"]:
+    """Mean of each row's states."""
+    # In full precision, like every sum over tokens here.
+    sums = states.new_zeros((len(tokens.lengths), states.shape[1]), dtype=torch.float32)
+    return sums.index_add(0, tokens.rows, states.float()) / tokens.lengths[:, None]
 
 
 class Embedder(nn.Module):
@@ -136,11 +127,7 @@ class Embedder(nn.Module):
         vectors: Tensor = self.query_tower(inputs)
         return vectors * self.config.score_scale
 
-    def embed_chunks(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows dim"]:
-        """Chunk vectors ``(rows, dim)``, computed in groups of similar length."""
-        parts = length_groups(inputs.lengths, groups=groups)
-        if len(parts) <= 1:
-            vectors: Tensor = self.chunk_tower(inputs)
-            return vectors
-        ordered = torch.cat([self.chunk_tower(inputs.rows(part)) for part in parts])
-        return ordered[torch.argsort(torch.cat(parts))]
+    def embed_chunks(self, inputs: Inputs) -> Float[Tensor, "rows dim"]:
+        """Chunk vectors ``(rows, dim)``."""
+        vectors: Tensor = self.chunk_tower(inputs)
+        return vectors

@@ -29,9 +29,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 
 from openrealm.errors import ConfigError
+from openrealm.models.bert import BertForMaskedLM, BertModel
 
 _NEIGHBOURS = (-1, 1, -2, 2)
 # Length of a word vector. BERT's spread of 0.02 is meant for 768 numbers: with 128 the longest

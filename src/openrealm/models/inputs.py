@@ -12,12 +12,12 @@ be left out of the query input, which the embedder reads, and never of the joint
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from openrealm.tokenizer import WordPiece
@@ -80,6 +80,7 @@ class Inputs:
             token_ids=self.token_ids[order][mask],
             segment_ids=self.segment_ids[order][mask],
             positions=place.expand_as(mask)[mask],
+            rows=order[:, None].expand_as(mask)[mask],
             starts=starts,
             lengths=lengths,
             blocks=[(rows, length) for rows, length in blocks if length],
@@ -95,6 +96,7 @@ class Packed:
         token_ids: The tokens.
         segment_ids: Which part of its row each belongs to.
         positions: Its place in its row.
+        rows: The number of its row, as rows were given.
         starts: Where each row begins, rows in the order in which they were given.
         lengths: Tokens of each, in that order.
         blocks: How many rows of which length follow each other.
@@ -104,10 +106,39 @@ class Packed:
     token_ids: Int[Tensor, " tokens"]
     segment_ids: Int[Tensor, " tokens"]
     positions: Int[Tensor, " tokens"]
+    rows: Int[Tensor, " tokens"]
     starts: Int[Tensor, " rows"]
     lengths: Int[Tensor, " rows"]
     blocks: Sequence[tuple[int, int]]
     width: int
+
+    def pieces(self, most: int) -> list[Packed]:
+        """The same in pieces of at most so many tokens, or of one row; starts stay the whole's."""
+        sizes = [0]
+        blocks: list[list[tuple[int, int]]] = [[]]
+        for rows, length in self.blocks:
+            while rows:
+                fit = min(rows, max((most - sizes[-1]) // length, 0 if sizes[-1] else 1))
+                if fit:
+                    sizes[-1] += fit * length
+                    blocks[-1].append((fit, length))
+                    rows -= fit
+                else:
+                    sizes.append(0)
+                    blocks.append([])
+        if len(sizes) == 1:
+            return [self]
+        names = ("token_ids", "segment_ids", "positions", "rows")
+        parts = zip(*(getattr(self, name).split(sizes) for name in names), strict=True)
+        return [
+            replace(self, **dict(zip(names, part, strict=True)), blocks=of_part)
+            for part, of_part in zip(parts, blocks, strict=True)
+        ]
+
+    def padded(self, values: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "rows seq hidden"]:
+        """Values of the tokens in a table of rows, 0 where there is no token."""
+        table = values.new_zeros((len(self.starts), self.width, values.shape[1]))
+        return table.index_put((self.rows, self.positions), values)
 
 
 @dataclass(frozen=True)
@@ -190,13 +221,3 @@ class Templates:
             segment_ids=torch.from_numpy(segment_ids),
             attention_mask=torch.from_numpy(real),
         )
-
-
-def length_groups(lengths: Int[Tensor, " rows"], *, groups: int) -> list[Int[Tensor, " some"]]:
-    """Row numbers in at most ``groups`` groups of similar length, to save padding.
-
-    Rows are ordered by length and cut where the padding saved is greatest for equal group sizes;
-    every row is in exactly one group.
-    """
-    order = torch.argsort(lengths, stable=True)
-    return [part for part in torch.tensor_split(order, groups) if len(part)]

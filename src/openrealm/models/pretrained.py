@@ -10,37 +10,35 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
-from transformers.utils import logging as transformers_logging
 
-from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
+from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, in_one_line
 from openrealm.files import checksum
+from openrealm.models.bert import BertConfig
 from openrealm.models.embedder import Embedder
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader
-from openrealm.models.realm import LexicalWeight, Realm
+from openrealm.models.realm import LexicalWeight, Realm, device_of
 from openrealm.models.tensor_files import save_tensors
+from openrealm.models.weight_files import WeightFiles
 from openrealm.settings import BertShape, ModelConfig, SpanHeadConfig
 
 logger = logging.getLogger(__name__)
 
 SCRATCH, MINILM = "scratch", "minilm"
-# Names of the same functions in configurations of BERTs, and ours.
-ACTIVATIONS = {
+# What a config.json calls a function, and what we do.
+ACTIVATION_NAMES = {
     "gelu_new": "gelu_new",
     "gelu_pytorch_tanh": "gelu_new",
     "gelu": "gelu",
@@ -81,20 +79,24 @@ def start_model(
         model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
         _initialize(model, config, mask_id=mask_id, seed=seed, towers=True, reader=True)
         return Started(config=config, model=model, has_masked_lm_head=False)
-    source = str(minilm_directory()) if start == MINILM else start
-    body, head, shape = _load_bert(source, start)
-    if body.config.vocab_size != vocab_size:
+    bert = _PublishedBert.read(minilm_directory() if start == MINILM else _folder(start), start)
+    if bert.config.vocab_size != vocab_size:
         raise ConfigError(
-            f"start '{start}' has {body.config.vocab_size} tokens, the corpus's tokenizer "
+            f"start '{start}' has {bert.config.vocab_size} tokens, the corpus's tokenizer "
             f"{vocab_size}; ingest with that start's vocabulary (openrealm ingest --rechunk)"
         )
-    bert = replace(shape, dropout=config.bert.dropout)
-    config = replace(config, bert=bert)
+    config = replace(config, bert=replace(bert.shape, dropout=config.bert.dropout))
     model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
     own = config.own_reader
-    _copy_start(model, body, head, with_reader=not own)
+    for tower in model.embedder.towers:
+        bert.fill(tower.bert, optional="pooler.")
+    if not own:
+        bert.fill(model.reader.masked_lm.bert)
+    if has_head := bert.has_head and not own:
+        # Its output embeddings are the input embeddings, whatever the file says of them.
+        bert.fill(model.reader.masked_lm.cls, optional="predictions.decoder.")
     _initialize(model, config, mask_id=mask_id, seed=seed, towers=False, reader=own)
-    return Started(config=config, model=model, has_masked_lm_head=head is not None and not own)
+    return Started(config=config, model=model, has_masked_lm_head=has_head)
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int) -> Realm:
@@ -109,6 +111,13 @@ def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int)
         reader = Reader(readers, config.span_head, copy_head=config.copy_head)
     lexical = LexicalWeight(config.lexical_weight) if config.lexical_weight else None
     return Realm(embedder, reader, lexical)
+
+
+def materialized(model: Realm) -> Realm:
+    """A model that was built on the device ``meta``, with memory for numbers still to be read."""
+    model.to_empty(device="cpu")
+    model.reader.masked_lm.tie_weights()
+    return model
 
 
 def copy_encoder(source: Reader, target: Embedder) -> None:
@@ -133,7 +142,7 @@ def tower_reader(embedder: Embedder, config: SpanHeadConfig, *, seed: int) -> Re
     wanted = reader.masked_lm.bert.state_dict().keys()
     weights = {name: value for name, value in bert.state_dict().items() if name in wanted}
     reader.masked_lm.bert.load_state_dict(weights)
-    return reader.to(bert.device)
+    return reader.to(device_of(bert))
 
 
 def minilm_directory() -> Path:
@@ -236,8 +245,7 @@ def _bert_config(shape: BertShape, section: str, *, vocab_size: int, pad_id: int
         num_attention_heads=shape.heads,
         intermediate_size=shape.intermediate,
         max_position_embeddings=shape.max_positions,
-        # The same function: transformers computes gelu_new in five steps, the other in one.
-        hidden_act="gelu_pytorch_tanh" if shape.activation == "gelu_new" else shape.activation,
+        hidden_act=shape.activation,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
         layer_norm_eps=shape.layer_norm_eps,
@@ -246,57 +254,124 @@ def _bert_config(shape: BertShape, section: str, *, vocab_size: int, pad_id: int
     )
 
 
-def _load_bert(source: str, start: str) -> tuple[BertModel, BertForMaskedLM | None, BertShape]:
-    try:
-        # What is missing is judged below; transformers would print a table of it.
-        with _quiet_transformers():
-            loaded: Any = BertForMaskedLM.from_pretrained(source, output_loading_info=True)
-            full, missing = loaded[0], set(loaded[1]["missing_keys"])
-            # The pooler is not part of the masked-LM class: loaded with the plain one.
-            body = BertModel.from_pretrained(source)
-    except Exception as error:  # transformers raises many kinds, some of them plain Exception
-        raise CheckpointError(
-            f"start '{start}' cannot be loaded as a BERT ({_first_line(error)}); give scratch, "
-            "minilm, a directory with config.json and model.safetensors, or a hub name"
-        ) from error
-    if any(name.startswith("bert.encoder") for name in missing):
-        raise CheckpointError(f"start '{start}' holds no BERT encoder weights")
-    has_head = not any("predictions.transform" in name for name in missing)
-    if not has_head:
-        logger.info("start %s has no masked-LM head; it is learned from scratch", start)
-    found = body.config
-    activation = ACTIVATIONS.get(str(found.hidden_act))
-    if activation is None:
-        raise ConfigError(
-            f"start '{start}' has hidden_act = {found.hidden_act!r}; "
-            f"known are {', '.join(ACTIVATIONS)}"
+@dataclass(frozen=True)
+class _PublishedBert:
+    """A BERT of somebody's: its shape and its tensors, whose names begin with ``embeddings``,
+    ``encoder``, ``pooler`` or ``predictions`` (the masked-LM head, which it may lack).
+    """
+
+    start: str
+    config: BertConfig
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, directory: Path, start: str) -> _PublishedBert:
+        """What is in a folder.
+
+        Raises:
+            CheckpointError: There is no BERT in it.
+            ConfigError: It computes something that is not computed here.
+        """
+        try:
+            config = _read_config(directory / "config.json", start)
+            files = WeightFiles(directory)
+        except (OSError, ValueError, CheckpointError) as error:
+            raise _no_bert(start, error) from error
+        tensors = {
+            name.removeprefix("bert.").removeprefix("cls."): files.tensor(name)
+            for name in files.names
+        }
+        if not any(name.startswith("encoder.layer.") for name in tensors):
+            raise CheckpointError(f"start '{start}' holds no BERT encoder weights")
+        found = cls(start, config, tensors)
+        if not found.has_head:
+            logger.info("start %s has no masked-LM head; it is learned from scratch", start)
+        return found
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it has learned to predict masked words."""
+        return "predictions.transform.dense.weight" in self.tensors
+
+    @property
+    def shape(self) -> BertShape:
+        """The same size, in our words."""
+        config = self.config
+        return BertShape(
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            intermediate=config.intermediate_size,
+            max_positions=config.max_position_embeddings,
+            activation=ACTIVATION_NAMES[config.hidden_act],
+            layer_norm_eps=config.layer_norm_eps,
+            initializer_range=config.initializer_range,
         )
-    shape = BertShape(
-        layers=found.num_hidden_layers,
-        hidden=found.hidden_size,
-        heads=found.num_attention_heads,
-        intermediate=found.intermediate_size,
-        max_positions=found.max_position_embeddings,
-        activation=activation,
-        layer_norm_eps=found.layer_norm_eps,
-        initializer_range=found.initializer_range,
-    )
-    return body, full if has_head else None, shape
+
+    def fill(self, part: nn.Module, *, optional: str = "-") -> None:
+        """Puts the tensors into a BERT, or a head, of that shape.
+
+        Args:
+            part: What to fill.
+            optional: How names begin that may be missing; these keep their numbers.
+
+        Raises:
+            CheckpointError: Others are missing, or of another shape than the config says.
+        """
+        own = part.state_dict()
+        missing = own.keys() - self.tensors.keys()
+        if lacking := sorted(name for name in missing if not name.startswith(optional)):
+            raise CheckpointError(f"start '{self.start}' lacks weights of a BERT: {lacking[:3]}")
+        try:
+            part.load_state_dict({n: self.tensors[n] for n in own.keys() - missing}, strict=False)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"start '{self.start}' has weights of another shape than its config.json says "
+                f"({in_one_line(error)})"
+            ) from error
 
 
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No reports and progress bars of another library among ours."""
-    log: Any = transformers_logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
+def _read_config(path: Path, start: str) -> BertConfig:
+    """The shape that a config.json states; its other fields change nothing here."""
+    stated = json.loads(path.read_text(encoding="utf-8"))
+    required = {
+        "model_type": ("bert",),
+        "position_embedding_type": ("absolute",),
+        "type_vocab_size": (2,),
+        "hidden_act": tuple(ACTIVATION_NAMES),
+    }
+    for name, known in required.items():
+        if stated.get(name, known[0]) not in known:
+            listed = ", ".join(map(str, known))
+            raise ConfigError(f"start '{start}' has {name} = {stated[name]!r}; known are {listed}")
+    names = {field.name for field in fields(BertConfig)}
+    return BertConfig(**{name: value for name, value in stated.items() if name in names})
+
+
+def _folder(start: str) -> Path:
+    """The folder of a BERT: here, or fetched from the hub into its cache."""
+    if Path(start).is_dir():
+        return Path(start)
+    # Not at the top: it takes a while, and only a hub name needs it.
+    from huggingface_hub import errors, snapshot_download
+
+    # The root of what its HTTP library raises, whichever library that is.
+    transport: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
-        if bars:
-            log.enable_progress_bar()
+        for weights in ("model*.safetensors*", "pytorch_model*.bin*"):
+            folder = Path(snapshot_download(start, allow_patterns=["config.json", weights]))
+            if any(folder.glob(weights)):
+                break
+    except (transport, OSError, ValueError) as error:
+        raise _no_bert(start, error) from error
+    return folder
+
+
+def _no_bert(start: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"start '{start}' cannot be loaded as a BERT ({in_one_line(error)[:200]}); give scratch, "
+        "minilm, a directory with config.json and model.safetensors, or a hub name"
+    )
 
 
 def _initialize(
@@ -316,24 +391,3 @@ def _initialize(
             initialize_copying(
                 model.reader.masked_lm, mask_id=mask_id, section=config.reader_section
             )
-
-
-def _copy_start(
-    model: Realm, body: BertModel, head: BertForMaskedLM | None, *, with_reader: bool
-) -> None:
-    weights = body.state_dict()
-    for tower in model.embedder.towers:
-        wanted = tower.bert.state_dict().keys()
-        tower.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
-    if not with_reader:
-        return
-    reader = model.reader.masked_lm
-    if head is not None:
-        reader.load_state_dict(head.state_dict())
-    else:
-        wanted = reader.bert.state_dict().keys()
-        reader.bert.load_state_dict({k: v for k, v in weights.items() if k in wanted})
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

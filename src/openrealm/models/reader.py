@@ -1,8 +1,8 @@
 """The knowledge-augmented encoder and its two heads; knows nothing of where chunks come from.
 
 Pre-training: p(y_j|z,x) by a masked-LM head on ``[CLS] x [SEP] body [SEP]``, at will with a copy
-head beside it; fine-tuning: a score
-for every span of the body. One BERT under both heads, not shared with the embedder (section 3.2).
+head beside it; fine-tuning: a score for every span of the body. One BERT under both heads, not
+shared with the embedder (section 3.2).
 """
 
 from __future__ import annotations
@@ -12,29 +12,34 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForMaskedLM
 
 from openrealm.models import likelihood
+from openrealm.models.bert import BertConfig, BertForMaskedLM
 from openrealm.models.copying import CopyHead, mixture, mixture_of_targets, stands_in_query
-from openrealm.models.inputs import Inputs, length_groups
+from openrealm.models.inputs import Inputs
 from openrealm.settings import SpanHeadConfig
 
 
 @dataclass(frozen=True)
 class CandidateSpans:
-    """Every span of ``seq`` positions up to a width, ordered by width, then start."""
+    """Every span of ``seq`` positions of 1 to ``widths`` tokens, ordered by width, then start."""
 
+    seq: int
+    widths: int
     starts: Int[Tensor, " spans"]
     ends: Int[Tensor, " spans"]
 
     @classmethod
     def of(cls, *, seq: int, max_width: int, device: torch.device | str = "cpu") -> CandidateSpans:
         """All (start, end), both inclusive, with at most ``max_width`` tokens."""
-        widths = range(min(max_width, seq))
-        starts = torch.cat([torch.arange(seq - w) for w in widths])
-        ends = torch.cat([torch.arange(w, seq) for w in widths])
-        return cls(starts=starts.to(device), ends=ends.to(device))
+        widths = min(max_width, seq)
+        starts = torch.cat([torch.arange(seq - n) for n in range(widths)])
+        ends = torch.cat([torch.arange(n, seq) for n in range(widths)])
+        return cls(seq=seq, widths=widths, starts=starts.to(device), ends=ends.to(device))
+
+    def first(self, n: int) -> int:
+        """Number of the first span of n + 1 tokens; the others of its width follow."""
+        return n * self.seq - n * (n - 1) // 2
 
 
 class SpanHead(nn.Module):
@@ -51,12 +56,24 @@ class SpanHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, states: Float[Tensor, "rows seq hidden"], spans: CandidateSpans
-    ) -> Float[Tensor, "rows spans"]:
-        """Unnormalised span scores ``(rows, spans)``."""
+        self, states: Float[Tensor, "tokens hidden"], *, widths: int
+    ) -> list[Float[Tensor, " starts"]]:
+        """Unnormalised scores: in place ``n`` of the spans from each token to the ``n``-th after.
+
+        Args:
+            states: Of tokens laid end to end; spans over the end of a row are scored too.
+            widths: How many places.
+        """
         start_half, end_half = self.dense_intermediate(states).chunk(2, dim=-1)
-        joined = torch.relu(start_half[:, spans.starts] + end_half[:, spans.ends])
-        scores: Tensor = self.dense_output(self.layer_norm(joined)).squeeze(-1)
+        size = len(states)
+        return [
+            self._scores(start_half[: size - n], end_half[n:]) for n in range(min(widths, size))
+        ]
+
+    def _scores(
+        self, starts: Float[Tensor, "starts inner"], ends: Float[Tensor, "starts inner"]
+    ) -> Float[Tensor, " starts"]:
+        scores: Tensor = self.dense_output(self.layer_norm(torch.relu(starts + ends))).squeeze(-1)
         return scores
 
 
@@ -94,110 +111,60 @@ class Reader(nn.Module):
         if self.copy_head is not None:
             self.copy_head.log_frequency.copy_(log_p)
 
-    def states(self, inputs: Inputs, *, groups: int = 1) -> Float[Tensor, "rows seq hidden"]:
-        """Last hidden states of padded inputs, computed in groups of similar length.
-
-        In several groups those of padding may be 0.
-        """
-        parts = length_groups(inputs.lengths, groups=groups) if groups > 1 else []
-        if len(parts) > 1:
-            found = [self.states(inputs.rows(part)) for part in parts]
-            width = inputs.token_ids.shape[1]
-            padded = [nn.functional.pad(one, (0, 0, 0, width - one.shape[1])) for one in found]
-            return torch.cat(padded)[torch.argsort(torch.cat(parts))]
-        output = self.masked_lm.bert(
-            input_ids=inputs.token_ids,
-            token_type_ids=inputs.segment_ids,
-            attention_mask=inputs.attention_mask,
-        )
-        states: Tensor = output.last_hidden_state
-        return states
-
-    def logits_at(
-        self, inputs: Inputs, positions: Int[Tensor, "rows masks"], *, groups: int = 1
-    ) -> Float[Tensor, "rows masks vocab"]:
-        """Masked-LM logits at chosen positions only, computed in groups of similar length.
-
-        With a copy head they are the log-probabilities of the mixture, whose softmax is itself.
-        """
-        everywhere = torch.ones_like(positions, dtype=torch.bool)
-        logits = self.masked_logits(inputs, positions, everywhere, groups=groups)
-        return logits.view(*positions.shape, -1)
-
     def masked_logits(
         self,
         inputs: Inputs,
         positions: Int[Tensor, "rows masks"],
         real: Bool[Tensor, "rows masks"],
-        *,
-        groups: int = 1,
     ) -> Float[Tensor, "reals vocab"]:
-        """The same at those positions alone that are real, one after another.
+        """Masked-LM logits at those of the positions that are real, one after another.
 
         The head costs hidden x vocab per position: at all positions of a sequence it would
-        outweigh the encoder, and most of a padded table of masks is padding.
+        outweigh the encoder, and most of a padded table of masks is padding. With a copy head they
+        are the log-probabilities of the mixture, whose softmax is itself.
         """
-        logits, copied, token_ids = self._real(inputs, positions, real, groups=groups)
-        return logits if self.copy_head is None else mixture(logits, copied, token_ids)
+        logits, copied = self._predict(inputs, positions, real)
+        return logits if copied is None else mixture(logits, copied, _tokens_of(inputs, real))
 
-    def real_log_p(
+    def masked_log_p(
         self,
         inputs: Inputs,
         positions: Int[Tensor, "rows masks"],
         real: Bool[Tensor, "rows masks"],
         targets: Int[Tensor, "rows masks"],
-        *,
-        groups: int = 1,
     ) -> Float[Tensor, " reals"]:
         """log p(y_j|z,x) of the targets at the real positions, one after another."""
-        if self.copy_head is None:
-            logits = self.masked_logits(inputs, positions, real, groups=groups)
-            return likelihood.log_p_y_given_zx(logits.float(), targets[real])
-        logits, copied, token_ids = self._real(inputs, positions, real, groups=groups)
+        logits, copied = self._predict(inputs, positions, real)
         log_p = likelihood.log_p_y_given_zx(logits.float(), targets[real])
-        return mixture_of_targets(log_p, copied, token_ids, targets[real])
+        if copied is None:
+            return log_p
+        return mixture_of_targets(log_p, copied, _tokens_of(inputs, real), targets[real])
 
-    def _real(
+    def _predict(
         self,
         inputs: Inputs,
         positions: Int[Tensor, "rows masks"],
         real: Bool[Tensor, "rows masks"],
-        *,
-        groups: int,
-    ) -> tuple[Float[Tensor, "reals vocab"], Float[Tensor, "reals _"], Int[Tensor, "reals seq"]]:
-        """Masked-LM logits, probabilities of copying each position, and the tokens there."""
-        parts = length_groups(inputs.lengths, groups=groups)
-        chosen = [self._group_states_at(inputs.rows(part), positions[part]) for part in parts]
-        order = torch.argsort(torch.cat(parts))
-        states = torch.cat([states for states, _ in chosen])[order]
-        width = inputs.token_ids.shape[1] if self.copy_head is not None else 0
-        copied = torch.cat([nn.functional.pad(c, (0, width - c.shape[-1])) for _, c in chosen])
-        row, _ = real.nonzero(as_tuple=True)
-        predictions = self.masked_lm.cls.predictions
-        transformed = predictions.transform(states[real])
-        # The bias in full precision: a token prior of -20 has steps of 0.06 in bfloat16.
-        logits = nn.functional.linear(transformed, predictions.decoder.weight)
-        logits = logits.to(predictions.bias.dtype) + predictions.bias
-        return logits, copied[order][real], inputs.token_ids[row]
+    ) -> tuple[Float[Tensor, "reals vocab"], Float[Tensor, "reals seq"] | None]:
+        """Masked-LM logits, and the probability of copying each token, where there is such a head.
 
-    def _group_states_at(
-        self, inputs: Inputs, positions: Int[Tensor, "rows masks"]
-    ) -> tuple[Float[Tensor, "rows masks hidden"], Float[Tensor, "rows masks seq"]]:
-        """States at the positions, and the probability of copying each token from there."""
-        states = self.states(inputs)
-        index = positions[:, :, None].expand(-1, -1, states.shape[-1])
-        chosen = states.gather(1, index)
+        Both at the real positions.
+        """
+        tokens = inputs.packed()
+        at = tokens.starts[:, None] + positions
         if self.copy_head is None:
-            return chosen, chosen.new_zeros((*positions.shape, 0))
-        query = (inputs.segment_ids == 0) & inputs.attention_mask
+            logits: Tensor = self.masked_lm(tokens, at[real])
+            return logits, None
+        states = self.masked_lm.bert(tokens)
+        masks = states[at]
         copied: Tensor = self.copy_head.attention(
-            chosen,
-            states,
+            masks,
+            tokens.padded(states),
             body=body_mask(inputs),
-            in_query=stands_in_query(inputs.token_ids, query),
+            in_query=stands_in_query(inputs.token_ids, query_mask(inputs)),
             token_ids=inputs.token_ids,
         )
-        return chosen, copied
+        return self.masked_lm.cls.predictions(masks[real]), copied[real]
 
     def span_table(
         self,
@@ -205,8 +172,6 @@ class Reader(nn.Module):
         relevance: Float[Tensor, "batch slots"],
         filled: Bool[Tensor, "batch slots"],
         spans: CandidateSpans,
-        *,
-        groups: int = 1,
     ) -> tuple[Float[Tensor, "batch items"], Bool[Tensor, "batch items"]]:
         """Scores of all spans of all chunks read, and which of them are spans of a body.
 
@@ -214,17 +179,38 @@ class Reader(nn.Module):
         span. A span's score is the reader's plus the relevance of its chunk (orqa_model.py). The
         null chunk's only valid item is its first, the span of ``[CLS]`` alone: "no answer here".
         """
-        scores = self.span_head(self.states(joint, groups=groups), spans)
-        body = body_mask(joint)
-        valid = body[:, spans.starts] & body[:, spans.ends]
-        scores = scores.view(*relevance.shape, -1) + relevance[:, :, None]
-        valid = valid.view(*relevance.shape, -1) & filled[:, :, None]
-        valid[:, 0, :] = False
-        valid[:, 0, 0] = filled[:, 0]
-        return scores.flatten(1), valid.flatten(1)
+        tokens = joint.packed()
+        in_null = tokens.rows % relevance.shape[1] == 0
+        last = tokens.positions == tokens.lengths[tokens.rows] - 1
+        in_body = (tokens.segment_ids == 1) & ~last
+        at = torch.where(in_null, tokens.positions == 0, in_body).nonzero().squeeze(1)
+        rows, positions = tokens.rows[at], tokens.positions[at]
+        items, scores = [], []
+        states = self.masked_lm.bert(tokens, at)
+        for n, of_width in enumerate(self.span_head(states, widths=spans.widths)):
+            within = (rows[: len(rows) - n] == rows[n:]).nonzero().squeeze(1)
+            items.append(rows[within] * len(spans.starts) + spans.first(n) + positions[within])
+            scores.append(of_width[within])
+        place, found = torch.cat(items), torch.cat(scores)
+        table = found.new_zeros(relevance.numel() * len(spans.starts))
+        valid = torch.zeros_like(table, dtype=torch.bool).index_fill(0, place, True)
+        shape = (*relevance.shape, len(spans.starts))
+        scored = table.index_put((place,), found).view(shape) + relevance[:, :, None]
+        return scored.flatten(1), (valid.view(shape) & filled[:, :, None]).flatten(1)
 
 
 def body_mask(joint: Inputs) -> Bool[Tensor, "rows seq"]:
     """True at the tokens between the first and the last [SEP] of joint inputs."""
     place = torch.arange(joint.token_ids.shape[1], device=joint.token_ids.device)
     return (joint.segment_ids == 1) & (place[None, :] < joint.lengths[:, None] - 1)
+
+
+def query_mask(joint: Inputs) -> Bool[Tensor, "rows seq"]:
+    """True at the tokens up to the first [SEP] of joint inputs."""
+    return (joint.segment_ids == 0) & joint.attention_mask
+
+
+def _tokens_of(inputs: Inputs, real: Bool[Tensor, "rows masks"]) -> Int[Tensor, "reals seq"]:
+    """The tokens of the row that each real mask stands in."""
+    rows, _ = real.nonzero(as_tuple=True)
+    return inputs.token_ids[rows]

@@ -119,7 +119,6 @@ class Realm(nn.Module):
         *,
         query_emb: Float[Tensor, "batch dim"] | None = None,
         chunk_emb: Float[Tensor, "rows dim"] | None = None,
-        groups: int = 1,
     ) -> MaskedOutput:
         """p(z|x), p(y|z,x) and their marginal for masked queries.
 
@@ -127,15 +126,14 @@ class Realm(nn.Module):
             batch: Queries, candidates and targets.
             query_emb: Vectors of ``batch.query`` where they are known.
             chunk_emb: Vectors of ``batch.chunks`` where they are known (a frozen retriever).
-            groups: Rows are run in so many groups of similar length, to save padding.
         """
         # Embed, where the vectors are not known.
         if query_emb is None:
             query_emb = self.embedder.embed_queries(batch.query)
         if chunk_emb is None:
-            chunk_emb = self.embedder.embed_chunks(batch.chunks, groups=groups)
+            chunk_emb = self.embedder.embed_chunks(batch.chunks)
         # Read the masked tokens beside each candidate.
-        log_p_y_given_z = self.read(batch, groups=groups)
+        log_p_y_given_z = self.read(batch)
         return self.marginalise(batch, query_emb, chunk_emb, log_p_y_given_z)
 
     def marginalise(
@@ -195,15 +193,14 @@ class Realm(nn.Module):
     def _weighed(self, scores: Tensor, words: Tensor | None) -> Tensor:
         return scores if self.lexical is None or words is None else self.lexical(scores, words)
 
-    def read(self, batch: MaskedBatch, *, groups: int = 1) -> Float[Tensor, "batch k masks"]:
+    def read(self, batch: MaskedBatch) -> Float[Tensor, "batch k masks"]:
         """log p(y_j|z,x) for every candidate; 0 at empty slots and padded masks."""
         query = batch.joint_slots[:, 0]
-        found = self.reader.real_log_p(
+        found = self.reader.masked_log_p(
             batch.joint,
             batch.mask_positions[query],
             batch.mask_mask[query],
             batch.targets[query],
-            groups=groups,
         )
         return by_candidate(batch, found)
 

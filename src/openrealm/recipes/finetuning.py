@@ -205,7 +205,6 @@ def _train(
         corpus=loaded.corpus,
         texts=loaded.corpus,
         seed=settings.seed,
-        groups=settings.length_groups,
         processes=processes,
     )
     stage = QaStage(parts, settings.qa, questions)

@@ -109,7 +109,6 @@ class TrainingSession:
             corpus=corpus,
             texts=self._texts,
             seed=settings.seed,
-            groups=settings.length_groups,
             processes=processes,
         )
         self._pooled = make_pooled(

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CorpusError, InputError, shell_command
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
-from openrealm.models.pretrained import build_model, tower_reader
+from openrealm.models.pretrained import build_model, materialized, tower_reader
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
@@ -277,16 +279,17 @@ def matching_snapshot(run: RunFolder, corpus: ChunkStore, model: Realm) -> Snaps
 
 
 def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Realm:
-    """A model of the right shape for the weights after a stage."""
-    model = build_model(
-        settings.model,
-        vocab_size=tokenizer.vocab_size,
-        pad_id=tokenizer.pad_id,
-        seed=settings.seed,
-    )
-    if stage == "qa":
-        prepare_for_questions(model, settings)
-    return model
+    """A model of the right shape for the weights after a stage, whose numbers mean nothing yet."""
+    with torch.device("meta"):  # random first weights would take longer than reading the real ones
+        model = build_model(
+            settings.model,
+            vocab_size=tokenizer.vocab_size,
+            pad_id=tokenizer.pad_id,
+            seed=settings.seed,
+        )
+        if stage == "qa":
+            prepare_for_questions(model, settings)
+    return materialized(model)
 
 
 def prepare_for_questions(model: Realm, settings: Settings) -> None:

@@ -69,6 +69,11 @@ def _has_unit_length(value: Any, values: Values) -> bool:
     return value is (_of(values, "model", "embedder", "projection") in ("none", "adapter"))
 
 
+def _changes_nothing(value: Any, values: Values) -> bool:
+    """Whatever it was, the results are the same without."""
+    return True
+
+
 _BY_CHUNK = "the spans of all chunks read compete in one softmax, as in the released code"
 
 _OPTIMISER = "the optimiser is that of BERT's code; only its bias correction can be set"
@@ -76,6 +81,9 @@ _OPTIMISER = "the optimiser is that of BERT's code; only its bias correction can
 _READER = "a reader of its own begins from scratch, as BERT's code has it"
 
 REMOVED: dict[str, Removed] = {
+    "length_groups": Removed(
+        _changes_nothing, "nothing is padded, so that there is nothing to group"
+    ),
     "salient.max_terms": Removed(Always(3), "a sentence has three terms at most"),
     "salient.lowercase_titles": Removed(
         Always(True),

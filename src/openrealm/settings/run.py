@@ -38,9 +38,6 @@ class Settings:
         "Matrix products in bfloat16 where the hardware has it (auto), always, or never.",
         choices=("auto", "bfloat16", "float32"),
     )
-    length_groups: int = option(
-        4, "Forward passes in so many groups of similar length, against padding.", minimum=1
-    )
     corpus: CorpusConfig = section(CorpusConfig, "The knowledge corpus.")
     salient: SalientConfig = section(SalientConfig, "What is masked.")
     model: ModelConfig = section(ModelConfig, "Shape of the model.")

@@ -174,7 +174,7 @@ class QaStage:
         )
         with parts.encoder.precision():
             scores, valid = parts.model.reader.span_table(
-                batch.joint, batch.relevance, batch.filled, spans, groups=parts.groups
+                batch.joint, batch.relevance, batch.filled, spans
             )
         scores = scores.float()
         lengths = [min(len(self._ids[n]), parts.encoder.templates.query_tokens - 2) for n in chosen]

@@ -97,9 +97,7 @@ class JointStage:
             null_chunk=config.null_chunk,
         ).to(parts.device)
         with parts.encoder.precision():  # p(z|x), p(y|z,x) and their marginal
-            output = parts.model(
-                masked, query_emb=known.query_emb, chunk_emb=known.chunk_emb, groups=parts.groups
-            )
+            output = parts.model(masked, query_emb=known.query_emb, chunk_emb=known.chunk_emb)
         metrics = retrieval_metrics(masked, output, prefix=self.name)
         if (weight := parts.model.lexical) is not None:
             metrics["realm/lexical_weight"] = Mean(weight.value)
@@ -169,9 +167,7 @@ class WarmupStage:
         masked = masked_batch(queries, candidates, parts.corpus, parts.encoder.templates)
         masked = masked.to(parts.device)
         with parts.encoder.precision():
-            output = parts.model(
-                masked, query_emb=known.query_emb, chunk_emb=known.chunk_emb, groups=parts.groups
-            )
+            output = parts.model(masked, query_emb=known.query_emb, chunk_emb=known.chunk_emb)
         return StepResult(
             loss=per_token(masked, output),
             weight=int(masked.mask_mask.sum()),

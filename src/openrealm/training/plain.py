@@ -55,7 +55,6 @@ class MlmStage:
                 inputs.to(parts.device),
                 positions.to(parts.device),
                 real.to(parts.device),
-                groups=parts.groups,
             )
         wanted = targets[real].to(parts.device)
         right = (logits.argmax(dim=-1) == wanted).float()
@@ -100,9 +99,7 @@ class IctStage:
         allowed = (rows[own][:, None] != rows) | (own[:, None] == torch.arange(len(rows)))
         with parts.encoder.precision():
             query_emb = parts.model.embedder.embed_queries(queries.to(parts.device))
-            chunk_emb = parts.model.embedder.embed_chunks(
-                chunks.to(parts.device), groups=parts.groups
-            )
+            chunk_emb = parts.model.embedder.embed_chunks(chunks.to(parts.device))
         query_emb = query_emb.float()
         chunk_emb = parts.processes.all_gather_with_gradient(chunk_emb.float())
         loss = likelihood.in_batch_cross_entropy(

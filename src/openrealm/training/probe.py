@@ -203,8 +203,8 @@ class HeldOutProbe:
         query = batch.joint_slots[:, 0]
         positions, real = batch.mask_positions[query], batch.mask_mask[query]
         with self.encoder.precision():
-            logits = model.reader.masked_logits(batch.joint, positions, real, groups=2)
-            chunk_emb = model.embedder.embed_chunks(batch.chunks, groups=2)
+            logits = model.reader.masked_logits(batch.joint, positions, real)
+            chunk_emb = model.embedder.embed_chunks(batch.chunks)
         log_p = torch.log_softmax(logits.float(), dim=-1)
         log_p_targets = log_p.gather(-1, batch.targets[query][real][:, None])[:, 0]
         output = model.marginalise(

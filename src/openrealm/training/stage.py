@@ -65,7 +65,6 @@ class Ingredients:
         corpus: Knowledge corpus: what is retrieved from.
         texts: Training texts: what is masked; may be the same object.
         seed: Seed of the order of examples.
-        groups: Forward passes run in so many groups of similar length.
         processes: Who trains together; each takes its slice of every batch.
     """
 
@@ -74,7 +73,6 @@ class Ingredients:
     corpus: ChunkStore
     texts: ChunkStore
     seed: int
-    groups: int
     processes: Processes = ALONE
 
     @property

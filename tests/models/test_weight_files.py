@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from openrealm.errors import CheckpointError
-from openrealm.interchange.weight_files import WeightFiles, write_tensors
+from openrealm.models.weight_files import WeightFiles, write_tensors
 
 TENSORS = {"a.weight": torch.arange(12.0).view(4, 3), "b": torch.ones(2)}
 
