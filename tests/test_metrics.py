@@ -14,7 +14,6 @@ from openrealm.metrics import (
     bootstrap_interval,
     exact_match,
     normalize_answer,
-    paired_bootstrap_interval,
     ranking_metrics,
     read_beir_judgments,
     recall_at_k,
@@ -247,18 +246,6 @@ def test_the_interval_does_not_depend_on_how_many_resamples_are_held_at_once(
     whole = bootstrap_interval(values, samples=200, seed=1)
     monkeypatch.setattr("openrealm.metrics._RESAMPLED_VALUES", 70)
     assert bootstrap_interval(values, samples=200, seed=1) == whole
-
-
-def test_a_pair_that_differs_by_a_constant_has_an_interval_without_width() -> None:
-    baseline = np.random.default_rng(0).random(50)
-    interval = paired_bootstrap_interval(baseline + 0.25, baseline, samples=300)
-    assert interval.low == pytest.approx(0.25)
-    assert interval.high == pytest.approx(0.25)
-
-
-def test_systems_measured_on_different_queries_are_not_compared() -> None:
-    with pytest.raises(InputError, match="same queries"):
-        paired_bootstrap_interval([1.0, 0.0], [1.0])
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [[1.0]]])

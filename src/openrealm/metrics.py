@@ -299,33 +299,3 @@ def bootstrap_interval(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(mean=float(vector.mean()), low=float(low), high=float(high))
-
-
-def paired_bootstrap_interval(
-    values: npt.ArrayLike,
-    baseline: npt.ArrayLike,
-    *,
-    level: float = 0.95,
-    samples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """Bootstrap interval of the mean difference of two systems on the same queries.
-
-    Queries are resampled in pairs, so what is hard for both does not widen the interval.
-
-    Args:
-        values: ``(queries,)`` of the system in question.
-        baseline: ``(queries,)`` of the other, the same queries in the same order.
-        level: Share of the resampled differences inside the interval.
-        samples: Number of resamples.
-        seed: The same seed and values give the same interval.
-
-    Raises:
-        InputError: The two differ in length, are empty, or hold numbers that are not finite.
-    """
-    ours, theirs = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
-    if ours.shape != theirs.shape:
-        raise InputError(
-            f"a paired comparison takes the same queries twice, not {ours.shape} and {theirs.shape}"
-        )
-    return bootstrap_interval(ours - theirs, level=level, samples=samples, seed=seed)
