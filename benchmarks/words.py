@@ -53,7 +53,7 @@ def main() -> None:
     corpus, judgments = loaded.corpus, read_beir_judgments(arguments.beir)
     bm25, chunks = bm25_of(place, corpus), len(corpus)
     inner = {text: inner_products(loaded, text) for text in judgments.queries.values()}
-    words = {text: bm25.every(text) for text in inner}
+    words = {text: bm25.scores(text) for text in inner}
     print("| w | nDCG@10 | recall@100 |")
     print("|--:|---|---|")
     for weight in arguments.weights:

@@ -66,7 +66,7 @@ def test_words_in_common_count_in_all_that_is_shown(world: World) -> None:
 
     def everything(ids: np.ndarray, text: str) -> np.ndarray:
         x = model.embedder.embed_queries(world.templates.query([ids]))[0].detach().numpy()
-        return np.asarray(vectors @ x + 0.7 * bm25.every(text), dtype=np.float64)
+        return np.asarray(vectors @ x + 0.7 * bm25.scores(text), dtype=np.float64)
 
     for text, hits, line in zip(
         QUESTIONS, answerer.search(QUESTIONS, k=5), answerer.rank(QUESTIONS, k=5), strict=True

@@ -139,7 +139,9 @@ def test_a_fine_tuned_run_is_two_sentence_encoders_and_a_pretrained_one_is_one(
     assert (tmp_path / "one" / "modules.json").is_file()
     library = pytest.importorskip("sentence_transformers", reason="the extra minilm brings it")
     loaded = load_model(WorkspaceFolder(workspace), name=None, stages=("realm",))
-    inputs = loaded.templates.query([loaded.corpus.tokenizer.encode("the longest river").ids])
+    inputs = loaded.encoder.templates.query(
+        [loaded.corpus.tokenizer.encode("the longest river").ids]
+    )
     with torch.inference_mode():
         wanted = loaded.model.embedder.eval().embed_queries(inputs).numpy()
     encoder = library.SentenceTransformer(str(tmp_path / "one"), device="cpu")

@@ -78,7 +78,7 @@ def test_each_block_is_one_chunk_and_row_i_of_the_vectors_is_block_i(
     loaded = load_run(WorkspaceFolder(tmp_path / "ws"), name=None, progress=Silent())
     ids = loaded.corpus.tokenizer.encode("capital of peru").ids
     with torch.no_grad():
-        query = loaded.model.eval().embedder.embed_queries(loaded.templates.query([ids]))[0]
+        query = loaded.model.eval().embedder.embed_queries(loaded.encoder.templates.query([ids]))[0]
     wanted = torch.argsort(published.block_emb() @ query, descending=True)[:3]
     hits = openrealm.open(tmp_path / "ws").search("capital of peru", k=3).hits
     assert [hit.chunk.row for hit in hits] == wanted.tolist()

@@ -134,7 +134,7 @@ def test_a_worker_whose_trainer_is_killed_ends_by_itself(place: WorkspaceFolder)
     command = [sys.executable, "-c", TRAINER, str(place.directory), "--number", "0"]
     trainer = subprocess.Popen(command, stderr=subprocess.PIPE)
     wait_for(run.snapshots / "000050")
-    assert (run.workers / "worker-0.pulse").is_file()
+    assert (run.workers / "worker-0.heartbeat").is_file()
     trainer.send_signal(signal.SIGKILL)
     trainer.wait()
     assert trainer.stderr is not None

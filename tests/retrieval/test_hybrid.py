@@ -19,10 +19,10 @@ class Table:
     """Scores of words, a row a text; which are the texts' numbers."""
 
     def __init__(self, scores: np.ndarray) -> None:
-        self.scores = scores.astype(np.float32)
+        self.table = scores.astype(np.float32)
 
-    def every(self, text: str) -> np.ndarray:
-        return self.scores[int(text)]
+    def scores(self, text: str) -> np.ndarray:
+        return self.table[int(text)]
 
 
 class Counting(ExactIndex):

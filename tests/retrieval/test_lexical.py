@@ -80,7 +80,7 @@ def test_what_was_saved_is_loaded(texts: list[str], tmp_path: Path) -> None:
     loaded = BM25.load(tmp_path)
     assert len(loaded) == len(texts)
     for query in ["red fishes", "blue sea", "zebra", ""]:
-        np.testing.assert_array_equal(loaded.every(query), index.every(query))
+        np.testing.assert_array_equal(loaded.scores(query), index.scores(query))
 
 
 def test_one_with_other_stems_is_not_loaded(

@@ -65,7 +65,7 @@ def test_what_is_found_is_best_by_vectors_and_words(weighed: Path) -> None:
     text = "the capital of norland"
     ids = loaded.corpus.tokenizer.encode(text).ids
     with torch.inference_mode():
-        x = loaded.encoder.embed_queries([ids])[0].numpy()
+        x = loaded.model.embedder.embed_queries(loaded.encoder.templates.query([ids]))[0].numpy()
     vectors = loaded.live.index.local.chunk_emb.numpy()
     words = BM25.build(loaded.corpus).scores(text)
     scores = vectors @ x + loaded.model.lexical.value * words
@@ -95,13 +95,13 @@ def test_bm25_is_made_once_and_again_where_it_is_damaged(
     weighed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, corpus = WorkspaceFolder(weighed), ChunkStore.open(weighed / "corpus")
-    first = bm25_of(place, corpus).every("norland")
+    first = bm25_of(place, corpus).scores("norland")
     (kept,) = place.cache.glob("bm25-*")
     with monkeypatch.context() as patch:
         patch.setattr(BM25, "build", None)
-        np.testing.assert_array_equal(bm25_of(place, corpus).every("norland"), first)
+        np.testing.assert_array_equal(bm25_of(place, corpus).scores("norland"), first)
     (kept / "stems.json").write_text("{")
-    np.testing.assert_array_equal(bm25_of(place, corpus).every("norland"), first)
+    np.testing.assert_array_equal(bm25_of(place, corpus).scores("norland"), first)
     assert json.loads((kept / "stems.json").read_text())["rows"] == len(corpus)
 
 

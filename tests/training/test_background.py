@@ -69,7 +69,7 @@ class Hand:
         self.report = report
         yield self
 
-    def tend(self, order: Order | None) -> None:
+    def poll(self, order: Order | None) -> None:
         if order is None or self.idle or order not in orders(self._directory / "weights"):
             return
         waited = self._seen.setdefault(order.generation, 0)

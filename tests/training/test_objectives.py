@@ -56,7 +56,7 @@ def joint_by_hand(world: World, model: Realm, found: np.ndarray, queries, *, spa
             scores.append((x @ z).item())
             if model.lexical is not None and row != NO_CHUNK:
                 left = [t for t in query.masked_ids if t != world.tokenizer.mask_id]
-                words = bm25.every(world.tokenizer.decode(left))[row]
+                words = bm25.scores(world.tokenizer.decode(left))[row]
                 scores[-1] += model.lexical.value * float(words)
             log_p = log_p_everywhere(model, world.templates.joint([query.masked_ids], [body]))
             tokens.append(
@@ -116,7 +116,7 @@ def test_words_in_common_choose_candidates_and_weigh_them(world: World, unread: 
     for query, text in zip(batch, query_texts(batch, world.tokenizer), strict=True):
         x = model.embedder.embed_queries(world.templates.query([query.masked_ids]))
         inner = (x @ live.index.local.chunk_emb.T)[0].detach().numpy()
-        for scores, into in ((inner + 0.5 * bm25.every(text), found), (inner, by_vectors)):
+        for scores, into in ((inner + 0.5 * bm25.scores(text), found), (inner, by_vectors)):
             ranked = np.argsort(-scores, kind="stable").tolist()
             into.append([row for row in ranked if row != query.row][:3])
     assert found != by_vectors

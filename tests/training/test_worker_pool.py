@@ -42,7 +42,7 @@ def polled_until(crew: WorkerPool, done: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE_S
     while not done():
         assert time.monotonic() < until, "nothing happened"
-        crew.tend()
+        crew.poll()
         time.sleep(0.02)
 
 
@@ -97,7 +97,7 @@ def test_a_worker_without_a_pulse_is_killed_and_one_with_a_pulse_is_not(tmp_path
     beats = """
 import os, pathlib, time
 while True:
-    (pathlib.Path(os.environ["FOLDER"]) / "worker-1.pulse").touch()
+    (pathlib.Path(os.environ["FOLDER"]) / "worker-1.heartbeat").touch()
     time.sleep(0.05)
 """
     crew, told = make(tmp_path, STAYS, beats, hang_s=1.5)
@@ -108,12 +108,12 @@ while True:
 
 
 def test_an_old_pulse_of_an_earlier_run_does_not_count(tmp_path: Path) -> None:
-    heartbeat = tmp_path / "worker-0.pulse"
+    heartbeat = tmp_path / "worker-0.heartbeat"
     heartbeat.touch()
     os.utime(heartbeat, (1.0, 1.0))
     crew, told = make(tmp_path, STAYS, hang_s=30.0)
     with crew:
-        crew.tend()
+        crew.poll()
         assert told == []
 
 

@@ -188,7 +188,7 @@ def _serve(run: RunFolder, heartbeat: Tick, make: Callable[[Order, Tick], object
     """Has a snapshot made for the newest order that is not fulfilled, again and again.
 
     Raises:
-        WorkerDone: By the pulse.
+        WorkerDone: By the heartbeat.
     """
     while True:
         heartbeat()

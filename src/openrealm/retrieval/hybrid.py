@@ -27,7 +27,7 @@ _LEAST_WIDE = 64
 class WordScores(Protocol):
     """What compares a text with all chunks by their words."""
 
-    def every(self, text: str) -> Float32[np.ndarray, " rows"]:
+    def scores(self, text: str) -> Float32[np.ndarray, " rows"]:
         """The score of each chunk, none below 0."""
 
 
@@ -54,7 +54,7 @@ class Lexical:
         """
         if rows.ndim == 1:
             rows = np.broadcast_to(rows, (len(texts), len(rows)))
-        found = [self.words.every(text)[line] for text, line in zip(texts, rows, strict=True)]
+        found = [self.words.scores(text)[line] for text, line in zip(texts, rows, strict=True)]
         return np.stack(found) if found else np.zeros(rows.shape, dtype=np.float32)
 
 
@@ -80,7 +80,7 @@ def search_both(
     k, weight = min(k, len(index)), lexical.weight()
     scores = query_emb.new_zeros((len(query_emb), k), dtype=torch.float32)
     rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
-    words = [lexical.words.every(text) for text in texts]
+    words = [lexical.words.scores(text) for text in texts]
     waiting, wide = list(range(len(query_emb))), max(4 * k, _LEAST_WIDE)
     while index.any_pending(bool(waiting and k)):
         wide = min(wide, len(index))

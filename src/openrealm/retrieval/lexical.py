@@ -137,12 +137,12 @@ class BM25:
         scores = np.zeros((len(texts), k), dtype=np.float32)
         rows = np.zeros((len(texts), k), dtype=np.int64)
         for number, text in enumerate(texts) if k else ():
-            every = self.every(text)
+            every = self.scores(text)
             rows[number] = best_rows(every, k)
             scores[number] = every[rows[number]]
         return scores, rows
 
-    def every(self, text: str) -> Float32[np.ndarray, " rows"]:
+    def scores(self, text: str) -> Float32[np.ndarray, " rows"]:
         """The score of each row for one text."""
         ids = self._ids(text, learn=False)
         if not ids:  # and always so where the corpus has no word

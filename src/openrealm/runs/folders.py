@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def workers(self) -> Path:
-        """Folder of what the workers beside a training leave: pulses and logs."""
+        """Folder of what the workers beside a training leave: heartbeats and logs."""
         return self.directory / "workers"
 
     @property

@@ -39,7 +39,7 @@ _PAUSE_S = 5.0
 class Makers(Protocol):
     """Who makes the snapshots that are ordered."""
 
-    def tend(self, order: Order | None) -> None:
+    def poll(self, order: Order | None) -> None:
         """Called between two steps: looks after them, and does not wait."""
 
 
@@ -129,7 +129,7 @@ class BackgroundRefresh:
     def _decide(self, total_step: int, live: LiveIndex) -> list[int]:
         """What all processes do now; only the first asks."""
         assert self._makers is not None
-        self._makers.tend(self._order)
+        self._makers.poll(self._order)
         self._watch_publishing()
         if self._loading is not None:
             return [_NOTHING, 0, 0]

@@ -1,7 +1,8 @@
 """Worker processes beside the training: started, watched, started again when they die or hang;
 knows commands and files, not what the workers do.
 
-A worker shows that it is alive by touching its *pulse* file. Nothing here waits: `tend` looks and
+A worker shows that it is alive by touching its *heartbeat* file. Nothing here waits: `poll` looks
+and
 returns. Workers end by themselves when their parent has gone.
 """
 
@@ -53,8 +54,8 @@ class WorkerPool:
 
         Args:
             commands: A command line for each worker.
-            folder: Where their pulses and logs are.
-            hang_s: A worker without a pulse for so long is killed.
+            folder: Where their heartbeats and logs are.
+            hang_s: A worker without a heartbeat for so long is killed.
             environment: Variables over this process's own.
             report: Called with what happened to a worker.
         """
@@ -86,7 +87,7 @@ class WorkerPool:
                     worker.process.wait()
             self._let_go(worker)
 
-    def tend(self, order: object = None) -> None:
+    def poll(self, order: object = None) -> None:
         """Looks after every worker, at most a few times a second.
 
         Args:
@@ -161,7 +162,7 @@ class WorkerPool:
 
 def heartbeat_file(folder: Path, number: int) -> Path:
     """The file that a worker touches."""
-    return folder / f"worker-{number}.pulse"
+    return folder / f"worker-{number}.heartbeat"
 
 
 def _how_it_ended(code: int) -> str:
