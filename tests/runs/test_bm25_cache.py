@@ -67,7 +67,7 @@ def test_what_is_found_is_best_by_vectors_and_words(weighed: Path) -> None:
     with torch.inference_mode():
         x = loaded.model.embedder.embed_queries(loaded.encoder.templates.query([ids]))[0].numpy()
     vectors = loaded.live.index.local.chunk_emb.numpy()
-    words = BM25.build(loaded.corpus).scores(text)
+    words = BM25.build(loaded.corpus).every(text)
     scores = vectors @ x + loaded.model.lexical.value * words
     [hits] = answerer_of(loaded).search([text], k=6)
     assert [hit.score for hit in hits] == pytest.approx(np.sort(scores)[::-1][:6], rel=1e-5)
