@@ -230,6 +230,9 @@ class WaitingBackend:
             read=2,
         )
 
+    def close(self) -> None:
+        """Nothing is being loaded."""
+
     def open_corpus(self) -> ChunkStore:
         """The store."""
         return self._store

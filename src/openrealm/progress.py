@@ -6,8 +6,12 @@ user may pass his own, and the default says nothing.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
+
+from openrealm.errors import Stopped
 
 
 @runtime_checkable
@@ -64,3 +68,55 @@ class Silent:
 
     def say(self, text: str) -> None:
         """Does nothing."""
+
+
+class StoppableTask:
+    """A task that ends its work with `Stopped` once that was asked for."""
+
+    def __init__(self, task: Task, is_stopped: Callable[[], bool]) -> None:
+        self._task, self._is_stopped = task, is_stopped
+
+    def advance(self, amount: int = 1, *, note: str = "") -> None:
+        """Counts, unless the work is to end.
+
+        Raises:
+            Stopped: It is.
+        """
+        if self._is_stopped():
+            raise Stopped("the work was given up, since nobody waits for it any more")
+        self._task.advance(amount, note=note)
+
+    def __enter__(self) -> Self:
+        self._task.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._task.__exit__(kind, error, trace)
+
+
+class Stoppable:
+    """A progress through which work in another thread is ended, between two of its units."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Takes the progress that is told of it."""
+        self._progress, self._stop = progress, threading.Event()
+
+    def task(
+        self, label: str, *, total: int | None, unit: str = "", done: int = 0
+    ) -> StoppableTask:
+        """A task of that progress."""
+        task = self._progress.task(label, total=total, unit=unit, done=done)
+        return StoppableTask(task, self._stop.is_set)
+
+    def say(self, text: str) -> None:
+        """A line of that progress."""
+        self._progress.say(text)
+
+    def stop(self) -> None:
+        """Asks all work to end."""
+        self._stop.set()

@@ -257,7 +257,9 @@ class Workspace:
         with self._lock:
             self._closed = True
             if self._opened is not None:
-                self._opened[1].clear()
+                models, cache = self._opened
+                models.close()
+                cache.clear()
             self._opened = None
 
     # What is retrieved from.

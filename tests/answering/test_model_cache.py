@@ -25,6 +25,9 @@ class Disk:
             raise InputError(f"no {key.run}")
         return self.names[key]
 
+    def close(self) -> None:
+        """Nothing is ever being loaded."""
+
     def load(self, key: ModelKey) -> CachedModel:
         name = self.names[key]
         self.loads.append(name)

@@ -15,9 +15,9 @@ from trained import SHAPE
 from openrealm.answering.answerer import ChunkHit, WordSearcher
 from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey
 from openrealm.answering.workspace_models import WorkspaceModels
-from openrealm.errors import CheckpointError, InputError
+from openrealm.errors import CheckpointError, InputError, Stopped
 from openrealm.index.snapshot_catalog import generations
-from openrealm.models import pretrained
+from openrealm.models import starts
 from openrealm.progress import Silent
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 
@@ -86,6 +86,15 @@ def test_its_embeddings_are_kept_and_none_of_its_weights(
     assert generations(ingested / "cache" / "start" / "snapshots") == [2, 3]
 
 
+def test_an_embedding_that_nobody_waits_for_ends_and_leaves_no_snapshot(ingested: Path) -> None:
+    models = models_of(ingested)
+    models.close()
+    with pytest.raises(Stopped, match="given up"):
+        models.load(ANSWER)
+    assert generations(ingested / "cache" / "start" / "snapshots") == []
+    assert models_of(ingested).load(ANSWER).source.stage == "start"
+
+
 def test_a_corpus_that_changes_is_another_model(ingested: Path) -> None:
     models = models_of(ingested)
     before = models.identity(ANSWER)
@@ -114,7 +123,7 @@ def test_a_vocabulary_of_its_own_leaves_words_in_common(tmp_path: Path) -> None:
 def test_without_the_package_of_the_start_words_are_left_and_the_fix_is_told(
     ingested: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(starts.importlib.util, "find_spec", lambda name: None)
     models = models_of(ingested)
     model = models.load(ANSWER)
     assert model.source.stage == "words"
@@ -128,7 +137,7 @@ def test_without_the_package_of_the_start_words_are_left_and_the_fix_is_told(
 def test_words_alone_refuse_what_every_search_refuses(
     ingested: Path, monkeypatch: pytest.MonkeyPatch, text: str, k: int
 ) -> None:
-    monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(starts.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError):
         models_of(ingested).load(ANSWER).answerer.search([text], k=k)
 

@@ -60,6 +60,9 @@ class Shelf:
             read=1,
         )
 
+    def close(self) -> None:
+        self.gate.set()
+
     def looked_again(self) -> None:
         """Returns when all that is kept has been looked for twice more."""
         with self.looks:

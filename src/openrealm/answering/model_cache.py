@@ -108,6 +108,9 @@ class ModelLoader(Protocol):
             OpenRealmError: There is nothing of the kind, or it is damaged.
         """
 
+    def close(self) -> None:
+        """Ends a load that goes on, as soon as it can be; nothing is loaded afterwards."""
+
 
 class ModelCache:
     """Models in memory by what was asked for; may be used from several threads."""

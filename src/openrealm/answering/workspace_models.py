@@ -18,7 +18,7 @@ from openrealm.answering.model_cache import CachedModel, ModelKey, Source
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, InputError
 from openrealm.index.snapshot import Snapshot, SnapshotKey
-from openrealm.progress import Progress
+from openrealm.progress import Progress, Stoppable
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
@@ -49,7 +49,7 @@ class WorkspaceModels:
             run: The run that answers by default; None for the newest that can.
             progress: Where to tell how far an embedding of the corpus is.
         """
-        self._workspace, self._default, self._progress = workspace, run, progress
+        self._workspace, self._default, self._progress = workspace, run, Stoppable(progress)
         self._lock = threading.Lock()
         self._corpus: tuple[Hashable, ChunkStore] | None = None
         self._obstacle: tuple[str, str | None] | None = None
@@ -118,6 +118,10 @@ class WorkspaceModels:
             return self._words_alone(identity, corpus, obstacle)
         loaded = load_untrained(self._workspace, corpus)
         return self._ready(identity, loaded, note=f"start ({loaded.settings.start}), untrained")
+
+    def close(self) -> None:
+        """Ends a load that goes on, between two batches where it embeds the corpus."""
+        self._progress.stop()
 
     def _ready(
         self, identity: Hashable, loaded: LoadedModel, *, run: str | None = None, note: str = ""

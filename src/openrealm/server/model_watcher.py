@@ -25,6 +25,7 @@ from openrealm.errors import CheckpointError, OpenRealmError
 
 logger = logging.getLogger(__name__)
 _AGAIN_S = 60.0
+_ENDS_WITHIN_S = 30.0
 # Each order is one load: requests could name weights without end while a long one goes on.
 _MAX_ORDERS = 32
 
@@ -95,10 +96,12 @@ class ModelWatcher:
         return self._problems.get(key)
 
     def close(self) -> None:
-        """Ends the thread; a load that is going on is left to itself."""
+        """Ends the thread, and the load that it may be at."""
         self._closed.set()
+        self._loader.close()
         self._orders.put(None)
-        self._thread.join(timeout=1.0)
+        # A process that ends while a thread computes aborts: a load has its moment to end.
+        self._thread.join(timeout=_ENDS_WITHIN_S)
         for future in list(self._waiting.values()):
             future.cancel()
 

@@ -12,7 +12,7 @@ from openrealm.answering.model_cache import CachedModel, ModelKey
 from openrealm.answering.workspace_models import WorkspaceModels
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError
-from openrealm.models.pretrained import LABELLED_STARTS
+from openrealm.models.starts import LABELLED_STARTS
 from openrealm.progress import Progress
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.run_info import RunInfo, run_info
@@ -47,6 +47,10 @@ class WorkspaceBackend:
     def load(self, key: ModelKey) -> CachedModel:
         """The model asked for, with an index over the present corpus."""
         return self._models.load(key)
+
+    def close(self) -> None:
+        """Ends a load that goes on."""
+        self._models.close()
 
     def open_corpus(self) -> ChunkStore:
         """The corpus as it is now.
