@@ -29,7 +29,8 @@ from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.candidates import Candidates
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import open_corpus
-from openrealm.runs.parts import make_encoder, span_tagger
+from openrealm.runs.masked_queries import span_tagger
+from openrealm.runs.parts import make_encoder
 from openrealm.settings import preset_settings
 from openrealm.training.optim import (
     AdamWeightDecay,

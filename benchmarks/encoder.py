@@ -60,7 +60,8 @@ def embedding(beir: Path, num_chunks: int, rounds: int) -> None:
     from sentence_transformers import SentenceTransformer
 
     from openrealm.corpus.store import ChunkStore
-    from openrealm.models.pretrained import minilm_directory, start_model
+    from openrealm.models.pretrained import start_model
+    from openrealm.models.starts import minilm_directory
     from openrealm.retrieval.embedding import embed_rows
     from openrealm.runs.parts import make_encoder
     from openrealm.settings import resolve

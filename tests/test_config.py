@@ -178,6 +178,15 @@ def test_lists_and_truth_values_are_written_as_in_toml() -> None:
     assert (whole.layers, whole.mixed) == ((3, 4), True)
 
 
+def test_assignments_as_nested_values_change_a_config_as_they_do_one_by_one() -> None:
+    words = ["realm.steps=5", "seed=1", "realm.marginal=span", "realm.steps=7", "name=a=b"]
+    values = configs.assigned(words)
+    assert values == {"realm": {"steps": 7, "marginal": "span"}, "seed": 1, "name": "a=b"}
+    assert configs.merge(Whole(), values) == configs.override(Whole(), words)
+    with pytest.raises(ConfigError, match="is not an assignment"):
+        configs.assigned(["seed"])
+
+
 def test_of_two_assignments_to_one_setting_the_later_holds() -> None:
     assert configs.override(Whole(), ["seed=1", "seed=2"]).seed == 2
 

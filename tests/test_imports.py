@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +54,29 @@ def _heavy_after(statement: str) -> set[str]:
     program = f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
     loaded = json.loads(_run("-c", program).stdout.splitlines()[-1])
     return HEAVY & {name.partition(".")[0] for name in loaded}
+
+
+def _own_after(statement: str) -> set[str]:
+    """The package's modules that a program has loaded at its end."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    loaded = json.loads(_run("-c", program).stdout.splitlines()[-1])
+    return {name for name in loaded if name.partition(".")[0] == "openrealm"}
+
+
+def test_who_searches_loads_nothing_that_trains_and_few_modules_in_all(trained: Path) -> None:
+    loaded = _own_after(f"import openrealm; openrealm.open({str(trained)!r}).search('a river')")
+    elsewhere = ("training", "cluster", "recipes", "interchange", "server", "report", "cli")
+    assert not [name for name in loaded if name.split(".")[1:2] and name.split(".")[1] in elsewhere]
+    assert "openrealm.data.salient" not in loaded
+    assert len(loaded) <= 78
+
+
+def test_who_adds_documents_needs_no_model(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("A town on a river.")
+    workspace = shutil.copytree(trained / "corpus", tmp_path / "ws" / "corpus").parent
+    note = str(tmp_path / "note.txt")
+    statement = f"import openrealm; openrealm.open({str(workspace)!r}).ingest({note!r})"
+    assert not _heavy_after(statement) & {"torch", "transformers", "bm25s", "jaxtyping"}
 
 
 def test_a_heavy_import_would_be_noticed() -> None:

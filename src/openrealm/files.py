@@ -7,9 +7,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from openrealm.errors import InputError
 
 
 def checksum(path: Path) -> str:
@@ -114,3 +116,14 @@ def staged_directory(final: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     sync_directory(final.parent)
+
+
+def require_files(paths: Sequence[Path]) -> None:
+    """Checks that every path is there.
+
+    Raises:
+        InputError: One is not.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"there is no file or folder '{path}'")

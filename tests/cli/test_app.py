@@ -238,7 +238,7 @@ CASES = [
             "sources": ["a", "google/b"],
             "stage": "qa",
             "run": "mine",
-            "assignments": ["seed=1"],
+            "changes": {"seed": 1},
         },
     ),
     (
@@ -307,6 +307,7 @@ def test_what_is_not_given_is_what_the_recipe_takes_by_default(
                 ("finetune", "qa"),
                 ("evaluate", "probe"),
                 ("demo", "settings"),
+                ("import_weights", "changes"),
             }
             assert is_given or given[name] == parameter.default, name
 

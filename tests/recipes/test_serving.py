@@ -45,9 +45,6 @@ TOKEN = "correct-horse-battery"
     ("arguments", "error", "message"),
     [
         ({"run": "nowhere"}, InputError, "has no run 'nowhere'; it has: run-001"),
-        ({"assignments": ["max_batsch=2"]}, ConfigError, "did you mean 'max_batch'"),
-        ({"assignments": ["watch_s=1e30"]}, ConfigError, "above the largest allowed value"),
-        ({"assignments": ["timeout_s=inf"]}, ConfigError, "above the largest allowed value"),
         ({"host": "999.1.1.1", "without_token": True}, ConfigError, "choose others with --host"),
         ({"port": 70_000}, ConfigError, "cannot listen at port 70000; choose one"),
         ({"token": "short"}, InputError, "the token has 5 characters; use 16 or more"),

@@ -65,9 +65,9 @@ def test_what_is_found_is_best_by_vectors_and_words(weighed: Path) -> None:
     text = "the capital of norland"
     ids = loaded.corpus.tokenizer.encode(text).ids
     with torch.inference_mode():
-        x = loaded.model.embedder.embed_queries(loaded.encoder.templates.query([ids]))[0].numpy()
+        x = loaded.encoder.embed_queries([ids])[0].numpy()
     vectors = loaded.live.index.local.chunk_emb.numpy()
-    words = BM25.build(loaded.corpus).every(text)
+    words = BM25.build(loaded.corpus).scores(text)
     scores = vectors @ x + loaded.model.lexical.value * words
     [hits] = answerer_of(loaded).search([text], k=6)
     assert [hit.score for hit in hits] == pytest.approx(np.sort(scores)[::-1][:6], rel=1e-5)

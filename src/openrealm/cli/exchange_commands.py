@@ -48,13 +48,14 @@ def import_(
     never executed.
     """
     from openrealm import recipes
+    from openrealm.settings.config import assigned
 
     report = recipes.import_weights(
         to,
         sources=sources,
         stage=stage,
         run=run,
-        assignments=assignments or (),
+        changes=assigned(assignments or ()),
         progress=make_progress(),
     )
     show(report, text.imported, as_json=as_json)
@@ -141,6 +142,8 @@ def serve(
     """Serves a workspace: an HTTP API, and a page that shows evidence and probabilities."""
     from openrealm import recipes
     from openrealm.recipes.serving import read_token
+    from openrealm.settings import ServeConfig
+    from openrealm.settings.config import override
 
     recipes.serve(
         workspace,
@@ -149,6 +152,6 @@ def serve(
         run=run,
         token=read_token(token_file),
         without_token=without_token,
-        assignments=assignments or (),
+        limits=override(ServeConfig(), assignments or ()),
         progress=make_progress(),
     )

@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from openrealm.corpus.sentences import split_sentences
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.spans import SpanTagger
 from openrealm.errors import CorpusError, InputError
 from openrealm.progress import Progress
+
+if TYPE_CHECKING:
+    from openrealm.data.spans import SpanTagger
 
 Ids = npt.NDArray[np.int32]
 _BLOCK = 512

@@ -6,7 +6,7 @@ A source is a path here, or a name on the Hugging Face hub, whose files are fetc
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from openrealm.models.realm import Realm
 from openrealm.models.weight_files import WEIGHTS
 from openrealm.progress import Progress
 from openrealm.runs.checkpoints import Position, save_checkpoint
-from openrealm.settings import ChunkingConfig, Settings, resolve
+from openrealm.settings import ChunkingConfig, Settings, checked
 from openrealm.settings.config import merge
 from openrealm.tokenizer import WordPiece, agree
 
@@ -238,7 +238,7 @@ def stage_of(model: HfModel, stage: str | None) -> str:
 
 
 def imported_settings(
-    models: Sequence[HfModel], assembly: Assembly, assignments: Sequence[str], *, names: list[str]
+    models: Sequence[HfModel], assembly: Assembly, changes: Mapping[str, Any], *, names: list[str]
 ) -> Settings:
     """The settings that follow from the sources' configs, which must agree on the model's shape."""
     settings = replace(Settings(), start=", ".join(names), stages=assembly.later_stages)
@@ -264,7 +264,7 @@ def imported_settings(
         model=replace(settings.model, query_tokens=query_tokens),
         corpus=replace(settings.corpus, chunking=chunking),
     )
-    return resolve(base=settings, assignments=assignments)
+    return checked(settings.changed(**changes))
 
 
 def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:

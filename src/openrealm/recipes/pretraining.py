@@ -14,6 +14,7 @@ from openrealm.corpus.documents import read_documents
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
 from openrealm.errors import ConfigError, OpenRealmError
+from openrealm.files import require_files
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
@@ -22,7 +23,7 @@ from openrealm.report.plots import draw_run
 from openrealm.runs.devices import uses_gpu
 from openrealm.runs.first_weights import Beginning, begin, first_model, first_record
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import open_corpus, require_files
+from openrealm.runs.loaded import open_corpus
 from openrealm.settings import (
     Settings,
     checked,

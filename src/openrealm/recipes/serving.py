@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from openrealm.errors import ConfigError, InputError, MissingDependencyError
 from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.settings.config import override
+from openrealm.settings import ServeConfig
 
 if TYPE_CHECKING:
     import uvicorn
@@ -42,7 +42,7 @@ def serve(
     run: str | None = None,
     token: str | None = None,
     without_token: bool = False,
-    assignments: Sequence[str] = (),
+    limits: ServeConfig | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Serves a workspace until Ctrl-C or SIGTERM; what is being answered then is answered.
@@ -54,7 +54,7 @@ def serve(
         run: The run that answers by default; the newest that is not in training, where None.
         token: What clients have to send as ``Authorization: Bearer``.
         without_token: Let everybody in who reaches an address that is not this machine's own.
-        assignments: ``key=value`` over the defaults of `ServeConfig`.
+        limits: What it takes on, and for how long; the defaults of `ServeConfig` otherwise.
         progress: Where to tell the address.
 
     Raises:
@@ -68,10 +68,9 @@ def serve(
     from openrealm.server.app import create_app, guarded
     from openrealm.server.counters import Counters
     from openrealm.server.workspace_backend import WorkspaceBackend
-    from openrealm.settings import ServeConfig
 
     progress = progress or Silent()
-    config = override(ServeConfig(), assignments)
+    config = limits or ServeConfig()
     place = WorkspaceFolder(Path(workspace))
     place.require_corpus()
     if run is not None:

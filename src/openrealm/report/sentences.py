@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from openrealm.models.pretrained import LABELLED_STARTS
+from openrealm.models.starts import LABELLED_STARTS
 from openrealm.report.contents import RunFacts, StageFigures
 from openrealm.report.words import start_in_words
 

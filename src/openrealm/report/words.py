@@ -28,6 +28,6 @@ def measure_in_words(name: str) -> str:
 def start_in_words(*starts: str) -> str:
     """Where first weights came from, the nearest first, and whether they had seen labels."""
     # The terminal has the names above without loading torch.
-    from openrealm.models.pretrained import LABELLED_STARTS
+    from openrealm.models.starts import LABELLED_STARTS
 
     return ", which began as ".join(LABELLED_STARTS.get(start, start) for start in starts)

@@ -19,14 +19,13 @@ import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, ConfigError, shell_command
 from openrealm.models.pretrained import (
-    MINILM,
-    SCRATCH,
     Started,
     build_model,
     copy_encoder,
     start_model,
 )
 from openrealm.models.realm import Realm
+from openrealm.models.starts import MINILM, SCRATCH
 from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.frequencies import known_tokens, token_prior

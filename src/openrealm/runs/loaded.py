@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -301,14 +300,3 @@ def prepare_for_questions(model: Realm, settings: Settings) -> None:
     model.embedder.unshare()
     if settings.qa.reader == "tower":
         model.reader = tower_reader(model.embedder, settings.model.span_head, seed=settings.seed)
-
-
-def require_files(paths: Sequence[Path]) -> None:
-    """Checks that every path is there.
-
-    Raises:
-        InputError: One is not.
-    """
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"there is no file or folder '{path}'")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
-from openrealm.data.salient import FORMAT, RuleTagger
+from openrealm.data.salient import FORMAT, RuleTagger, make_tagger
 from openrealm.data.spans import SpanTagger
 from openrealm.errors import InputError
 from openrealm.files import write_atomic
@@ -24,7 +24,6 @@ from openrealm.retrieval.retriever import NEAR_DUPLICATE, NO_CHUNK
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun
-from openrealm.runs.parts import span_tagger
 from openrealm.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -193,3 +192,13 @@ def _resembling(
     ]
     words = [texts.tokenizer.decode(origin.sentence_ids) for origin in where]
     return lexical.candidates(words, within, origins=where)
+
+
+def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
+    """The tagger of the settings, with the texts' own titles as its gazetteer."""
+    return make_tagger(
+        settings.salient,
+        texts=(document.text for document in texts.documents()),
+        titles=(document.title for document in texts.documents()),
+        seed=settings.seed,
+    )

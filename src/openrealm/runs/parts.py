@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from openrealm.corpus.store import ChunkStore
-from openrealm.data.salient import make_tagger
-from openrealm.data.spans import SpanTagger
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Templates
-from openrealm.models.pretrained import MINILM, minilm_directory
 from openrealm.models.realm import Realm, device_of
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
@@ -19,8 +14,7 @@ from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.bm25_cache import lexical_of
 from openrealm.runs.devices import pick_precision
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.settings import CorpusConfig, Settings
-from openrealm.tokenizer import WordPiece
+from openrealm.settings import Settings
 
 
 def make_templates(settings: Settings, corpus: ChunkStore) -> Templates:
@@ -98,23 +92,4 @@ def make_pooled(
         settings.refresh,
         processes=processes,
         progress=progress,
-    )
-
-
-def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
-    """The tokenizer that the settings name; None where it is to be learned from the documents."""
-    if config.tokenizer == "train":
-        return None
-    if config.tokenizer == MINILM:
-        return WordPiece.load(minilm_directory())
-    return WordPiece.load(Path(config.tokenizer))
-
-
-def span_tagger(settings: Settings, texts: ChunkStore) -> SpanTagger:
-    """The tagger of the settings, with the texts' own titles as its gazetteer."""
-    return make_tagger(
-        settings.salient,
-        texts=(document.text for document in texts.documents()),
-        titles=(document.title for document in texts.documents()),
-        seed=settings.seed,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError, MissingDependencyError, shell_command
-from openrealm.models.pretrained import MINILM, minilm_directory
+from openrealm.models.starts import MINILM, minilm_directory
 from openrealm.runs.checkpoints import Checkpoint, Position
 from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import Beginning, first_model, settings_for

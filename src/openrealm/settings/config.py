@@ -130,27 +130,63 @@ def override(config: T, assignments: Iterable[str]) -> T:
         ConfigError: An assignment without ``=``, an unknown key, a value out of range.
     """
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"'{assignment}' is not an assignment; write section.key=value")
-        _require_setting(config, key.strip())
-        nested: Any = _parse_value(text.strip())
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        config = merge(config, nested)
+        config = changed(config, _nested(assignment))
     return config
 
 
-def _require_setting(config: Any, key: str) -> None:
-    """Refuses a field that is no setting; of unknown ones `merge` says more."""
-    *sections, name = key.split(".")
-    for part in sections:
-        config = getattr(config, part, None)
+def changed(config: T, values: Mapping[str, Any]) -> T:
+    """The config with nested values that somebody has chosen in place of its own.
+
+    Raises:
+        ConfigError: An unknown key, a field that is no setting, a value out of range.
+    """
+    _require_settings(config, values)
+    return merge(config, values)
+
+
+def _require_settings(config: Any, values: Mapping[str, Any], path: str = "") -> None:
+    """Refuses fields that are no settings; of unknown ones `merge` says more."""
     for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
-        if field.name == name and field.metadata.get("is_fixed"):
+        if field.name not in values:
+            continue
+        if field.metadata.get("is_fixed"):
             raise ConfigError(
-                f"{key} is no setting: it is {field.default}, or what a start or a corpus brings"
+                f"{path}{field.name} is no setting: it is {field.default}, or what a start or a "
+                "corpus brings"
             )
+        if isinstance(values[field.name], Mapping):
+            nested = getattr(config, field.name)
+            _require_settings(nested, values[field.name], f"{path}{field.name}.")
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    """Dotted assignments as nested values, the later over the earlier.
+
+    Raises:
+        ConfigError: One is without ``=``.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        _put(values, _nested(assignment))
+    return values
+
+
+def _put(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            _put(values[name], value)
+        else:
+            values[name] = value
+
+
+def _nested(assignment: str) -> dict[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"'{assignment}' is not an assignment; write section.key=value")
+    nested: Any = _parse_value(text.strip())
+    for part in reversed(key.strip().split(".")):
+        nested = {part: nested}
+    return dict(nested)
 
 
 def parse_toml(text: str, *, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from openrealm.settings.config import merge, option, section
+from openrealm.settings.config import changed, option, section
 from openrealm.settings.data import CorpusConfig, SalientConfig
 from openrealm.settings.model import ModelConfig
 from openrealm.settings.stages import (
@@ -57,4 +57,4 @@ class Settings:
         Raises:
             ConfigError: There is no such setting, or a value is out of range.
         """
-        return merge(self, changes)
+        return changed(self, changes)
