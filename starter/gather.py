@@ -14,12 +14,12 @@ from pathlib import Path
 import cloze
 import distant
 import numpy as np
-from openrealm.data.salient import RuleTagger
 from readings import Reading, load_readings, save_readings
 from stages import SquadSplit, package_folder
 from wiki import Article, read_articles
 
 from openrealm.data.qa import Question, read_questions
+from openrealm.data.salient import RuleTagger
 from openrealm.data.splits import is_development
 from openrealm.tokenizer import WordPiece
 
