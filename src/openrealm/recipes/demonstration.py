@@ -72,8 +72,8 @@ def demo(
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
         ingest(directory, sources=[data / almanac.ARTICLES], settings=settings, progress=progress)
-    place = WorkspaceFolder(directory)
-    begun = _begun(place, settings)
+    home = WorkspaceFolder(directory)
+    begun = _begun(home, settings)
     if begun is None:
         pretrained = pretrain(
             directory,
@@ -92,7 +92,7 @@ def demo(
         resume=begun is not None,
         progress=progress,
     )
-    loaded = load_run(place, name=done.run, progress=progress)
+    loaded = load_run(home, name=done.run, progress=progress)
     answers = answerer_of(loaded).ask(QUESTIONS, read=loaded.settings.qa.read, top=3)
     return DemoReport(
         workspace=str(directory),
@@ -104,9 +104,9 @@ def demo(
     )
 
 
-def _begun(place: WorkspaceFolder, settings: Settings) -> str | None:
+def _begun(workspace: WorkspaceFolder, settings: Settings) -> str | None:
     """Name of the newest run, where it is of these settings and has not come to its end."""
-    run = next(reversed(place.runs()), None)
+    run = next(reversed(workspace.runs()), None)
     if run is None or read_settings(run.settings_file) != settings:
         return None
     reports = run.read_record()["stage_reports"]

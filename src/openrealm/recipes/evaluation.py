@@ -114,13 +114,13 @@ def evaluate(
         raise ConfigError(f"baseline '{baseline}' is unknown; there is: bm25")
     if not (qa or beir or queries or probe):
         raise InputError("nothing to measure; give --qa, --beir, --queries or --probe")
-    place = WorkspaceFolder(Path(workspace))
+    home = WorkspaceFolder(Path(workspace))
     stages = (stage,) if stage else ALL_STAGES
-    loaded = load_run(place, name=run, stages=stages, progress=progress)
-    rankers = _rankers(place, loaded, baseline)
+    loaded = load_run(home, name=run, stages=stages, progress=progress)
+    rankers = _rankers(home, loaded, baseline)
     rows: list[EvaluationRow] = []
     if probe:
-        rows.append(_probe(place, _with_filler(place, loaded, progress), progress))
+        rows.append(_probe(home, _with_filler(home, loaded, progress), progress))
     for path in beir:
         rows.extend(_beir(loaded.corpus, path, rankers))
     for path in queries:
@@ -149,19 +149,21 @@ def evaluate(
     )
 
 
-def _with_filler(place: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> LoadedRun:
+def _with_filler(workspace: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> LoadedRun:
     """The run with a reader that fills masks: one for questions that began as a tower cannot."""
     if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
         return loaded
     progress.say("the probe is asked of the weights before fine-tuning")
-    return load_run(place, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
+    return load_run(workspace, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
 
 
-def _rankers(place: WorkspaceFolder, loaded: LoadedRun, baseline: str | None) -> dict[str, Ranker]:
+def _rankers(
+    workspace: WorkspaceFolder, loaded: LoadedRun, baseline: str | None
+) -> dict[str, Ranker]:
     dense = answerer_of(loaded).rank
     if baseline is None:
         return {"openrealm": dense}
-    bm25 = bm25_of(place, loaded.corpus)
+    bm25 = bm25_of(workspace, loaded.corpus)
 
     def lexical(texts: Sequence[str], k: int) -> npt.NDArray[np.int64]:
         return bm25.search(texts, k)[1]
@@ -172,8 +174,8 @@ def _rankers(place: WorkspaceFolder, loaded: LoadedRun, baseline: str | None) ->
     return {"openrealm": dense, "bm25": lexical, "openrealm + bm25": fused}
 
 
-def _probe(place: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
-    held_out = held_out_of(place, loaded, progress=progress)
+def _probe(workspace: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
+    held_out = held_out_of(workspace, loaded, progress=progress)
     report = probe_of(loaded, held_out).report(loaded.live.retriever)
     table_of = {name: bootstrap_interval(values) for name, values in report.values.items()}
     return EvaluationRow(

@@ -82,9 +82,9 @@ def finetune(
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    place = WorkspaceFolder(Path(workspace))
+    home = WorkspaceFolder(Path(workspace))
     require_files([each for each in (*qa, *dev) if isinstance(each, Path)])
-    folder = place.run(run)
+    folder = home.run(run)
     with joined(gpu=uses_gpu(read_settings(folder.settings_file))) as processes:
         if not processes.is_first:
             progress = Silent()
@@ -93,14 +93,14 @@ def finetune(
             questions, kept = split_development(questions)
             asked += kept
         with training_in(folder, processes):
-            begun = _begun(place, folder, settings, resume)
+            begun = _begun(home, folder, settings, resume)
             if begun.middle is not None:
                 _require_the_same(folder, questions)
             if begun.is_left:
                 with lower_rates_advised(begun.loaded.settings, "qa"):
-                    _train(place, begun, questions, processes, progress)
+                    _train(home, begun, questions, processes, progress)
             if processes.is_first:
-                _write_down(folder, _measure(place, folder.name, asked, progress))
+                _write_down(folder, _measure(home, folder.name, asked, progress))
             processes.barrier()
         plot = draw_run(folder, progress) if processes.is_first else None
     return RunSummary(
@@ -151,13 +151,13 @@ class _Begun:
 
 
 def _begun(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     folder: RunFolder,
     settings: Settings | None,
     resume: bool,
 ) -> _Begun:
     """What is fine-tuned, with which settings, and from where on."""
-    loaded = load_model(place, name=folder.name, stages=PRETRAINED_STAGES)
+    loaded = load_model(workspace, name=folder.name, stages=PRETRAINED_STAGES)
     tuned = (c for c in checkpoints(folder.checkpoints) if c.position.stage == "qa")
     middle = next((c for c in tuned if c.is_whole()), None)
     settings = checked(settings or loaded.settings)
@@ -189,7 +189,7 @@ def _write_down(run: RunFolder, measured: Table) -> None:
 
 
 def _train(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     begun: _Begun,
     questions: Sequence[Question],
     processes: Processes,
@@ -216,8 +216,8 @@ def _train(
         settings,
         corpus,
         encoder,
-        load=make_loader(place, settings, corpus, loaded.model, processes, progress),
-        pooled=make_pooled(place, settings, corpus, encoder, processes, progress=progress),
+        load=make_loader(workspace, settings, corpus, loaded.model, processes, progress),
+        pooled=make_pooled(workspace, settings, corpus, encoder, processes, progress=progress),
         progress=progress,
     )
     log, probe = metrics_log_of(run, settings, processes), NoProbe()
@@ -266,11 +266,11 @@ def _write_begun(begun: _Begun, questions: Sequence[Question]) -> list[dict[str,
 
 
 def _measure(
-    place: WorkspaceFolder, name: str, questions: Sequence[Question], progress: Progress
+    workspace: WorkspaceFolder, name: str, questions: Sequence[Question], progress: Progress
 ) -> Table:
     if not questions:
         return {}
-    loaded = load_run(place, name=name, stages=("qa",), trains=True, progress=progress)
+    loaded = load_run(workspace, name=name, stages=("qa",), trains=True, progress=progress)
     found = qa_values(
         answerer_of(loaded), questions, read=loaded.settings.qa.read, progress=progress
     )

@@ -53,7 +53,7 @@ NICENESS = 10
 
 
 def refresh_by_settings(
-    place: WorkspaceFolder, run: RunFolder, settings: Settings, maker: SnapshotMaker
+    workspace: WorkspaceFolder, run: RunFolder, settings: Settings, maker: SnapshotMaker
 ) -> Refresh:
     """What keeps the index of a run fresh while it is trained.
 
@@ -67,7 +67,7 @@ def refresh_by_settings(
     if mode == "inline":
         return InlineRefresh(maker)
     if mode == "replay":
-        return ReplayRefresh(maker, run.weights, recorded_swaps(_repeated(place, settings)))
+        return ReplayRefresh(maker, run.weights, recorded_swaps(_repeated(workspace, settings)))
     config = settings.refresh
     environment = {"OMP_NUM_THREADS": str(WORKER_THREADS)}
     if mode == "fleet":
@@ -79,7 +79,7 @@ def refresh_by_settings(
     num_workers = 1 if mode == "fleet" else config.workers
 
     def crew(report: Report) -> AbstractContextManager[Makers]:
-        commands = [_command(place, run, n) for n in range(num_workers)]
+        commands = [_command(workspace, run, n) for n in range(num_workers)]
         return WorkerPool(
             commands,
             folder=run.workers,
@@ -91,15 +91,15 @@ def refresh_by_settings(
     return BackgroundRefresh(maker, run.weights, crew, threads=WORKER_THREADS)
 
 
-def _repeated(place: WorkspaceFolder, settings: Settings) -> Path:
+def _repeated(workspace: WorkspaceFolder, settings: Settings) -> Path:
     """The metrics of the run whose swaps are repeated."""
     named = settings.refresh.replay
     folder = Path(named)
-    return (folder if folder.is_dir() else place.run(named).directory) / "metrics.jsonl"
+    return (folder if folder.is_dir() else workspace.run(named).directory) / "metrics.jsonl"
 
 
-def _command(place: WorkspaceFolder, run: RunFolder, number: int) -> Sequence[str]:
-    own = [sys.executable, "-m", "openrealm", "worker", str(place.directory.absolute())]
+def _command(workspace: WorkspaceFolder, run: RunFolder, number: int) -> Sequence[str]:
+    own = [sys.executable, "-m", "openrealm", "worker", str(workspace.directory.absolute())]
     return [*own, "--run", run.name, "--number", str(number)]
 
 
@@ -158,8 +158,8 @@ def refresh_worker(
         CheckpointError: Nobody is training in the run.
     """
     progress = progress or Silent()
-    place = WorkspaceFolder(Path(workspace))
-    folder = place.run(run)
+    home = WorkspaceFolder(Path(workspace))
+    folder = home.run(run)
     if number is None and not folder.is_locked():
         raise CheckpointError(
             f"nobody is training in run '{folder.name}', so that there is nothing to embed for"
@@ -174,9 +174,9 @@ def refresh_worker(
         if settings.refresh.mode == "fleet" and number is not None:
             config = settings.refresh
             with connected(os.environ.get("RAY_ADDRESS", ""), cpus=config.workers * WORKER_THREADS):
-                _serve(folder, heartbeat, _Dispatcher(place, folder, settings, progress))
+                _serve(folder, heartbeat, _Dispatcher(home, folder, settings, progress))
         else:
-            _serve(folder, heartbeat, _Worker(place, folder, settings, number or 0, progress))
+            _serve(folder, heartbeat, _Worker(home, folder, settings, number or 0, progress))
     except WorkerDone:
         progress.say("the training has ended, and so does this worker")
 
@@ -210,13 +210,13 @@ def _serve(run: RunFolder, heartbeat: Tick, make: Callable[[Order, Tick], object
                 raise
 
 
-def _trained_corpus(place: WorkspaceFolder, run: RunFolder) -> ChunkStore:
+def _trained_corpus(workspace: WorkspaceFolder, run: RunFolder) -> ChunkStore:
     """The corpus, while it is the one that the run is trained on.
 
     Raises:
         CorpusError: Documents have been ingested since.
     """
-    corpus = open_corpus(place)
+    corpus = open_corpus(workspace)
     if run.read_record()["corpus"] != corpus.fingerprint:
         raise CorpusError(
             f"the corpus has changed since run '{run.name}' began, which can have no newer "
@@ -230,14 +230,14 @@ class _Worker:
 
     def __init__(
         self,
-        place: WorkspaceFolder,
+        workspace: WorkspaceFolder,
         run: RunFolder,
         settings: Settings,
         number: int,
         progress: Progress,
     ) -> None:
         self._run, self._settings, self._progress = run, settings, progress
-        self._corpus = _trained_corpus(place, run)
+        self._corpus = _trained_corpus(workspace, run)
         device = worker_device(self._settings, number)
         if device.type == "cpu":
             os.nice(NICENESS)
@@ -266,16 +266,16 @@ class _Dispatcher:
     """Hands what is ordered to the cluster that this process is connected to."""
 
     def __init__(
-        self, place: WorkspaceFolder, run: RunFolder, settings: Settings, progress: Progress
+        self, workspace: WorkspaceFolder, run: RunFolder, settings: Settings, progress: Progress
     ) -> None:
-        self._place, self._run, self._settings = place, run, settings
-        self._corpus, self._progress = _trained_corpus(place, run), progress
+        self._workspace, self._run, self._settings = workspace, run, settings
+        self._corpus, self._progress = _trained_corpus(workspace, run), progress
         self._dim = empty_model(settings, self._corpus.tokenizer, stage="realm").embedder.dim
 
     def __call__(self, order: Order, tick: Tick) -> None:
         """Waits until the snapshot is made."""
         write_ordered(
-            self._place,
+            self._workspace,
             self._run,
             self._settings,
             self._corpus,

@@ -101,18 +101,18 @@ def report(
 
 
 def _contents(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     run: RunFolder,
     others: Sequence[RunFolder],
     *,
     limit: int | None,
     progress: Progress,
 ) -> Contents:
-    corpus = open_corpus(place)
+    corpus = open_corpus(workspace)
     facts, *compared = (_facts(each, corpus) for each in (run, *others))
-    found, reason = _probed(place, run, limit=limit, progress=progress)
+    found, reason = _probed(workspace, run, limit=limit, progress=progress)
     return Contents(
-        workspace=place.directory.resolve().name,
+        workspace=workspace.directory.resolve().name,
         version=openrealm.__version__,
         written=datetime.datetime.now().isoformat(" ", "minutes"),
         run=facts,
@@ -157,14 +157,14 @@ def _checkpoints(run: RunFolder) -> list[str]:
 
 
 def _probed(
-    place: WorkspaceFolder, run: RunFolder, *, limit: int | None, progress: Progress
+    workspace: WorkspaceFolder, run: RunFolder, *, limit: int | None, progress: Progress
 ) -> tuple[Probed | None, str]:
     """What the held-out sentences show, or why they show nothing."""
     positions = [c.position for c in checkpoints(run.checkpoints)]
     if not any(position.stage in JOINT_STAGES for position in positions):
         return None, "the run has no weights of warm-up or joint training yet"
     try:
-        found = probed(place, run, limit=limit, num_examples=_NUM_EXAMPLES, progress=progress)
+        found = probed(workspace, run, limit=limit, num_examples=_NUM_EXAMPLES, progress=progress)
         return found, ""
     except MissingDependencyError:
         raise

@@ -71,13 +71,13 @@ def serve(
 
     progress = progress or Silent()
     config = limits or ServeConfig()
-    place = WorkspaceFolder(Path(workspace))
-    place.require_corpus()
+    home = WorkspaceFolder(Path(workspace))
+    home.require_corpus()
     if run is not None:
-        place.run(run)
+        home.run(run)
     hosts = _hosts(host, token, without_token=without_token)
     counters = Counters()
-    app = create_app(WorkspaceBackend(place, run, progress), config, counters)
+    app = create_app(WorkspaceBackend(home, run, progress), config, counters)
     guard = guarded(app, config, counters, token=token, hosts=hosts)
     server = _server(guard, app, stop_s=config.stop_s)
     with _listening(host, port) as listener, _signals_are_only_requests(server.handle_exit):

@@ -23,10 +23,12 @@ _FORMAT = 1
 logger = logging.getLogger(__name__)
 
 
-def bm25_of(place: WorkspaceFolder, corpus: ChunkStore, progress: Progress | None = None) -> BM25:
+def bm25_of(
+    workspace: WorkspaceFolder, corpus: ChunkStore, progress: Progress | None = None
+) -> BM25:
     """BM25 over a corpus, made where it is not kept yet."""
     key = hashlib.sha256(f"{_FORMAT} {corpus.fingerprint} {stemming()}".encode()).hexdigest()
-    kept = place.cache / f"bm25-{key[:16]}"
+    kept = workspace.cache / f"bm25-{key[:16]}"
     if kept.is_dir():
         try:
             return BM25.load(kept)
@@ -39,15 +41,15 @@ def bm25_of(place: WorkspaceFolder, corpus: ChunkStore, progress: Progress | Non
 
 
 def bm25_together(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     corpus: ChunkStore,
     processes: Processes,
     progress: Progress | None = None,
 ) -> BM25:
     """The same for each of several processes: one makes it, the others read what it has kept."""
-    made = bm25_of(place, corpus, progress) if processes.is_first else None
+    made = bm25_of(workspace, corpus, progress) if processes.is_first else None
     processes.barrier()
-    return bm25_of(place, corpus) if made is None else made
+    return bm25_of(workspace, corpus) if made is None else made
 
 
 def _keep(made: BM25, folder: Path) -> None:
@@ -63,7 +65,7 @@ def _keep(made: BM25, folder: Path) -> None:
 
 
 def lexical_of(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     corpus: ChunkStore,
     model: Realm,
     *,
@@ -76,7 +78,7 @@ def lexical_of(
     """
     if model.lexical is None:
         return None
-    return weighed(bm25_together(place, corpus, processes, progress), model.lexical)
+    return weighed(bm25_together(workspace, corpus, processes, progress), model.lexical)
 
 
 def weighed(words: WordScores, weight: LexicalWeight) -> Lexical:

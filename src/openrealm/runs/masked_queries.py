@@ -33,7 +33,7 @@ _BLOCK = 512
 
 
 def masked_queries(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     settings: Settings,
     *,
     texts: ChunkStore,
@@ -43,7 +43,7 @@ def masked_queries(
     """The masked queries that a run trains on and is probed with.
 
     Args:
-        place: Where tables of spans are kept from run to run.
+        workspace: Where tables of spans are kept from run to run.
         settings: Of the run.
         texts: What is masked.
         corpus: What is retrieved from; may be the same object.
@@ -52,9 +52,9 @@ def masked_queries(
     Raises:
         InputError: No span is left to mask.
     """
-    tagger = kept_tagger(place, settings, texts)
+    tagger = kept_tagger(workspace, settings, texts)
     tagged = table = SpanTable.cached(
-        place.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
+        workspace.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
     )
     within = settings.salient.supported_within
     if within:
@@ -66,13 +66,13 @@ def masked_queries(
         key = f"{texts.fingerprint} {same} {tagger.fingerprint} {_MAX_MASKS} {rules}"
 
         def supported() -> SpanTable:
-            lexical = LexicalRetriever(corpus, bm25_of(place, corpus, progress), rule)
+            lexical = LexicalRetriever(corpus, bm25_of(workspace, corpus, progress), rule)
             wanted = supported_nearby(
                 tagged, texts, corpus, lexical, within=within, progress=progress
             )
             return tagged.where(wanted)
 
-        num_spans, table = len(tagged.rows), kept_table(place.cache, key, supported)
+        num_spans, table = len(tagged.rows), kept_table(workspace.cache, key, supported)
         if num_spans and not len(table.rows):
             raise InputError(
                 f"none of {num_spans:,} salient spans stands in one of the {within} chunks that "
@@ -89,13 +89,13 @@ def masked_queries(
     )
 
 
-def kept_tagger(place: WorkspaceFolder, settings: Settings, texts: ChunkStore) -> SpanTagger:
+def kept_tagger(workspace: WorkspaceFolder, settings: Settings, texts: ChunkStore) -> SpanTagger:
     """The tagger of the settings; what rules learn of the texts is kept from call to call."""
     if settings.salient.kind != "rules":
         return span_tagger(settings, texts)
     options = replace(settings.salient, supported_within=0)  # the rules know nothing of that
     key = hashlib.sha256(f"{FORMAT} {texts.fingerprint} {options}".encode()).hexdigest()
-    kept = place.cache / f"tagger-{key[:16]}.json"
+    kept = workspace.cache / f"tagger-{key[:16]}.json"
     try:
         return RuleTagger.from_dict(json.loads(kept.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -120,7 +120,7 @@ class HeldOut:
     queries: list[MaskedQuery]
 
 
-def held_out_of(place: WorkspaceFolder, loaded: LoadedRun, *, progress: Progress) -> HeldOut:
+def held_out_of(workspace: WorkspaceFolder, loaded: LoadedRun, *, progress: Progress) -> HeldOut:
     """A run's own held-out masked sentences.
 
     Raises:
@@ -129,7 +129,7 @@ def held_out_of(place: WorkspaceFolder, loaded: LoadedRun, *, progress: Progress
     corpus = loaded.corpus
     texts = ChunkStore.open(loaded.run.texts) if loaded.run.texts.is_dir() else corpus
     queries = masked_queries(
-        place, loaded.settings, texts=texts, corpus=corpus, progress=progress
+        workspace, loaded.settings, texts=texts, corpus=corpus, progress=progress
     ).probe()
     if not queries:
         raise InputError("the training texts are too small for a probe; it holds out a tenth")

@@ -38,7 +38,7 @@ def make_encoder(settings: Settings, corpus: ChunkStore, embedder: Embedder) -> 
 
 
 def make_loader(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     settings: Settings,
     corpus: ChunkStore,
     model: Realm,
@@ -46,7 +46,7 @@ def make_loader(
     progress: Progress | None = None,
 ) -> Loader:
     """What makes an index of a snapshot, and of words in common where the model weighs them."""
-    lexical = lexical_of(place, corpus, model, processes=processes, progress=progress)
+    lexical = lexical_of(workspace, corpus, model, processes=processes, progress=progress)
     return Loader(corpus, settings.retrieval, device_of(model), processes, lexical=lexical)
 
 
@@ -73,7 +73,7 @@ def make_maker(
 
 
 def make_pooled(
-    place: WorkspaceFolder,
+    workspace: WorkspaceFolder,
     settings: Settings,
     corpus: ChunkStore,
     encoder: TextEncoder,
@@ -88,7 +88,7 @@ def make_pooled(
     return PooledVectors(
         corpus,
         encoder,
-        place.cache,
+        workspace.cache,
         settings.refresh,
         processes=processes,
         progress=progress,
