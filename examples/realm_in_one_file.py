@@ -373,7 +373,7 @@ def update(
 ) -> None:
     """One step of Adam; the rates rise over ten steps, then fall to 0."""
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate * min(1.0, (step + 1) / 10) * (1 - step / steps)
         nn.utils.clip_grad_norm_(group["params"], 1.0)
