@@ -9,7 +9,7 @@ batch goes through all layers in pieces that a processor's caches hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -198,6 +198,19 @@ class BertEncoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(BertLayer(config) for _ in range(config.num_hidden_layers))
 
+    def forward(
+        self,
+        states: Float[Tensor, "tokens hidden"],
+        tokens: Packed,
+        at: Int[Tensor, " chosen"] | None = None,
+    ) -> Float[Tensor, "out hidden"]:
+        """The states after the last layer, of all tokens or of the chosen ones alone."""
+        *layers, last = self.layer
+        for layer in layers:
+            states = layer(states, tokens)
+        states = last(states, tokens, at)
+        return states
+
 
 class BertPooler(nn.Module):
     """tanh(dense([CLS]))."""
@@ -241,25 +254,28 @@ class BertModel(nn.Module):
             )
         most = PIECE_BYTES // (4 * max(self.config.intermediate_size, self.config.hidden_size))
         pieces = [tokens] if tokens.token_ids.is_cuda else tokens.pieces(most)
-        if at is None or len(pieces) == 1:
-            found = [self._states(piece, at) for piece in pieces]
-            return found[0] if len(found) == 1 else torch.cat(found)
-        ordered, order = at.sort()
-        sizes = torch.tensor([len(piece.token_ids) for piece in pieces])
-        stops = sizes.cumsum(0)
-        counts = torch.searchsorted(ordered, stops).diff(prepend=torch.zeros(1, dtype=torch.long))
-        within = ordered - (stops - sizes).repeat_interleave(counts)
-        chosen = torch.split(within, counts.tolist())
-        found = [self._states(*each) for each in zip(pieces, chosen, strict=True)]
-        return torch.cat(found)[order.argsort()]
+        states = self.embeddings(tokens)
+        if len(pieces) == 1:
+            last: Tensor = self.encoder(states, tokens, at)
+            return last
+        sizes = [len(piece.token_ids) for piece in pieces]
+        parts = zip(states.split(sizes), pieces, strict=True)
+        if at is None:
+            return torch.cat([self.encoder(*part) for part in parts])
+        chosen, back = _by_piece(at, sizes)
+        found = [self.encoder(*part, each) for part, each in zip(parts, chosen, strict=True)]
+        return torch.cat(found)[back]
 
-    def _states(self, tokens: Packed, at: Tensor | None) -> Tensor:
-        states: Tensor = self.embeddings(tokens)
-        *layers, last = self.encoder.layer
-        for layer in layers:
-            states = layer(states, tokens)
-        states = last(states, tokens, at)
-        return states
+
+def _by_piece(
+    at: Int[Tensor, " chosen"], sizes: Sequence[int]
+) -> tuple[Sequence[Int[Tensor, " some"]], Int[Tensor, " chosen"]]:
+    """Numbers of tokens within each piece, and the places that bring all back in order."""
+    ordered, order = at.sort()
+    stops = torch.tensor(sizes).cumsum(0)
+    counts = torch.searchsorted(ordered, stops).diff(prepend=torch.zeros(1, dtype=torch.long))
+    starts = (stops - torch.tensor(sizes)).repeat_interleave(counts)
+    return torch.split(ordered - starts, counts.tolist()), order.argsort()
 
 
 class BertTransform(nn.Module):
@@ -289,8 +305,9 @@ class BertPredictions(nn.Module):
     def forward(self, states: Float[Tensor, "chosen hidden"]) -> Float[Tensor, "chosen vocab"]:
         """Logits of the words at the chosen places."""
         logits = nn.functional.linear(self.transform(states), self.decoder.weight)
-        # The bias in full precision: a token prior of -20 has steps of 0.06 in bfloat16.
-        return logits.to(self.bias.dtype) + self.bias
+        # The bias in full precision: a token prior of -20 has steps of 0.06 in bfloat16. In place:
+        # there is no larger tensor in a model than this one.
+        return logits.to(self.bias.dtype).add_(self.bias)
 
 
 class BertHeads(nn.Module):

@@ -14,6 +14,7 @@ WEIGHT_DECAY = 0.01  # decoupled; none on biases and LayerNorms
 CLIP_NORM = 1.0  # of all gradients together
 _BETA1, _BETA2 = 0.9, 0.999
 _EPS = 1e-6
+_MANY = 1_000_000
 # Steps with a rising learning rate (realm/model.py).
 _WARMUP_FRACTION = 0.1
 _WARMUP_MAX = 10_000
@@ -48,23 +49,29 @@ class AdamWeightDecay(torch.optim.Optimizer):
                     "exp_avg_sq": torch.zeros_like(p),
                 }
             self.state[p]["step"] += 1
-        grads: list[torch.Tensor] = [p.grad for p in params if p.grad is not None]
-        first = [self.state[p]["exp_avg"] for p in params]
-        second = [self.state[p]["exp_avg_sq"] for p in params]
-        torch._foreach_lerp_(first, grads, 1 - _BETA1)
-        torch._foreach_mul_(second, _BETA2)
-        torch._foreach_addcmul_(second, grads, grads, 1 - _BETA2)
-        steps = [self.state[p]["step"] for p in params]
-        roots = torch._foreach_sqrt(second)
-        if self._bias_correction:
-            torch._foreach_div_(roots, [math.sqrt(1 - _BETA2**n) for n in steps])
-        torch._foreach_add_(roots, _EPS)
-        updates = torch._foreach_div(first, roots)
-        if self._bias_correction:
-            torch._foreach_div_(updates, [1 - _BETA1**n for n in steps])
-        if weight_decay:
-            torch._foreach_add_(updates, params, alpha=weight_decay)
-        torch._foreach_add_(params, updates, alpha=-lr)
+        # One pass over all numbers, in place of a dozen.
+        torch._fused_adamw_(
+            params,
+            [p.grad for p in params if p.grad is not None],
+            [self.state[p]["exp_avg"] for p in params],
+            [self.state[p]["exp_avg_sq"] for p in params],
+            [],
+            self._counts(params),
+            lr=lr,
+            beta1=_BETA1,
+            beta2=_BETA2,
+            weight_decay=weight_decay,
+            eps=_EPS,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _counts(self, params: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Steps of each parameter, of which the correction is made; after very many it is none."""
+        steps = [self.state[p]["step"] if self._bias_correction else _MANY for p in params]
+        device = params[0].device
+        counts = {n: torch.tensor(float(n), device=device) for n in set(steps)}
+        return [counts[n] for n in steps]
 
 
 def parameter_groups(modules: Iterable[tuple[nn.Module, float]]) -> list[dict[str, Any]]:
