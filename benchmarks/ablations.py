@@ -36,10 +36,11 @@ from openrealm.files import write_atomic
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress
 from openrealm.retrieval.retriever import Retriever
-from openrealm.runs.checkpoints import Position, checkpoints, save_checkpoint
+from openrealm.runs.checkpoints import Position, checkpoints
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START, load_model, load_run, newest_checkpoint
 from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.saved_state import save_checkpoint
 from openrealm.settings import Settings, read_settings, resolve, settings_text
 from openrealm.terminal import make_progress
 from openrealm.training.probe import HeldOutProbe

@@ -27,8 +27,7 @@ from openrealm.progress import Silent
 from openrealm.recipes import ingest
 from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.candidates import Candidates
-from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import open_corpus
+from openrealm.runs.folders import WorkspaceFolder, open_corpus
 from openrealm.runs.masked_queries import span_tagger
 from openrealm.runs.parts import make_encoder
 from openrealm.settings import preset_settings

@@ -34,8 +34,8 @@ from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
 from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.first_weights import Beginning, first_model
-from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import load_model, open_corpus
+from openrealm.runs.folders import WorkspaceFolder, open_corpus
+from openrealm.runs.loaded import load_model
 from openrealm.runs.masked_queries import masked_queries
 from openrealm.runs.parts import make_templates
 from openrealm.settings import Settings, resolve

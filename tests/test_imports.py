@@ -79,6 +79,11 @@ def test_who_adds_documents_needs_no_model(trained: Path, tmp_path: Path) -> Non
     assert not _heavy_after(statement) & {"torch", "transformers", "bm25s", "jaxtyping"}
 
 
+def test_who_looks_at_a_workspace_needs_no_model(trained: Path) -> None:
+    statement = f"from openrealm.recipes.inspection import info; info({str(trained)!r})"
+    assert not _heavy_after(statement) & {"torch", "bm25s", "jaxtyping", "safetensors"}
+
+
 def test_a_heavy_import_would_be_noticed() -> None:
     assert _heavy_after("import numpy") == {"numpy"}
 

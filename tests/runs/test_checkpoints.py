@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import openrealm
-import openrealm.runs.checkpoints as checkpoint_module
+import openrealm.runs.saved_state as checkpoint_module
 from openrealm.errors import CheckpointError
 from openrealm.runs.checkpoints import (
     Position,
@@ -23,8 +23,8 @@ from openrealm.runs.checkpoints import (
     damaged_checkpoints,
     open_checkpoint,
     prune,
-    save_checkpoint,
 )
+from openrealm.runs.saved_state import load_training_state, save_checkpoint
 from openrealm.training.optim import AdamWeightDecay, parameter_groups
 
 POSITION = Position(
@@ -73,7 +73,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     other, fresh = model_and_optimizer(1)
     opened = open_checkpoint(saved.directory)
     opened.load_weights(other)
-    opened.load_training_state(fresh)
+    load_training_state(opened, fresh)
     assert train(other, fresh, 4) == wanted
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
@@ -94,7 +94,7 @@ def test_parameters_that_had_no_gradient_yet_have_no_moments(tmp_path: Path) -> 
     train(model, optimizer, 1)
     saved = save_checkpoint(tmp_path, model, optimizer, POSITION)
     _, fresh = model_and_optimizer(1)
-    saved.load_training_state(fresh)
+    load_training_state(saved, fresh)
     assert len(fresh.state) == 2
 
 
@@ -106,7 +106,7 @@ def test_the_end_of_a_stage_has_weights_and_no_moments(tmp_path: Path) -> None:
         "weights.safetensors",
     ]
     with pytest.raises(CheckpointError, match="no training state"):
-        saved.load_training_state(optimizer)
+        load_training_state(saved, optimizer)
 
 
 @pytest.mark.parametrize("kind", ["fewer", "more", "shapes"])
@@ -121,7 +121,7 @@ def test_moments_of_other_parameters_are_refused(tmp_path: Path, kind: str) -> N
     }
     groups = parameter_groups(others[kind])
     with pytest.raises(CheckpointError, match="other trainable parameters"):
-        saved.load_training_state(AdamWeightDecay(groups, bias_correction=False))
+        load_training_state(saved, AdamWeightDecay(groups, bias_correction=False))
 
 
 def test_the_newest_whole_checkpoint_is_found_although_later_ones_are_torn(
@@ -169,7 +169,7 @@ def test_without_a_folder_there_is_no_checkpoint(tmp_path: Path) -> None:
 def test_a_save_that_dies_leaves_the_older_checkpoint_and_nothing_with_a_final_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openrealm.runs import checkpoints as module
+    from openrealm.runs import saved_state as module
 
     model, optimizer = model_and_optimizer(0)
     save_checkpoint(tmp_path, model, optimizer, at(2))

@@ -21,8 +21,7 @@ import openrealm
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.runs import checkpoints, first_weights, model_folder
 from openrealm.runs.first_weights import Beginning, begin, saved_model
-from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import open_corpus
+from openrealm.runs.folders import WorkspaceFolder, open_corpus
 from openrealm.settings import resolve
 
 SHAPE = [

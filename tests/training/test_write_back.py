@@ -43,6 +43,7 @@ from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
 from openrealm.retrieval.snapshot_maker import PooledVectors
 from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.saved_state import written_vectors
 from openrealm.settings import JointConfig, RefreshConfig
 from openrealm.training.objectives import JointStage
 from openrealm.training.trainer import Trainer
@@ -284,9 +285,9 @@ def test_what_was_written_is_in_the_middle_of_a_stage_and_not_at_its_end(
     stage = Noted(make_stage("realm", world, model))
     in_line(world, model, tmp_path).run(stage)
     end, middle, *_ = checkpoints(tmp_path / "checkpoints")
-    assert end.position.finished and end.written() == {}
+    assert end.position.finished and written_vectors(end) == {}
     made = [one for one in stage.made if one[0] < middle.position.step]
-    state = middle.written()
+    state = written_vectors(middle)
     rows = state["rows"].tolist()
     assert rows == sorted(set(np.concatenate([rows for _, rows, _ in made]).tolist()))
     last = {row: step for step, rows, _ in made for row in rows.tolist()}

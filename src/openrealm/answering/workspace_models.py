@@ -21,7 +21,7 @@ from openrealm.index.snapshot import Snapshot, SnapshotKey
 from openrealm.progress import Progress, Stoppable
 from openrealm.retrieval.retriever import Retriever
 from openrealm.runs.bm25_cache import bm25_of
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import (
     ALL_STAGES,
     FILLING_STAGES,
@@ -29,7 +29,6 @@ from openrealm.runs.loaded import (
     LoadedModel,
     load_model,
     newest_checkpoint,
-    open_corpus,
 )
 from openrealm.runs.parts import make_loader
 from openrealm.runs.untrained import PRESET, load_untrained, why_untrained_fails

@@ -80,8 +80,7 @@ def settings_of_new_run(
 ) -> Settings | None:
     """The same over a start, for a workspace's documents as they were cut."""
     from openrealm.runs.first_weights import settings_for
-    from openrealm.runs.folders import WorkspaceFolder
-    from openrealm.runs.loaded import open_corpus
+    from openrealm.runs.folders import WorkspaceFolder, open_corpus
 
     if start is None and preset is None and config is None and not assignments:
         return None

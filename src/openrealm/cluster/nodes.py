@@ -38,8 +38,8 @@ from openrealm.retrieval.embedding import (
     write_shard,
 )
 from openrealm.retrieval.text_encoder import TextEncoder
-from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import empty_model, open_corpus
+from openrealm.runs.folders import WorkspaceFolder, open_corpus
+from openrealm.runs.loaded import empty_model
 from openrealm.runs.parts import make_encoder
 from openrealm.settings import Settings, read_settings
 from openrealm.training.weights import (

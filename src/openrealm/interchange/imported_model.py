@@ -21,7 +21,8 @@ from openrealm.models.pretrained import build_model, copy_encoder
 from openrealm.models.realm import Realm
 from openrealm.models.weight_files import WEIGHTS
 from openrealm.progress import Progress
-from openrealm.runs.checkpoints import Position, save_checkpoint
+from openrealm.runs.checkpoints import Position
+from openrealm.runs.saved_state import save_checkpoint
 from openrealm.settings import ChunkingConfig, Settings, checked
 from openrealm.settings.config import merge
 from openrealm.tokenizer import WordPiece, agree

@@ -11,10 +11,8 @@ from openrealm.index.snapshot import Snapshot, snapshot_folder
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import damaged_checkpoints
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import load_model, open_corpus
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.run_info import RunInfo, run_info
-from openrealm.runs.untrained import load_untrained
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,10 @@ def build_index(
         StorageError: The storage cannot be read or written.
         SnapshotError: The snapshot is damaged, or the cluster could not make it.
     """
+    # Not at the top: they import torch, and `info` looks at no model.
+    from openrealm.runs.loaded import load_model
+    from openrealm.runs.untrained import load_untrained
+
     folder, progress = WorkspaceFolder(Path(workspace)), progress or Silent()
     if fleet is not None:
         from openrealm.cluster.embedding import index_by_fleet

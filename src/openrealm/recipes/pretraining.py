@@ -22,8 +22,7 @@ from openrealm.recipes.training_session import TrainingSession, texts_of
 from openrealm.report.plots import draw_run
 from openrealm.runs.devices import uses_gpu
 from openrealm.runs.first_weights import Beginning, begin, first_model, first_record
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import open_corpus
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.settings import (
     Settings,
     checked,

@@ -37,8 +37,8 @@ from openrealm.retrieval.embedding import (
     write_snapshot,
 )
 from openrealm.retrieval.snapshot_maker import SnapshotMaker
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import empty_model, open_corpus
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
+from openrealm.runs.loaded import empty_model
 from openrealm.runs.parts import make_encoder
 from openrealm.settings import Settings, read_settings
 from openrealm.training.background import BackgroundRefresh, Makers

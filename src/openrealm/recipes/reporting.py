@@ -22,8 +22,7 @@ from openrealm.report.plots import require_matplotlib, title_of
 from openrealm.report.probe_sentences import JOINT_STAGES, probed
 from openrealm.report.sentences import summary
 from openrealm.runs.checkpoints import checkpoints
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import open_corpus
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.stage_reports import stage_intervals
 from openrealm.settings import read_settings
 from openrealm.settings.config import to_dict

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, CorpusError, InputError, shell_command
 from openrealm.files import held, is_held, write_atomic
 
@@ -259,3 +260,18 @@ def _created(run: RunFolder) -> float:
         return float(run.read_record().get("created", 0.0))
     except CheckpointError:
         return 0.0
+
+
+def open_corpus(workspace: WorkspaceFolder) -> ChunkStore:
+    """The workspace's knowledge corpus.
+
+    Raises:
+        CorpusError: Nothing was ingested, or the store is damaged or empty.
+    """
+    workspace.require_corpus()
+    store = ChunkStore.open(workspace.corpus)
+    if not len(store):
+        raise CorpusError(
+            f"the corpus of '{workspace.directory}' has no chunk; ingest some documents first"
+        )
+    return store

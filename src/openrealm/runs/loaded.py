@@ -23,7 +23,7 @@ from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import Beginning, first_model, load_after
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece
@@ -131,21 +131,6 @@ class LoadedRun:
     live: LiveIndex
     encoder: TextEncoder
     checkpoint: Checkpoint
-
-
-def open_corpus(workspace: WorkspaceFolder) -> ChunkStore:
-    """The workspace's knowledge corpus.
-
-    Raises:
-        CorpusError: Nothing was ingested, or the store is damaged or empty.
-    """
-    workspace.require_corpus()
-    store = ChunkStore.open(workspace.corpus)
-    if not len(store):
-        raise CorpusError(
-            f"the corpus of '{workspace.directory}' has no chunk; ingest some documents first"
-        )
-    return store
 
 
 def load_model(

@@ -22,6 +22,7 @@ from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.snapshot_maker import EmbeddingStopped
 from openrealm.runs.checkpoints import Checkpoint, Position
+from openrealm.runs.saved_state import written_vectors
 from openrealm.training.metrics_log import MetricsLog, Window
 from openrealm.training.probe import Probe
 from openrealm.training.refresh import IndexMaker, Refresh, Swap
@@ -95,7 +96,7 @@ class IndexKeeper:
             self.refresh.take_up(order if order.generation else None)
         self._begin_write_back(stage)
         if self.live is not None and self._write_back is not None:
-            self._write_back.take_up(self.live.index, checkpoint.written())
+            self._write_back.take_up(self.live.index, written_vectors(checkpoint))
 
     def _begin_write_back(self, stage: Stage) -> None:
         moves = stage.index_use is IndexUse.MOVING

@@ -28,9 +28,8 @@ from openrealm.runs.checkpoints import (
     checkpoint_name,
     checkpoints,
     prune,
-    random_state,
-    save_checkpoint,
 )
+from openrealm.runs.saved_state import load_training_state, random_state, save_checkpoint
 from openrealm.settings import LoopConfig, OptimConfig
 from openrealm.training.alarms import Alarm, NoAlarm
 from openrealm.training.index_keeper import IndexKeeper
@@ -151,7 +150,7 @@ class Trainer:
             return 0
         resume.load_weights(self.parts.model)
         position = resume.position
-        if not resume.load_training_state(optimizer, rank=self.parts.processes.rank):
+        if not load_training_state(resume, optimizer, rank=self.parts.processes.rank):
             self._seed(stage, position.step)
         self.total_step = position.total_step
         self.index.resume(stage, resume)
