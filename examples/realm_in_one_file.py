@@ -352,7 +352,7 @@ def train_jointly(realm: Realm, rows: Sequence[int], steps: int, seed: int) -> N
         log_p_z, log_p_y_given_z = realm(queries, index)
         loss = -log_marginal(log_p_z, log_p_y_given_z).mean()
         # Not in the paper: the retriever waits until the reader can judge chunks a little.
-        update(optimizer, loss, [1e-3, 1e-3 if step >= READER_ALONE else 0.0], step, steps)
+        update(optimizer, loss, [1e-3, 2e-3 if step >= READER_ALONE else 0.0], step, steps)
         history.append([loss.item(), log_p_z[:, 0].exp().mean().item()])
         if (step + 1) % 20 == 0:
             mean, null = np.mean(history[-20:], axis=0)
