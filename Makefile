@@ -51,7 +51,7 @@ format: $(STAMP)
 
 clean:
 	rm -rf .venv demo build dist .coverage .coverage.* .*_cache .hypothesis
-	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find src tests scripts examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt scripts/install.py | $(BIN)/pip
 	$(BIN)/python scripts/install.py --torch $(TORCH)

@@ -20,7 +20,7 @@ from openrealm.settings.config import merge, override, parse_toml
 from openrealm.settings.removed import REMOVED, RENAMED
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 PACKAGE = ROOT / "src" / "openrealm"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
