@@ -249,3 +249,26 @@ def test_attention_with_padding_as_on_a_gpu_is_the_same() -> None:
         states = ours.bert.embeddings(packed)
         q, k, v = attention.query(states), attention.key(states), attention.value(states)
         close(attention.attend_padded(q, k, v, packed), attention(states, packed))
+
+
+def test_attention_in_bfloat16_is_that_of_single_precision_to_its_rounding() -> None:
+    torch.manual_seed(0)
+    model = BertModel(CONFIG, add_pooling_layer=False).eval()
+    tokens = inputs_of([7, 3, 7, 12]).packed()
+    exact = model(tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model(tokens)
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
+
+
+def test_dropout_of_attention_in_bfloat16_leaves_the_mean() -> None:
+    torch.manual_seed(0)
+    attention = bert.BertSelfAttention(replace(CONFIG, attention_probs_dropout_prob=0.3)).train()
+    tokens = inputs_of([6, 6]).packed()
+    states = torch.randn(12, CONFIG.hidden_size)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        kept = attention.eval()(states, tokens).float()
+        attention.train()
+        dropped = torch.stack([attention(states, tokens).float() for _ in range(3000)])
+    assert not torch.allclose(dropped[0], kept, atol=0.05)
+    torch.testing.assert_close(dropped.mean(dim=0), kept, rtol=0.05, atol=0.05)

@@ -122,10 +122,26 @@ class BertSelfAttention(nn.Module):
         shape = (*q.shape[:2], self.num_heads, q.shape[2] // self.num_heads)
         q_heads, k_heads, v_heads = (x.view(shape).transpose(1, 2) for x in (q, k, v))
         dropout = self.dropout if self.training else 0.0
-        gathered = nn.functional.scaled_dot_product_attention(
-            q_heads, k_heads, v_heads, attn_mask=mask, dropout_p=dropout
-        )
+        if q.dtype == torch.bfloat16 and not q.is_cuda:
+            gathered = _written_out_attention(q_heads, k_heads, v_heads, dropout)
+        else:
+            gathered = nn.functional.scaled_dot_product_attention(
+                q_heads, k_heads, v_heads, attn_mask=mask, dropout_p=dropout
+            )
         return gathered.transpose(1, 2).reshape(q.shape)
+
+
+def _written_out_attention(
+    q: Float[Tensor, "rows heads length width"],
+    k: Float[Tensor, "rows heads length width"],
+    v: Float[Tensor, "rows heads length width"],
+    dropout: float,
+) -> Float[Tensor, "rows heads length width"]:
+    """Attention by two products: torch's fused kernel for processors is slow in bfloat16."""
+    weights = (q @ k.transpose(2, 3)).mul(q.shape[3] ** -0.5).softmax(dim=3, dtype=q.dtype)
+    if dropout:
+        weights = nn.functional.dropout(weights, dropout)
+    return weights @ v
 
 
 class BertResidual(nn.Module):
