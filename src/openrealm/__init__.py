@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from openrealm.recipes.serving import serve as serve
     from openrealm.recipes.sharing import PretrainedModel as PretrainedModel
     from openrealm.recipes.sharing import from_pretrained as from_pretrained
-    from openrealm.settings.resolution import settings_text as settings_text
     from openrealm.settings.run import Settings as Settings
+    from openrealm.settings.run import settings_text as settings_text
     from openrealm.workspace import AskResult as AskResult
     from openrealm.workspace import FillResult as FillResult
     from openrealm.workspace import Run as Run
@@ -48,7 +48,7 @@ _HOMES = {
     "preset": "workspace",
     "refresh_worker": "recipes.refresh_worker",
     "serve": "recipes.serving",
-    "settings_text": "settings.resolution",
+    "settings_text": "settings.run",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -19,7 +19,7 @@ from openrealm.errors import InputError
 from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.settings import STAGES, Settings, checked, preset_settings, read_settings
-from openrealm.settings.resolution import require_stages
+from openrealm.settings.run import require_stages
 from openrealm.terminal import make_progress
 
 if TYPE_CHECKING:

@@ -1,15 +1,18 @@
 """Every setting of a run, and how settings are read, checked and written; imports nothing heavy."""
 
-from openrealm.settings.checks import checked
-from openrealm.settings.data import ChunkingConfig, CorpusConfig, SalientConfig
 from openrealm.settings.model import (
     BertShape,
+    ChunkingConfig,
+    CorpusConfig,
     EmbedderConfig,
     ModelConfig,
     ReaderShape,
     SpanHeadConfig,
 )
-from openrealm.settings.resolution import (
+from openrealm.settings.run import (
+    ServeConfig,
+    Settings,
+    checked,
     learning_rates,
     lower_rates,
     preset_settings,
@@ -18,18 +21,19 @@ from openrealm.settings.resolution import (
     resolve,
     settings_text,
 )
-from openrealm.settings.run import Settings
-from openrealm.settings.serving import ServeConfig
-from openrealm.settings.stages import (
+from openrealm.settings.training import (
     STAGES,
     IctConfig,
     JointConfig,
+    LoopConfig,
     MlmConfig,
+    OptimConfig,
     QaConfig,
+    RefreshConfig,
     RetrievalConfig,
+    SalientConfig,
     WarmupConfig,
 )
-from openrealm.settings.training import LoopConfig, OptimConfig, RefreshConfig
 
 __all__ = [
     "STAGES",

@@ -1,4 +1,4 @@
-"""Shape of the model: BERTs, towers, reader, span head."""
+"""What a start brings: the shape of the model, and how the corpus was cut and numbered."""
 
 from __future__ import annotations
 
@@ -182,3 +182,46 @@ class ModelConfig:
     def reader_section(self) -> str:
         """Where that shape is set."""
         return "model.reader" if self.own_reader else "model.bert"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkingConfig:
+    """How documents are cut into chunks."""
+
+    chunk_tokens: int = option(
+        288,
+        "The most tokens of a chunk: [CLS] title [SEP] body [SEP].",
+        source="ORQA's blocks of 288 word pieces, which REALM takes over",
+        minimum=16,
+    )
+    min_chunk_tokens: int = option(
+        32,
+        "A document's last chunk with a shorter body takes sentences from the one before it.",
+        minimum=0,
+        is_fixed=True,
+    )
+    title_share: float = option(
+        0.25,
+        "The most of a chunk that its title may take; a longer title loses its last tokens.",
+        minimum=0.0,
+        maximum=0.75,
+        is_fixed=True,
+    )
+    whole: bool = option(
+        False,
+        "Documents are not divided: each is one chunk, whose end is left out where it is longer "
+        "(for passages that were cut before, as DPR's or ORQA's).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """How documents become chunks; fixed when a workspace is made."""
+
+    tokenizer: str = option(
+        "minilm",
+        "Where the vocabulary comes from: minilm (BERT's uncased one), train (learned from the "
+        "documents), or a path.",
+    )
+    vocab_size: int = option(8192, "Size of a vocabulary that is learned.", minimum=100)
+    chunking: ChunkingConfig = section(ChunkingConfig, "How documents are cut.")
