@@ -47,10 +47,10 @@ from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import Retriever
 from openrealm.retrieval.text_encoder import TextEncoder
-from openrealm.runs.bm25_cache import bm25_of, lexical_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.parts import bm25_of, lexical_of
 from openrealm.settings import RetrievalConfig, Settings
 from openrealm.terminal import make_progress
 from openrealm.training.alarms import Alarm

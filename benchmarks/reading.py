@@ -32,12 +32,11 @@ from openrealm.retrieval.batches import masked_batch
 from openrealm.retrieval.candidates import Candidates, origins_of
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import NO_CHUNK
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.first_weights import Beginning, first_model
 from openrealm.runs.folders import WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import load_model
 from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.parts import make_templates
+from openrealm.runs.parts import bm25_of, make_templates
 from openrealm.settings import Settings, resolve
 
 _BATCH = 32

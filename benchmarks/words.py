@@ -19,9 +19,9 @@ import torch
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
 from openrealm.retrieval.hybrid import best_rows
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun, load_run
+from openrealm.runs.parts import bm25_of
 from openrealm.terminal import make_progress
 
 WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0]

@@ -22,7 +22,7 @@ from openrealm.recipes.imports import ImportedPart, ImportReport
 from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
 from openrealm.recipes.pretraining import RunSummary
 from openrealm.recipes.reporting import ReportFiles
-from openrealm.runs.run_info import RunInfo
+from openrealm.runs.record import RunInfo
 from openrealm.workspace import AskResult, FillResult, SearchResult, Workspace
 
 # Commands that are methods of the object; each of the others is a recipe.

@@ -20,18 +20,19 @@ from openrealm.errors import CheckpointError, InputError
 from openrealm.index.snapshot import Snapshot, SnapshotKey
 from openrealm.progress import Progress, Stoppable
 from openrealm.retrieval.retriever import Retriever
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import (
     ALL_STAGES,
     FILLING_STAGES,
+    PRESET,
     START,
     LoadedModel,
     load_model,
+    load_untrained,
     newest_checkpoint,
+    why_untrained_fails,
 )
-from openrealm.runs.parts import make_loader
-from openrealm.runs.untrained import PRESET, load_untrained, why_untrained_fails
+from openrealm.runs.parts import bm25_of, make_loader
 from openrealm.settings import preset_settings
 
 WORDS = "words"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
     from openrealm.recipes.pretraining import RunSummary
     from openrealm.recipes.reporting import ReportFiles
-    from openrealm.runs.run_info import RunInfo
+    from openrealm.runs.record import RunInfo
     from openrealm.workspace import AskResult, FillResult, SearchResult
 
 MAX_WIDTH = 100

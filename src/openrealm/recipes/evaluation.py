@@ -28,7 +28,6 @@ from openrealm.files import require_files
 from openrealm.metrics import bootstrap_interval, read_beir_judgments
 from openrealm.progress import Progress, Silent
 from openrealm.retrieval.lexical import fuse_reciprocal_ranks
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import (
     ALL_STAGES,
@@ -37,6 +36,7 @@ from openrealm.runs.loaded import (
     load_run,
 )
 from openrealm.runs.masked_queries import held_out_of
+from openrealm.runs.parts import bm25_of
 from openrealm.training.probe import probe_of
 
 

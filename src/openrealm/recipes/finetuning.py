@@ -22,7 +22,6 @@ from openrealm.recipes.evaluation import read_answerable
 from openrealm.recipes.pretraining import RunSummary, training_in
 from openrealm.report.plots import draw_run
 from openrealm.runs.checkpoints import Checkpoint, checkpoints
-from openrealm.runs.devices import uses_gpu
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import (
     PRETRAINED_STAGES,
@@ -31,9 +30,8 @@ from openrealm.runs.loaded import (
     load_run,
     prepare_for_questions,
 )
-from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
-from openrealm.runs.parts import make_loader, make_maker, make_pooled
-from openrealm.runs.stage_reports import add_report
+from openrealm.runs.parts import make_loader, make_maker, make_pooled, uses_gpu
+from openrealm.runs.record import add_report, lower_rates_advised, note_lowered, require_left
 from openrealm.settings import (
     Settings,
     checked,

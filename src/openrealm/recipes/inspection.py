@@ -12,7 +12,7 @@ from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import damaged_checkpoints
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
-from openrealm.runs.run_info import RunInfo, run_info
+from openrealm.runs.record import RunInfo, run_info
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ def build_index(
         SnapshotError: The snapshot is damaged, or the cluster could not make it.
     """
     # Not at the top: they import torch, and `info` looks at no model.
-    from openrealm.runs.loaded import load_model
-    from openrealm.runs.untrained import load_untrained
+    from openrealm.runs.loaded import load_model, load_untrained
 
     folder, progress = WorkspaceFolder(Path(workspace)), progress or Silent()
     if fleet is not None:

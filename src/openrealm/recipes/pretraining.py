@@ -20,9 +20,9 @@ from openrealm.processes import Processes, joined
 from openrealm.progress import Progress, Silent
 from openrealm.recipes.training_session import TrainingSession, texts_of
 from openrealm.report.plots import draw_run
-from openrealm.runs.devices import uses_gpu
 from openrealm.runs.first_weights import Beginning, begin, first_model, first_record
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
+from openrealm.runs.parts import uses_gpu
 from openrealm.settings import (
     Settings,
     checked,

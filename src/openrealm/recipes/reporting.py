@@ -23,7 +23,7 @@ from openrealm.report.probe_sentences import JOINT_STAGES, probed
 from openrealm.report.sentences import summary
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
-from openrealm.runs.stage_reports import stage_intervals
+from openrealm.runs.record import stage_intervals
 from openrealm.settings import read_settings
 from openrealm.settings.config import to_dict
 

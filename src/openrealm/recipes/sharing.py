@@ -29,10 +29,9 @@ from openrealm.retrieval.embedding import embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
 from openrealm.retrieval.text_encoder import TextEncoder
-from openrealm.runs.bm25_cache import weighed
-from openrealm.runs.devices import pick_device
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.model_folder import open_model_folder
+from openrealm.runs.parts import pick_device, weighed
 from openrealm.settings import Settings, read_settings
 
 _BATCH = 32

@@ -19,17 +19,21 @@ from openrealm.progress import Progress
 from openrealm.recipes.refresh_worker import refresh_by_settings
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.runs.bm25_cache import bm25_together
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
-from openrealm.runs.devices import pick_device
 from openrealm.runs.first_weights import Beginning, first_model, follow
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.loaded import START
-from openrealm.runs.lowered_rates import lower_rates_advised, note_lowered, require_left
 from openrealm.runs.masked_queries import masked_queries
-from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
+from openrealm.runs.parts import (
+    bm25_together,
+    make_encoder,
+    make_loader,
+    make_maker,
+    make_pooled,
+    pick_device,
+)
+from openrealm.runs.record import add_report, lower_rates_advised, note_lowered, require_left
 from openrealm.runs.saved_state import save_checkpoint
-from openrealm.runs.stage_reports import add_report
 from openrealm.settings import (
     Settings,
     read_settings,

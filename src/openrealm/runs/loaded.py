@@ -1,5 +1,5 @@
 """A run with its weights and its index, ready to be asked: what every recipe that reads one begins
-with.
+with; and the start as it is, where there is no such run.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ from dataclasses import dataclass, replace
 import torch
 
 from openrealm.corpus.store import ChunkStore
-from openrealm.errors import CorpusError, InputError, shell_command
+from openrealm.errors import (
+    ConfigError,
+    CorpusError,
+    InputError,
+    MissingDependencyError,
+    shell_command,
+)
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
 from openrealm.models.pretrained import build_model, materialized, tower_reader
 from openrealm.models.realm import Realm, device_of
+from openrealm.models.starts import MINILM, minilm_directory
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
 from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
-from openrealm.runs.devices import pick_device
-from openrealm.runs.first_weights import Beginning, first_model, load_after
+from openrealm.runs.first_weights import Beginning, first_model, load_after, settings_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
-from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled
+from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled, pick_device
 from openrealm.settings import Settings, read_settings
-from openrealm.tokenizer import WordPiece
+from openrealm.tokenizer import WordPiece, agree
 
 START = "start"
+PRESET = "adapt"  # whose start is asked where no run can be
 # Best first: which weights find chunks, which answer questions, and which fill masks. Those of the
 # start are kept as a checkpoint where nothing was trained.
 PRETRAINED_STAGES = ("realm", "warmup", "ict", "mlm", START)
@@ -285,3 +292,64 @@ def prepare_for_questions(model: Realm, settings: Settings) -> None:
     model.embedder.unshare()
     if settings.qa.reader == "tower":
         model.reader = tower_reader(model.embedder, settings.model.span_head, seed=settings.seed)
+
+
+# Where no run can be asked ------------------------------------------------------------------------
+
+# The start as it is, that of the preset `adapt`: a sentence encoder, and words in common with the
+# weight that the preset gives them. Only its embeddings of the corpus are kept, in the workspace's
+# cache; its weights are made again, and nothing of it counts as a run.
+
+
+def untrained_settings(corpus: ChunkStore) -> Settings:
+    """The settings of the start over a corpus.
+
+    Raises:
+        ConfigError: The corpus has another vocabulary than the start, or chunks that are too long.
+        MissingDependencyError: The start is not installed.
+    """
+    settings = settings_for(
+        None, preset=PRESET, config=None, assignments=(), chunking=corpus.chunking
+    )
+    assert settings.start == MINILM
+    if not agree(WordPiece.load(minilm_directory()), corpus.tokenizer):
+        command = shell_command(
+            "openrealm", "pretrain", corpus.directory.parent, "--preset", "tiny"
+        )
+        raise ConfigError(
+            "the corpus has a vocabulary of its own, which a model has to learn first: " + command
+        )
+    return settings
+
+
+def why_untrained_fails(corpus: ChunkStore) -> str | None:
+    """Why the start cannot be used over a corpus; None where it can."""
+    try:
+        untrained_settings(corpus)
+    except (ConfigError, MissingDependencyError) as error:
+        return str(error)
+    return None
+
+
+def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedModel:
+    """The model that the start makes of a corpus.
+
+    Raises:
+        ConfigError: The corpus has another vocabulary than the start, or chunks that are too long.
+        MissingDependencyError: The start is not installed.
+    """
+    settings = untrained_settings(corpus)
+    model = first_model(Beginning(settings, saved=None), corpus=corpus, texts=corpus)
+    model.to(pick_device(settings))
+    # Not among the runs: only its snapshots are ever written.
+    folder = RunFolder(workspace.cache / START)
+    folder.directory.mkdir(parents=True, exist_ok=True)
+    return LoadedModel(
+        workspace=workspace,
+        run=folder,
+        settings=settings,
+        corpus=corpus,
+        model=model,
+        encoder=make_encoder(settings, corpus, model.embedder),
+        checkpoint=Checkpoint(directory=folder.directory, position=Position.without_steps(START)),
+    )

@@ -21,9 +21,9 @@ from openrealm.progress import Progress
 from openrealm.retrieval.candidates import origin_of
 from openrealm.retrieval.lexical import LexicalRetriever, stemming
 from openrealm.retrieval.retriever import NEAR_DUPLICATE, NO_CHUNK
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun
+from openrealm.runs.parts import bm25_of
 from openrealm.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from openrealm.errors import CheckpointError
 from openrealm.models.starts import LABELLED_STARTS
 from openrealm.progress import Progress
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.run_info import RunInfo, run_info
+from openrealm.runs.record import RunInfo, run_info
 from openrealm.server.schemas import IngestView, RunView
 
 _NUM_INGESTS = 100

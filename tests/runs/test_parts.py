@@ -18,9 +18,9 @@ from openrealm.answering.answerer import answerer_of
 from openrealm.corpus.store import ChunkStore
 from openrealm.progress import Silent
 from openrealm.retrieval.lexical import BM25
-from openrealm.runs.bm25_cache import bm25_of
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_run
+from openrealm.runs.parts import bm25_of
 
 WEIGHED = ["model.lexical_weight=0.4", "realm.lr_lexical=0.05", "realm.steps=4"]
 
