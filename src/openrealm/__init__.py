@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from openrealm.recipes.sharing import from_pretrained as from_pretrained
     from openrealm.settings.run import Settings as Settings
     from openrealm.settings.run import settings_text as settings_text
-    from openrealm.workspace import AskResult as AskResult
-    from openrealm.workspace import FillResult as FillResult
-    from openrealm.workspace import Run as Run
-    from openrealm.workspace import SearchResult as SearchResult
-    from openrealm.workspace import Workspace as Workspace
-    from openrealm.workspace import open as open
-    from openrealm.workspace import preset as preset
+    from openrealm.workspace.arguments import preset as preset
+    from openrealm.workspace.results import AskResult as AskResult
+    from openrealm.workspace.results import FillResult as FillResult
+    from openrealm.workspace.results import Run as Run
+    from openrealm.workspace.results import SearchResult as SearchResult
+    from openrealm.workspace.workspace import Workspace as Workspace
+    from openrealm.workspace.workspace import open as open
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AskResult": "workspace",
+    "AskResult": "workspace.results",
     "Document": "corpus.records",
-    "FillResult": "workspace",
+    "FillResult": "workspace.results",
     "OpenRealmError": "errors",
     "PretrainedModel": "recipes.sharing",
-    "Run": "workspace",
-    "SearchResult": "workspace",
+    "Run": "workspace.results",
+    "SearchResult": "workspace.results",
     "Settings": "settings.run",
     "Stopped": "errors",
-    "Workspace": "workspace",
+    "Workspace": "workspace.workspace",
     "demo": "recipes.demonstration",
     "from_pretrained": "recipes.sharing",
     "import_weights": "recipes.imports",
-    "open": "workspace",
-    "preset": "workspace",
+    "open": "workspace.workspace",
+    "preset": "workspace.arguments",
     "refresh_worker": "recipes.refresh_worker",
     "serve": "recipes.serving",
     "settings_text": "settings.run",

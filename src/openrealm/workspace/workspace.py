@@ -6,197 +6,29 @@ What a call does not need is not imported for it.
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from openrealm.errors import InputError
-from openrealm.progress import Progress, Silent
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.settings import STAGES, Settings, checked, preset_settings, read_settings
-from openrealm.settings.run import require_stages
-from openrealm.terminal import make_progress
+from openrealm.progress import Progress
+from openrealm.runs.folders import WorkspaceFolder
+from openrealm.settings import Settings
+from openrealm.workspace.arguments import (
+    PathLike,
+    paths_of,
+    progress_of,
+    questions_of,
+    require_own,
+)
+from openrealm.workspace.results import AskResult, Documents, FillResult, Run, SearchResult
+from openrealm.workspace.session import ModelSession, Texts
 
 if TYPE_CHECKING:
-    from openrealm.answering.answerer import Answerer, Answers, ChunkHit, Fillings
-    from openrealm.answering.model_cache import CachedModel, ModelCache
-    from openrealm.answering.workspace_models import WorkspaceModels
-    from openrealm.corpus.records import Document, IngestReport
-    from openrealm.corpus.store import ChunkStore
+    from openrealm.corpus.records import IngestReport
     from openrealm.recipes.evaluation import EvaluationReport
     from openrealm.recipes.exports import ExportReport
     from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
     from openrealm.recipes.reporting import ReportFiles
-
-PathLike = str | os.PathLike[str]
-Texts = list[str] | tuple[str, ...]
-Result = TypeVar("Result")
-
-_OWN = {"corpus", "runs", "cache", "exports", "ingests.jsonl"}
-_MAX_LOADED = 4
-# Inputs that go through the model together, so that a long list needs no more memory than a short.
-_MAX_INPUTS = 64
-
-
-# What calls return --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Chunks found for a text.
-
-    Attributes:
-        query: The text.
-        run: The run that found them; None where none is trained yet.
-        source: What found them, in words.
-        hits: Best first.
-    """
-
-    query: str
-    run: str | None
-    source: str
-    hits: tuple[ChunkHit, ...]
-
-
-@dataclass(frozen=True)
-class AskResult:
-    """Answers to a question; without a reader for questions there are search results instead.
-
-    Attributes:
-        question: The question.
-        run: The run that answered; None where none is trained yet.
-        source: What answered, in words.
-        has_reader: Whether the run has been fine-tuned for questions.
-        answers: What was found, where it has.
-        hits: Search results, where it has not.
-    """
-
-    question: str
-    run: str | None
-    source: str
-    has_reader: bool
-    answers: Answers | None
-    hits: tuple[ChunkHit, ...]
-
-
-@dataclass(frozen=True)
-class FillResult:
-    """Fillings of a masked text.
-
-    Attributes:
-        run: The run that filled it; None where none is trained yet.
-        source: What filled it, in words.
-        fillings: Words for the masks, with the candidates that spoke for them.
-    """
-
-    run: str | None
-    source: str
-    fillings: Fillings
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of a workspace, looked up on the disk when asked."""
-
-    directory: Path
-
-    @property
-    def name(self) -> str:
-        """Its name, which is the folder's."""
-        return self.directory.name
-
-    @property
-    def settings(self) -> Settings:
-        """What it was made from."""
-        return read_settings(RunFolder(self.directory).settings_file)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What made it: start, seed, versions, fingerprints, and what was measured."""
-        return RunFolder(self.directory).read_record()
-
-    @property
-    def stages(self) -> dict[str, dict[str, float]]:
-        """What was measured after each stage, by name: ``run.stages["realm"]["recall@5"]``."""
-        return {
-            report["stage"]: {name: value for name, value in report.items() if name != "stage"}
-            for report in self.record["stage_reports"]
-        }
-
-    @property
-    def in_training(self) -> bool:
-        """Whether a process trains in it now."""
-        return RunFolder(self.directory).is_locked()
-
-
-class Documents(Sequence["Document"]):
-    """The documents of a corpus, each read when it is asked for."""
-
-    def __init__(self, corpus: ChunkStore | None) -> None:
-        """Takes the corpus; None for one that nothing was ingested into."""
-        self._corpus = corpus
-
-    def __len__(self) -> int:
-        return 0 if self._corpus is None else self._corpus.num_documents
-
-    @overload
-    def __getitem__(self, number: int) -> Document: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Document]: ...
-    def __getitem__(self, number: int | slice) -> Document | list[Document]:
-        numbers = range(len(self))[number]
-        if isinstance(numbers, int):
-            assert self._corpus is not None
-            return self._corpus.document(numbers)
-        return [self[each] for each in numbers]
-
-    def __iter__(self) -> Iterator[Document]:
-        return iter(() if self._corpus is None else self._corpus.documents())
-
-
-# Settings -----------------------------------------------------------------------------------------
-
-
-def preset(name: str = "adapt", **changes: Any) -> Settings:
-    """The settings of a preset, with changes.
-
-    ``preset("adapt", seed=1, realm={"steps": 600})``. Where ``start`` names an earlier run or an
-    exported model, that one's shape takes the place of the preset's.
-
-    Args:
-        name: ``adapt``, ``tiny`` or ``paper``.
-        changes: Settings by name; a section's as a mapping.
-
-    Raises:
-        ConfigError: There is no such preset or setting, or a value is out of range.
-        CheckpointError: The start is damaged.
-    """
-    base = preset_settings(name)
-    start = changes.get("start", base.start)
-    if isinstance(start, str | os.PathLike) and Path(start).is_dir():
-        from openrealm.runs.first_weights import begun_from
-
-        base = begun_from(base, str(start))
-        changes["start"] = base.start
-    settings = checked(base.changed(**changes))
-    given = ((stage, changes.get(stage)) for stage in STAGES)
-    require_stages(
-        settings,
-        [
-            (stage, f"{stage}.steps={section['steps']}")
-            for stage, section in given
-            if isinstance(section, Mapping) and "steps" in section
-        ],
-    )
-    return settings
-
-
-# The object ---------------------------------------------------------------------------------------
 
 
 def open(
@@ -223,20 +55,14 @@ class Workspace:
     """One workspace; `open` makes it. May be used from several threads."""
 
     def __init__(
-        self,
-        folder: PathLike,
-        *,
-        run: str | None = None,
-        progress: Progress | bool | None = None,
+        self, folder: PathLike, *, run: str | None = None, progress: Progress | bool | None = None
     ) -> None:
         """Loads nothing yet; the arguments are those of `open`."""
         self.directory = Path(folder)
-        _require_own(self.directory)
-        self._folder, self._run = WorkspaceFolder(self.directory), run
-        self._progress = _progress(progress)
-        self._lock, self._one_computes = threading.Lock(), threading.Lock()
-        self._opened: tuple[WorkspaceModels, ModelCache] | None = None
-        self._closed = False
+        require_own(self.directory)
+        self._folder = WorkspaceFolder(self.directory)
+        self._progress = progress_of(progress)
+        self._session = ModelSession(self._folder, run, self._progress)
 
     def __repr__(self) -> str:
         return f"openrealm.open({str(self.directory)!r})"
@@ -244,23 +70,12 @@ class Workspace:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Lets go of model and index; nothing can be asked afterwards."""
-        with self._lock:
-            self._closed = True
-            if self._opened is not None:
-                models, cache = self._opened
-                models.close()
-                cache.clear()
-            self._opened = None
+        self._session.close()
 
     # What is retrieved from.
 
@@ -303,7 +118,7 @@ class Workspace:
 
     def documents(self) -> Documents:
         """The documents, in the order in which they were ingested."""
-        return Documents(self._models()[0].corpus() if self._folder.corpus.is_dir() else None)
+        return self._session.documents()
 
     # What is asked.
 
@@ -316,12 +131,7 @@ class Workspace:
         self, text: Texts, *, k: int = 5, run: str | None = None, stage: str | None = None
     ) -> list[SearchResult]: ...
     def search(
-        self,
-        text: str | Texts,
-        *,
-        k: int = 5,
-        run: str | None = None,
-        stage: str | None = None,
+        self, text: str | Texts, *, k: int = 5, run: str | None = None, stage: str | None = None
     ) -> SearchResult | list[SearchResult]:
         """The k chunks that fit a text best; for a list of texts a list of results.
 
@@ -334,15 +144,7 @@ class Workspace:
         Raises:
             InputError: A text is empty, or there is no such run.
         """
-        model = self._model("answer", run, stage)
-
-        def search(texts: Sequence[str]) -> list[SearchResult]:
-            return [
-                SearchResult(text, model.source.run, str(model.source), tuple(hits))
-                for text, hits in zip(texts, model.answerer.search(texts, k=k), strict=True)
-            ]
-
-        return self._computed(text, search, cost=1)
+        return self._session.search(text, k=k, run=run, stage=stage)
 
     @overload
     def ask(
@@ -353,12 +155,7 @@ class Workspace:
         self, question: Texts, *, k: int | None = None, top: int = 5, run: str | None = None
     ) -> list[AskResult]: ...
     def ask(
-        self,
-        question: str | Texts,
-        *,
-        k: int | None = None,
-        top: int = 5,
-        run: str | None = None,
+        self, question: str | Texts, *, k: int | None = None, top: int = 5, run: str | None = None
     ) -> AskResult | list[AskResult]:
         """Answers with evidence; search results where nothing was fine-tuned for questions.
 
@@ -371,26 +168,7 @@ class Workspace:
         Raises:
             InputError: A question is empty, or there is no such run.
         """
-        model = self._model("answer", run, None)
-        run_name, source, read = model.source.run, str(model.source), k or model.read
-
-        def answer(questions: Sequence[str]) -> list[AskResult]:
-            found = _reader(model).ask(questions, read=read, top=top)
-            return [
-                AskResult(answers.question, run_name, source, True, answers, ())
-                for answers in found
-            ]
-
-        def search(questions: Sequence[str]) -> list[AskResult]:
-            found = model.answerer.search(questions, k=read)
-            return [
-                AskResult(question, run_name, source, False, None, tuple(hits))
-                for question, hits in zip(questions, found, strict=True)
-            ]
-
-        if model.has_reader:
-            return self._computed(question, answer, cost=read + 1)
-        return self._computed(question, search, cost=1)
+        return self._session.ask(question, k=k, top=top, run=run)
 
     @overload
     def fill(
@@ -433,14 +211,7 @@ class Workspace:
         Raises:
             InputError: A text has no mask, there is no such run, or nothing can fill masks yet.
         """
-        model = self._model("fill", run, stage)
-        width = k or model.k
-
-        def fill(texts: Sequence[str]) -> list[FillResult]:
-            found = _reader(model).fill(texts, k=width, top=top)
-            return [FillResult(model.source.run, str(model.source), each) for each in found]
-
-        return self._computed(text, fill, cost=width)
+        return self._session.fill(text, k=k, top=top, run=run, stage=stage)
 
     # What is learned.
 
@@ -484,7 +255,7 @@ class Workspace:
         summary = pretrain(
             self.directory,
             settings,
-            texts=_paths(texts),
+            texts=paths_of(texts),
             queries=None if queries is None else Path(queries),
             resume=resume,
             run=run,
@@ -522,8 +293,8 @@ class Workspace:
 
         summary = finetune(
             self.directory,
-            qa=_questions(questions),
-            dev=_questions(dev),
+            qa=questions_of(questions),
+            dev=questions_of(dev),
             dev_split=dev_split,
             settings=settings,
             resume=resume,
@@ -558,9 +329,9 @@ class Workspace:
 
         return evaluate(
             self.directory,
-            qa=_paths(qa),
-            beir=_paths(beir),
-            queries=_paths(queries),
+            qa=paths_of(qa),
+            beir=paths_of(beir),
+            queries=paths_of(queries),
             progress=self._progress,
             **options,
         )
@@ -674,91 +445,3 @@ class Workspace:
         from openrealm.recipes.inspection import info
 
         return info(self.directory, run=run)
-
-    # In memory.
-
-    def _models(self) -> tuple[WorkspaceModels, ModelCache]:
-        with self._lock:
-            if self._closed:
-                raise InputError(f"workspace '{self.directory}' is closed; open it again")
-            if self._opened is None:
-                from openrealm.answering.model_cache import ModelCache
-                from openrealm.answering.workspace_models import WorkspaceModels
-
-                models = WorkspaceModels(self._folder, self._run, self._progress)
-                self._opened = models, ModelCache(models, max_loaded=_MAX_LOADED)
-            return self._opened
-
-    def _model(self, purpose: str, run: str | None, stage: str | None) -> CachedModel:
-        """The model that is meant, as it is on the disk now."""
-        from openrealm.answering.model_cache import ModelKey
-
-        return self._models()[1].newest(ModelKey(purpose, run, stage))
-
-    def _computed(
-        self,
-        given: str | Texts,
-        compute: Callable[[Sequence[str]], list[Result]],
-        *,
-        cost: int,
-    ) -> Result | list[Result]:
-        """One result for a single text, a list for several; so many at a time as fit the memory."""
-        texts = [given] if isinstance(given, str) else list(given)
-        step = max(_MAX_INPUTS // max(cost, 1), 1)
-        results: list[Result] = []
-        for first in range(0, len(texts), step):
-            with self._one_computes:
-                results += compute(texts[first : first + step])
-        return results[0] if isinstance(given, str) else results
-
-
-def _reader(model: CachedModel) -> Answerer:
-    from openrealm.answering.answerer import Answerer
-
-    assert isinstance(model.answerer, Answerer)  # words alone never have a reader
-    return model.answerer
-
-
-def _require_own(directory: Path) -> None:
-    """Checks that a folder is a workspace, or may become one.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if directory.is_dir():
-        names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
-        if names and not names & _OWN:
-            raise InputError(
-                f"'{directory}' is no workspace, and not empty; name a workspace's folder, or a "
-                "new one"
-            )
-    elif directory.exists():
-        raise InputError(f"'{directory}' is a file; a workspace is a folder")
-
-
-def _progress(wanted: Progress | bool | None) -> Progress:
-    if wanted is None:
-        wanted = sys.stderr is not None and sys.stderr.isatty()
-    if isinstance(wanted, bool):
-        return make_progress() if wanted else Silent()
-    return wanted
-
-
-def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
-    if isinstance(given, str | os.PathLike):
-        return [Path(given)]
-    return [Path(each) for each in given]
-
-
-def _questions(
-    given: PathLike | Sequence[PathLike | tuple[str, str] | Mapping[str, Any]],
-) -> list[Any]:
-    """Paths as paths, everything else as questions."""
-    from openrealm.data.qa import question_of
-
-    if isinstance(given, str | os.PathLike):
-        return [Path(given)]
-    return [
-        Path(each) if isinstance(each, str | os.PathLike) else question_of(each, number=number)
-        for number, each in enumerate(given, start=1)
-    ]
