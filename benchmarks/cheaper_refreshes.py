@@ -41,12 +41,10 @@ from openrealm.evaluation import read_held_out, retrieval_values, summarise
 from openrealm.index.mips import ExactIndex
 from openrealm.processes import ALONE
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import Order, embed_rows
-from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.embedding import Order, TextEncoder, embed_rows
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.retrieval.retriever import Lexical, Retriever
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model
 from openrealm.runs.masked_queries import masked_queries

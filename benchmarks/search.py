@@ -53,8 +53,7 @@ from torch import Tensor
 from openrealm.corpus.records import Document, ProblemLog
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
-from openrealm.index.mips import ExactIndex, Hits, merge
-from openrealm.index.sharded import ShardedIndex
+from openrealm.index.mips import ExactIndex, Hits, ShardedIndex, merge
 from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.processes import joined
 from openrealm.settings import ChunkingConfig

@@ -18,7 +18,7 @@ import torch
 
 from openrealm.evaluation import beir_values, summarise
 from openrealm.metrics import read_beir_judgments
-from openrealm.retrieval.hybrid import best_rows
+from openrealm.retrieval.retriever import best_rows
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedRun, load_run
 from openrealm.runs.parts import bm25_of

@@ -24,8 +24,7 @@ from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
 from openrealm.retrieval.lexical import LexicalRetriever
-from openrealm.retrieval.live_index import LiveIndex, Loader
-from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
+from openrealm.retrieval.live_index import LiveIndex, Loader, PooledVectors, SnapshotMaker
 from openrealm.settings import (
     IctConfig,
     JointConfig,

@@ -25,12 +25,10 @@ from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval import embedding
-from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.hybrid import Lexical
+from openrealm.retrieval.embedding import TextEncoder, embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.retrieval.retriever import Lexical, Retriever
 from openrealm.settings import (
     BertShape,
     ChunkingConfig,

@@ -17,10 +17,9 @@ from openrealm.errors import InputError
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Templates
 from openrealm.models.realm import Realm
-from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.embedding import TextEncoder, embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import RetrievalConfig
 
 

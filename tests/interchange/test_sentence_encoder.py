@@ -15,8 +15,7 @@ from openrealm.errors import ConfigError
 from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.models.embedder import Embedder
 from openrealm.models.pretrained import build_model, start_model
-from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.retrieval.embedding import TextEncoder, embed_rows
 
 TEXTS = [
     "the old town",

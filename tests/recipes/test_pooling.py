@@ -12,7 +12,7 @@ import pytest
 from trained import train
 
 import openrealm
-import openrealm.retrieval.snapshot_maker as making
+import openrealm.retrieval.live_index as making
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Silent

@@ -35,9 +35,8 @@ from openrealm.errors import InputError
 from openrealm.index.snapshot_catalog import generations
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
-from openrealm.retrieval.embedding import Order, snapshot_writer, write_snapshot
+from openrealm.retrieval.embedding import Order, TextEncoder, snapshot_writer, write_snapshot
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.training import background as background_module
 from openrealm.training.background import (

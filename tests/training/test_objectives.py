@@ -20,8 +20,8 @@ from openrealm.progress import Silent
 from openrealm.retrieval.batches import query_inputs
 from openrealm.retrieval.candidates import origins_of, query_texts
 from openrealm.retrieval.lexical import BM25, LexicalRetriever
+from openrealm.retrieval.live_index import PooledVectors
 from openrealm.retrieval.retriever import NO_CHUNK
-from openrealm.retrieval.snapshot_maker import PooledVectors
 from openrealm.settings import (
     IctConfig,
     JointConfig,

@@ -14,8 +14,7 @@ from tiny import World
 from together import run_together
 
 from openrealm.errors import Stopped
-from openrealm.index.mips import ExactIndex
-from openrealm.index.sharded import ShardedIndex
+from openrealm.index.mips import ExactIndex, ShardedIndex
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.runs.checkpoints import checkpoints

@@ -39,9 +39,8 @@ from openrealm.progress import Silent
 from openrealm.retrieval.batches import query_inputs
 from openrealm.retrieval.candidates import origins_of, query_texts
 from openrealm.retrieval.embedding import embed_rows
-from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.live_index import LiveIndex, PooledVectors
 from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.snapshot_maker import PooledVectors
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.runs.saved_state import written_vectors
 from openrealm.settings import JointConfig, RefreshConfig

@@ -22,9 +22,9 @@ from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
 from openrealm.retrieval.batches import masked_batch, read_batch
 from openrealm.retrieval.candidates import embed_masked_queries, retrieved, with_bm25
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.loaded import LoadedRun
 from openrealm.settings import Settings
 from openrealm.tokenizer import MASK

@@ -32,12 +32,12 @@ from openrealm.models.embedder import Embedder
 from openrealm.retrieval.embedding import (
     WORKER_THREADS,
     Order,
+    TextEncoder,
     embed_block,
     fill_shard,
     groups_of,
     write_shard,
 )
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.folders import WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.parts import make_encoder

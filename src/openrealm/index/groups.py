@@ -60,11 +60,11 @@ class Groups:
 
     def rows_in(self, other: Groups) -> npt.NDArray[np.int64]:
         """``(rows,)``: the number that each row has in another corpus, -1 where it is not there."""
-        found = pc.index_in(_binary(self.digests), value_set=_binary(other.digests))
-        place = np.asarray(found.fill_null(-1)).astype(np.int64)
-        known = np.append(other.sizes, -1)[place] == self.sizes
+        indices = pc.index_in(_binary(self.digests), value_set=_binary(other.digests))
+        group = np.asarray(indices.fill_null(-1)).astype(np.int64)
+        known = np.append(other.sizes, -1)[group] == self.sizes
         # A row is as far from its group's first row here as there.
-        shift = np.append(other._firsts, 0)[place] - self._firsts
+        shift = np.append(other._firsts, 0)[group] - self._firsts
         rows = np.arange(self.sizes.sum(dtype=np.int64)) + np.repeat(shift, self.sizes)
         return np.where(np.repeat(known, self.sizes), rows, -1)
 

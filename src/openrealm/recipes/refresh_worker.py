@@ -36,7 +36,7 @@ from openrealm.retrieval.embedding import (
     snapshot_writer,
     write_snapshot,
 )
-from openrealm.retrieval.snapshot_maker import SnapshotMaker
+from openrealm.retrieval.live_index import SnapshotMaker
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.parts import make_encoder

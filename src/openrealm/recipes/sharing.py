@@ -25,10 +25,9 @@ from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import Realm
 from openrealm.progress import Progress
 from openrealm.recipes.exports import write_export
-from openrealm.retrieval.embedding import embed_rows
+from openrealm.retrieval.embedding import TextEncoder, embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.loaded import empty_model
 from openrealm.runs.model_folder import open_model_folder
 from openrealm.runs.parts import pick_device, weighed

@@ -19,8 +19,8 @@ from openrealm.data.pretraining import ClozePair, MaskedQuery, MaskedText
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.realm import MaskedBatch
 from openrealm.retrieval.candidates import Candidates
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.retriever import NO_CHUNK
-from openrealm.retrieval.text_encoder import TextEncoder
 
 Ids = npt.NDArray[np.int32]
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -102,7 +102,7 @@ def masked_text_inputs(
 ) -> tuple[Inputs, torch.Tensor, torch.Tensor, torch.Tensor]:
     """``[CLS] text [SEP]``, and positions, targets and which are real ``(batch, masks)``."""
     # The chunk template with an empty title would spend a token: a chunk is read here as a query.
-    wide = Templates(
+    text_templates = Templates(
         cls_id=templates.cls_id,
         sep_id=templates.sep_id,
         pad_id=templates.pad_id,
@@ -110,7 +110,7 @@ def masked_text_inputs(
         chunk_tokens=templates.chunk_tokens,
     )
     positions, targets, real = _padded_masks(texts)
-    return wide.query([text.masked_ids for text in texts]), positions + 1, targets, real
+    return text_templates.query([text.masked_ids for text in texts]), positions + 1, targets, real
 
 
 @dataclass(frozen=True)

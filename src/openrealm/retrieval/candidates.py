@@ -19,6 +19,7 @@ from torch import Tensor
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQuery
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.retriever import (
     NO_CHUNK,
@@ -27,7 +28,6 @@ from openrealm.retrieval.retriever import (
     TrivialTest,
     shingles,
 )
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import RetrievalConfig
 from openrealm.tokenizer import WordPiece
 

@@ -1,10 +1,5 @@
-"""Chunk store x chunk tower -> snapshot; knows nothing of queries.
-
-Chunks are embedded in order of length, in batches of a bounded number of tokens, so that little is
-spent on padding; a snapshot is written shard by shard and taken up where a dead process left it.
-Where a corpus has grown, the vectors of the chunks that it had before are taken over.
-Where only the projection above BERT moves, what is under it is kept (*pooled vectors*), and a
-snapshot is no more than the projection of that.
+"""Text to vectors: the towers with all that it takes to use them, and with them the chunks of a
+store to a snapshot.
 """
 
 from __future__ import annotations
@@ -18,16 +13,22 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
 from openrealm.index.groups import Groups
 from openrealm.index.snapshot import SHARD_ROWS, MappedRows, Snapshot, SnapshotKey, SnapshotWriter
 from openrealm.models.embedder import Embedder
+from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.pretrained import fingerprint
 from openrealm.models.realm import device_of, evaluating
 from openrealm.progress import Progress, Silent
-from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.tokenizer import WordPiece
+
+Ids = npt.NDArray[np.int32]
+_EMPTY = np.empty(0, dtype=np.int32)
 
 BLOCK_ROWS = 2048
 # Sums may depend on how work is divided: every worker of a snapshot makes the same vectors.
@@ -39,6 +40,58 @@ _GROUPS: WeakKeyDictionary[ChunkStore, Groups] = WeakKeyDictionary()
 
 # Of chunks by their rows.
 Vectors = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Towers with all that it takes to use them.
+
+    Training, refreshing, searching and answering share one, so that a text has the same vector
+    wherever it is embedded.
+
+    Attributes:
+        embedder: Query and chunk towers.
+        tokenizer: Of their vocabulary.
+        templates: How inputs are joined and where they are cut.
+        autocast: Lower precision for matrix products, or None.
+        batch_tokens: Tokens of a forward pass over many chunks, padding included.
+    """
+
+    embedder: Embedder
+    tokenizer: WordPiece
+    templates: Templates
+    autocast: torch.dtype | None = None
+    batch_tokens: int = 16_384
+
+    @property
+    def device(self) -> torch.device:
+        """Where the towers are."""
+        return device_of(self.embedder)
+
+    def precision(self) -> torch.autocast:
+        """Context in which forward passes run."""
+        dtype = self.autocast or torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
+
+    def embed_queries(self, queries: Sequence[Ids]) -> Float[Tensor, "queries dim"]:
+        """Embed_input(x) of token ids, by the present query tower without its dropout."""
+        inputs = self.templates.query(queries).to(self.device)
+        with evaluating(self.embedder), self.precision():
+            vectors: Tensor = self.embedder.embed_queries(inputs)
+        return vectors
+
+    def null_chunk(self) -> Inputs:
+        """The chunk that says nothing: ``[CLS] [SEP] [SEP]``  (section 3.4)."""
+        return self.templates.chunk([_EMPTY], [_EMPTY]).to(self.device)
+
+
+# Snapshots ----------------------------------------------------------------------------------------
+
+# Chunks are embedded in order of length, in batches of a bounded number of tokens, so that little
+# is spent on padding; a snapshot is written shard by shard and taken up where a dead process left
+# it. Where a corpus has grown, the vectors of the chunks that it had before are taken over. Where
+# only the projection above BERT moves, what is under it is kept (*pooled vectors*), and a snapshot
+# is no more than the projection of that.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,12 +321,12 @@ def _taking_over(store: ChunkStore, earlier: Snapshot, vectors: Vectors, to: Pro
         return vectors
     if groups is None:
         return vectors
-    places = groups_of(store).rows_in(groups)
-    to.say(f"{(places >= 0).sum():,} of {len(store):,} chunks have vectors from before")
+    earlier_rows = groups_of(store).rows_in(groups)
+    to.say(f"{(earlier_rows >= 0).sum():,} of {len(store):,} chunks have vectors from before")
 
     def those_and(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        place = places[block]
-        new, out = place < 0, known[np.maximum(place, 0)]
+        rows = earlier_rows[block]
+        new, out = rows < 0, known[np.maximum(rows, 0)]
         if new.any():
             out[new] = vectors(block[new])
         return out
@@ -358,11 +411,11 @@ def shard_rows_for(num_chunks: int, *, most: int, writers: int) -> int:
 
 def groups_of(store: ChunkStore) -> Groups:
     """The chunks of a store by their documents."""
-    found = _GROUPS.get(store)
-    if found is None:
+    groups = _GROUPS.get(store)
+    if groups is None:
         sizes = np.bincount(store.document_of, minlength=store.num_documents)
-        found = _GROUPS[store] = Groups(store.cut_digests(), sizes.astype(np.int32))
-    return found
+        groups = _GROUPS[store] = Groups(store.cut_digests(), sizes.astype(np.int32))
+    return groups
 
 
 def snapshot_key(store: ChunkStore, embedder: Embedder) -> SnapshotKey:

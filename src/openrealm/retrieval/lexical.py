@@ -20,8 +20,7 @@ from jaxtyping import Float32, Int64
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError
 from openrealm.progress import Progress, Silent
-from openrealm.retrieval.hybrid import best_rows
-from openrealm.retrieval.retriever import Origin, take_not_trivial
+from openrealm.retrieval.retriever import Origin, best_rows, take_not_trivial
 from openrealm.settings import RetrievalConfig
 
 Scores = Float32[np.ndarray, "queries k"]
@@ -177,8 +176,8 @@ class LexicalRetriever:
     ) -> Int64[np.ndarray, "queries num_chunks"]:
         """Rows ``(queries, num_chunks)`` of the best chunks that are not trivial, best first."""
 
-        def ranked(queries: Int64[np.ndarray, " some"], wide: int) -> Rows:
-            return self._bm25.search([texts[query] for query in queries], wide)[1]
+        def ranked(queries: Int64[np.ndarray, " some"], num_wanted: int) -> Rows:
+            return self._bm25.search([texts[query] for query in queries], num_wanted)[1]
 
         return take_not_trivial(
             ranked,
@@ -222,11 +221,11 @@ def fuse_reciprocal_ranks(
     for query in range(num_queries):
         every_row = np.concatenate([ranking[query] for ranking in rankings])
         real = every_row != NO_ROW
-        found, place = np.unique(every_row[real], return_inverse=True)
-        sums = np.bincount(place, weights=every_gain[real], minlength=len(found))
-        best = np.lexsort((found, -sums))[:k]
+        distinct, which = np.unique(every_row[real], return_inverse=True)
+        sums = np.bincount(which, weights=every_gain[real], minlength=len(distinct))
+        best = np.lexsort((distinct, -sums))[:k]
         scores[query, : len(best)] = sums[best]
-        rows[query, : len(best)] = found[best]
+        rows[query, : len(best)] = distinct[best]
     return scores, rows
 
 

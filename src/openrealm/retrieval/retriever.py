@@ -1,5 +1,6 @@
-"""Queries to candidates: what may be retrieved for a query, and what would give the answer away;
-knows nothing of readers or losses.
+"""Queries to candidates, by inner product and words in common together: what may be retrieved for a
+query, and what would give the answer away; knows nothing of readers or losses, nor how words are
+compared.
 
 A masked sentence must not retrieve the chunk that it came from, nor one that overlaps or nearly
 repeats it: copying would then explain every mask and teach nothing. Such *trivial* candidates are
@@ -11,20 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Float32
+import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import Hits, Index
-from openrealm.retrieval.hybrid import Lexical, search_both
 from openrealm.settings import RetrievalConfig
 
 Ids = npt.NDArray[np.int32]
 NO_CHUNK = -1
 _SHINGLE = 3
+_LEAST_WANTED = 64
 # A chunk is trivial when it shares this part of its token trigrams with the query's own chunk, or
 # holds this part of the query sentence's.
 NEAR_DUPLICATE = 0.8
@@ -116,10 +119,10 @@ class Retriever:
             origins: Where they were taken from; None for queries from elsewhere.
         """
 
-        def ranked(queries: npt.NDArray[np.int64], wide: int) -> npt.NDArray[np.int64]:
+        def ranked(queries: npt.NDArray[np.int64], num_wanted: int) -> npt.NDArray[np.int64]:
             asked = [texts[query] for query in queries]
-            found = self.search(query_emb[queries], wide, texts=asked)
-            rows: npt.NDArray[np.int64] = found.rows.numpy(force=True)
+            hits = self.search(query_emb[queries], num_wanted, texts=asked)
+            rows: npt.NDArray[np.int64] = hits.rows.numpy(force=True)
             return rows
 
         return take_not_trivial(
@@ -146,7 +149,7 @@ def take_not_trivial(
     """The best rows ``(num_queries, num_chunks)`` of a ranking that are not trivial, best first.
 
     Args:
-        ranked: Best rows ``(queries, wide)`` of the queries of the given numbers.
+        ranked: Best rows ``(queries, num_wanted)`` of the queries of the given numbers.
         store: The corpus that the rows are of.
         config: What is trivial.
         num_queries: How many queries there are.
@@ -154,22 +157,22 @@ def take_not_trivial(
         origins: Where the queries were taken from; None for queries from elsewhere.
         any_pending: Whether a further ranking is needed here or where others rank along.
     """
-    wide = num_chunks if origins is None else num_chunks + 8
-    found = np.full((num_queries, num_chunks), NO_CHUNK, dtype=np.int64)
-    waiting = np.arange(num_queries)
-    while any_pending(len(waiting) > 0):
-        wide = min(wide, len(store))
-        rows = ranked(waiting, wide)
+    num_wanted = num_chunks if origins is None else num_chunks + 8
+    best = np.full((num_queries, num_chunks), NO_CHUNK, dtype=np.int64)
+    pending = np.arange(num_queries)
+    while any_pending(len(pending) > 0):
+        num_wanted = min(num_wanted, len(store))
+        rows = ranked(pending, num_wanted)
         still = []
-        for place, query in enumerate(waiting.tolist()):
+        for rows_of_query, query in zip(rows, pending.tolist(), strict=True):
             origin = origins[query] if origins is not None else None
-            kept = _not_trivial(rows[place], store, origin, config, num_chunks)
-            found[query, : len(kept)] = kept
-            if len(kept) < num_chunks and wide < len(store):
+            kept = _not_trivial(rows_of_query, store, origin, config, num_chunks)
+            best[query, : len(kept)] = kept
+            if len(kept) < num_chunks and num_wanted < len(store):
                 still.append(query)
-        waiting = np.asarray(still, dtype=np.int64)
-        wide *= 4
-    return found
+        pending = np.asarray(still, dtype=np.int64)
+        num_wanted *= 4
+    return best
 
 
 def _not_trivial(
@@ -212,8 +215,8 @@ class TrivialTest:
         if body is None:
             body = shingles(self._store.body_ids(row))
         return (
-            _share(self._sentence, body, of=len(self._sentence)) >= NEAR_DUPLICATE
-            or _share(self._body, body, of=min(len(self._body), len(body))) >= NEAR_DUPLICATE
+            _overlap(self._sentence, body, of=len(self._sentence)) >= NEAR_DUPLICATE
+            or _overlap(self._body, body, of=min(len(self._body), len(body))) >= NEAR_DUPLICATE
         )
 
 
@@ -221,12 +224,12 @@ def shingles(ids: Ids) -> npt.NDArray[np.int64]:
     """Sorted distinct hashes of a text's token trigrams."""
     if len(ids) < _SHINGLE:
         return np.empty(0, dtype=np.int64)
-    wide = ids.astype(np.int64)
+    ids64 = ids.astype(np.int64)
     # Ids stay below 2**21: three of them fit one integer without collisions.
-    return np.unique((wide[:-2] << 42) | (wide[1:-1] << 21) | wide[2:])
+    return np.unique((ids64[:-2] << 42) | (ids64[1:-1] << 21) | ids64[2:])
 
 
-def _share(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], *, of: int) -> float:
+def _overlap(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], *, of: int) -> float:
     if of == 0:
         return 0.0
     return len(np.intersect1d(left, right, assume_unique=True)) / of
@@ -242,3 +245,104 @@ def _forbidden_rows(store: ChunkStore, origin: Origin, exclude: str) -> range | 
         own = store.rows_of(int(store.document_of[origin.row]))
         return range(max(own.start, origin.row - 1), min(own.stop, origin.row + 2))
     return (origin.row,)
+
+
+# Words in common ----------------------------------------------------------------------------------
+
+# A chunk scores f(x,z) + w BM25(x,z) with w > 0. Two rankings are merged by Fagin's threshold
+# algorithm (Fagin, Lotem and Naor, 2003): whatever stands in neither list scores at most what their
+# ends do together, so that the lists are made longer until the best k are above that.
+
+
+@runtime_checkable
+class WordScores(Protocol):
+    """What compares a text with all chunks by their words."""
+
+    def scores(self, text: str) -> Float32[np.ndarray, " rows"]:
+        """The score of each chunk, none below 0."""
+
+
+@dataclass(frozen=True)
+class Lexical:
+    """Words in common, as a part of the relevance score.
+
+    Attributes:
+        words: Scores chunks by their words.
+        weight: What these scores are multiplied with, as it is when asked; above 0.
+    """
+
+    words: WordScores
+    weight: Callable[[], float]
+
+    def scores(
+        self, texts: Sequence[str], rows: npt.NDArray[np.int64]
+    ) -> Float32[np.ndarray, "queries some"]:
+        """Scores ``(queries, some)``, without the weight, of some chunks for each text.
+
+        Args:
+            texts: The queries.
+            rows: Chunks of each ``(queries, some)``, or the same ones for all ``(some,)``.
+        """
+        if rows.ndim == 1:
+            rows = np.broadcast_to(rows, (len(texts), len(rows)))
+        scores = [self.words.scores(text)[some] for text, some in zip(texts, rows, strict=True)]
+        return np.stack(scores) if scores else np.zeros(rows.shape, dtype=np.float32)
+
+
+def search_both(
+    index: Index,
+    query_emb: Float[Tensor, "batch dim"],
+    k: int,
+    lexical: Lexical,
+    texts: Sequence[str],
+) -> Hits:
+    """The ``min(k, len(index))`` chunks of largest f(x,z) + w BM25(x,z) for each query.
+
+    Where several processes share the index, all call it together, each with queries of its own. An
+    index in half precision is exact up to its rounding: its own scores say where a list ends.
+
+    Args:
+        index: All chunks' vectors.
+        query_emb: Vectors of the queries.
+        k: Chunks wanted.
+        lexical: Words in common.
+        texts: The queries.
+    """
+    k, weight = min(k, len(index)), lexical.weight()
+    scores = query_emb.new_zeros((len(query_emb), k), dtype=torch.float32)
+    rows = torch.zeros((len(query_emb), k), dtype=torch.long, device=query_emb.device)
+    words = [lexical.words.scores(text) for text in texts]
+    pending, num_wanted = list(range(len(query_emb))), max(4 * k, _LEAST_WANTED)
+    while index.any_pending(bool(pending and k)):
+        num_wanted = min(num_wanted, len(index))
+        dense = index.search(query_emb[pending], num_wanted)
+        by_words = [best_rows(words[query], num_wanted) for query in pending]
+        merged = [
+            torch.unique(torch.cat([by_vectors, torch.from_numpy(best)]))
+            for by_vectors, best in zip(dense.rows.cpu(), by_words, strict=True)
+        ]
+        vectors = index.vectors(torch.cat([torch.empty(0, dtype=torch.long), *merged]))
+        still = []
+        for number, chunk_emb in enumerate(torch.split(vectors, [len(each) for each in merged])):
+            query, of_query = pending[number], merged[number]
+            by_word = words[query]
+            total = chunk_emb @ query_emb[query].to(chunk_emb)
+            total = total + weight * torch.from_numpy(by_word[of_query.numpy()]).to(total)
+            # Rows are ascending: of equal scores the lower one comes first.
+            order = torch.argsort(total, descending=True, stable=True)[:k]
+            scores[query], rows[query] = total[order].to(scores), of_query.to(rows)[order.to(rows)]
+            bound = float(dense.scores[number, -1]) + weight * float(by_word[by_words[number][-1]])
+            if num_wanted < len(index) and float(scores[query, -1]) <= bound:
+                still.append(query)
+        pending, num_wanted = still, 4 * num_wanted
+    return Hits(scores=scores, rows=rows)
+
+
+def best_rows(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " k"]:
+    """The k rows of the highest scores, of equal ones the lowest rows, in that order."""
+    least = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > least)
+    level = np.flatnonzero(scores == least)[: k - len(above)]
+    chosen = np.concatenate([above, level])
+    order = np.lexsort((chosen, -scores[chosen]))
+    return chosen[order].astype(np.int64)

@@ -24,9 +24,8 @@ from openrealm.models.realm import Realm, device_of
 from openrealm.models.starts import MINILM, minilm_directory
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
-from openrealm.retrieval.embedding import snapshot_key
+from openrealm.retrieval.embedding import TextEncoder, snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.first_weights import Beginning, first_model, load_after, settings_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus

@@ -19,11 +19,10 @@ from openrealm.models.inputs import Templates
 from openrealm.models.realm import LexicalWeight, Realm, device_of
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
-from openrealm.retrieval.hybrid import Lexical, WordScores
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.lexical import BM25, stemming
-from openrealm.retrieval.live_index import Loader
-from openrealm.retrieval.snapshot_maker import PooledVectors, SnapshotMaker
-from openrealm.retrieval.text_encoder import TextEncoder
+from openrealm.retrieval.live_index import Loader, PooledVectors, SnapshotMaker
+from openrealm.retrieval.retriever import Lexical, WordScores
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.settings import Settings
 

@@ -23,8 +23,7 @@ from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import generations, prune
 from openrealm.retrieval.embedding import Order
-from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import SnapshotMaker
+from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 from openrealm.training.refresh import Swap, made_in_line, swap_numbers
 from openrealm.training.weights import orders, prune_weights, publish_weights, take_back, tower_copy
 from openrealm.training.worker_pool import Report

@@ -19,8 +19,7 @@ import torch
 from openrealm.processes import Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import Order
-from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import EmbeddingStopped
+from openrealm.retrieval.live_index import EmbeddingStopped, LiveIndex
 from openrealm.runs.checkpoints import Checkpoint, Position
 from openrealm.runs.saved_state import written_vectors
 from openrealm.training.metrics_log import MetricsLog, Window

@@ -33,11 +33,10 @@ from openrealm.retrieval.candidates import (
     origins_of,
     with_bm25,
 )
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.lexical import LexicalRetriever
-from openrealm.retrieval.live_index import LiveIndex
+from openrealm.retrieval.live_index import LiveIndex, PooledVectors
 from openrealm.retrieval.retriever import Origin
-from openrealm.retrieval.snapshot_maker import PooledVectors
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.settings import JointConfig, WarmupConfig
 from openrealm.training.alarms import Alarm, CollapseAlarm, NoAlarm
 from openrealm.training.stage import IndexUse, Ingredients, Mean, StepResult

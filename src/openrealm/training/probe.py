@@ -31,9 +31,9 @@ from openrealm.retrieval.candidates import (
     retrieved,
     with_bm25,
 )
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.retrieval.retriever import NO_CHUNK, Retriever
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.runs.loaded import LoadedRun
 from openrealm.runs.masked_queries import HeldOut
 

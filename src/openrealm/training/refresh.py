@@ -19,8 +19,7 @@ import torch
 from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import prune
 from openrealm.retrieval.embedding import Order
-from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import SnapshotMaker
+from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 
 
 @dataclass(frozen=True)

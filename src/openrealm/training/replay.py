@@ -15,8 +15,7 @@ import torch
 from openrealm.errors import InputError
 from openrealm.index.snapshot_catalog import prune
 from openrealm.retrieval.embedding import Order
-from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.snapshot_maker import SnapshotMaker
+from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
 from openrealm.training.weights import load_ordered, prune_weights, publish_weights, tower_copy
 

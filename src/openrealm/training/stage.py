@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from openrealm.corpus.store import ChunkStore
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
+from openrealm.retrieval.embedding import TextEncoder
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.retrieval.text_encoder import TextEncoder
 from openrealm.training.alarms import Alarm
 from openrealm.training.write_back import ChunkVectors
 

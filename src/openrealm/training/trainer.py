@@ -21,7 +21,7 @@ from openrealm.errors import ConfigError, TrainingError
 from openrealm.models.realm import freeze
 from openrealm.processes import Processes
 from openrealm.progress import Progress
-from openrealm.retrieval.snapshot_maker import EmbeddingStopped
+from openrealm.retrieval.live_index import EmbeddingStopped
 from openrealm.runs.checkpoints import (
     Checkpoint,
     Position,
