@@ -27,9 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from openrealm.corpus.packing import Kind, Unit, pack, split_units
 from openrealm.corpus.records import Document
-from openrealm.corpus.sentences import SPACES
+from openrealm.corpus.sentences import SPACES, Kind, Unit, pack, split_units
 from openrealm.errors import InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece

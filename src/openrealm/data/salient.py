@@ -19,12 +19,11 @@ from itertools import islice, pairwise
 from typing import Any
 
 from openrealm.corpus.sentences import split_sentences
-from openrealm.data.lexicon import Lexicon, LexiconBuilder, words_of
+from openrealm.data.lexicon import Lexicon, LexiconBuilder, TermFinder, TermsBuilder, words_of
 from openrealm.data.names import Gazetteer, find_names
 from openrealm.data.ner import spacy_tagger, transformers_tagger
 from openrealm.data.patterns import find_dates_and_numbers
 from openrealm.data.spans import MAX_WORDS, Span, SpanTagger, without_overlaps
-from openrealm.data.terms import TermFinder, TermsBuilder
 from openrealm.errors import ConfigError, InputError
 from openrealm.settings import SalientConfig
 
