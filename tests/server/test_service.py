@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openrealm.errors import CorpusError
-from openrealm.server.corpora import Corpora
+from openrealm.server.service import Corpora
 
 
 class Folder:

@@ -15,12 +15,11 @@ from openrealm.files import write_atomic
 from openrealm.index.snapshot_catalog import generations
 from openrealm.progress import Progress, Silent
 from openrealm.report import plots
-from openrealm.report.contents import Contents, Probed, RunFacts, StageFigures
-from openrealm.report.history import read_history
+from openrealm.report.contents import Contents, Probed, RunFacts, StageFigures, read_history
 from openrealm.report.page import page
 from openrealm.report.plots import require_matplotlib, title_of
 from openrealm.report.probe_sentences import JOINT_STAGES, probed
-from openrealm.report.sentences import summary
+from openrealm.report.sections import summary
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.record import stage_intervals

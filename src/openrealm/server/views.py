@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
@@ -32,12 +36,14 @@ from openrealm.server.schemas import (
     source_view,
 )
 from openrealm.server.service import Served, Service
-from openrealm.server.streams import Part, follow, read_part
 from openrealm.tokenizer import MASK
 
 MAX_CHARACTERS = 200_000
 MAX_ENTRIES = 200
 MAX_FOLLOWERS = 64
+MAX_BYTES = 1 << 20
+_POLL_S = 0.5
+_HEARTBEAT_S = 15.0
 _MAX_NUMBER = 2**53 - 1  # what every JSON reader keeps exactly
 
 Fingerprint = Annotated[
@@ -302,3 +308,91 @@ class _Follower(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._service.num_followers -= 1
+
+
+# A metrics file -----------------------------------------------------------------------------------
+
+# As records, from any byte on, and as a stream while it grows; no record's meaning is known here.
+
+
+@dataclass(frozen=True)
+class Part:
+    """Records of a file, and where the next begin.
+
+    Attributes:
+        records: Whole lines that are JSON objects, in order.
+        next: The byte behind the last whole line.
+        reset: The file was shorter than the place to read from: these are its first records.
+    """
+
+    records: list[dict[str, Any]]
+    next: int
+    reset: bool
+
+
+def read_part(path: FilePath, after: int) -> Part:
+    """The whole lines behind a byte, a megabyte at most; damaged ones are left out."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except (FileNotFoundError, NotADirectoryError):
+        return Part(records=[], next=0, reset=after > 0)
+    with file:
+        reset = after > file.seek(0, os.SEEK_END)
+        start = file.seek(0 if reset else after)
+        data = file.read(MAX_BYTES)
+    whole = data.rfind(b"\n") + 1
+    if not whole and len(data) == MAX_BYTES:
+        whole = len(data)  # no record is that long: pass over it
+    records = [record for line in data[:whole].splitlines() if (record := _record(line))]
+    return Part(records=records, next=start + whole, reset=reset)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def follow(
+    path: FilePath,
+    after: int,
+    *,
+    goes_on: Callable[[], bool],
+    stopping: asyncio.Event,
+    view: Callable[[Part], str],
+) -> AsyncIterator[str]:
+    """Server-sent events: ``records``, ``reset`` where the file was cut, ``end`` of the training.
+
+    Args:
+        path: The file.
+        after: Byte to begin at.
+        goes_on: Whether somebody may still write to it.
+        stopping: Set when the server stops.
+        view: A part as one line of JSON; called in a thread.
+    """
+    silent_s = 0.0
+    while not stopping.is_set():
+        # Asked before reading: what was written until then is read now.
+        going_on = await asyncio.to_thread(goes_on)
+        part = await asyncio.to_thread(read_part, path, after)
+        moved, after = part.next != after, part.next
+        if part.reset:
+            yield "event: reset\ndata: {}\n\n"
+        if part.records:
+            yield f"event: records\ndata: {await asyncio.to_thread(view, part)}\n\n"
+            silent_s = 0.0
+        if moved:
+            continue
+        if not going_on:
+            yield "event: end\ndata: {}\n\n"
+            return
+        silent_s += _POLL_S
+        if silent_s >= _HEARTBEAT_S:
+            yield ": still here\n\n"
+            silent_s = 0.0
+        try:
+            await asyncio.wait_for(stopping.wait(), timeout=_POLL_S)
+        except TimeoutError:
+            continue

@@ -22,7 +22,7 @@ _NUM_INGESTS = 100
 
 
 class WorkspaceBackend:
-    """One workspace; implements `openrealm.server.backend.Backend`."""
+    """One workspace; implements `openrealm.server.service.Backend`."""
 
     def __init__(self, workspace: WorkspaceFolder, run: str | None, progress: Progress) -> None:
         """Loads nothing yet.
