@@ -13,9 +13,10 @@ import pytest
 
 from openrealm.errors import CheckpointError, InputError, MissingDependencyError
 from openrealm.report import plots
-from openrealm.report.contents import Probed, RunFacts
-from openrealm.report.history import (
+from openrealm.report.contents import (
     History,
+    Probed,
+    RunFacts,
     read_history,
     running_mean,
     staleness_of_probes,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from openrealm.report import sections
 from openrealm.report.contents import Contents, Picture, Probed, RunFacts
-from openrealm.report.sections import LEGEND, examples, figure, paragraphs, text
-from openrealm.report.sentences import after, summary
+from openrealm.report.sections import LEGEND, after, examples, figure, paragraphs, summary, text
 
 _STYLE = """
 :root {

@@ -17,10 +17,13 @@ import numpy as np
 from openrealm.errors import InputError, MissingDependencyError
 from openrealm.files import write_atomic
 from openrealm.progress import Progress
-from openrealm.report.contents import Floats, Picture, Probed, RunFacts
-from openrealm.report.history import (
+from openrealm.report.contents import (
+    Floats,
     History,
+    Picture,
     Points,
+    Probed,
+    RunFacts,
     points_of,
     probe_points,
     read_history,
