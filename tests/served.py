@@ -25,8 +25,7 @@ from openrealm.runs.folders import WorkspaceFolder
 if TYPE_CHECKING:
     import httpx
 
-    from openrealm.server.backend import Backend
-    from openrealm.server.service import Service
+    from openrealm.server.service import Backend, Service
 
 SOON = 60.0  # no test waits so long, unless it fails
 

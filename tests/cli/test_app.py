@@ -1,4 +1,6 @@
-"""Tests of the commands: what they pass to their recipe, what they print, how they end."""
+"""Tests of the commands: what they pass to their recipe, what they print, how they end; and of
+options that take several words.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from typer.testing import CliRunner, Result
 
 import openrealm
 from openrealm.cli import app, main, training_commands
+from openrealm.cli.app import spread
 from openrealm.errors import InputError, Stopped
 from openrealm.progress import Progress
 from openrealm.settings.presets import PRESETS
@@ -633,3 +636,26 @@ def test_letters_that_the_terminal_lacks_are_escaped() -> None:
     )
     assert result.returncode == 2
     assert "gr\\xf6\\xdfe" in result.stderr
+
+
+SPREAD = [
+    ("ws --qa a b c", "ws --qa a --qa b --qa c"),
+    ("--qa a ws", "--qa a ws"),
+    ("--qa a ws b", "--qa a ws b"),  # too much, and refused as such afterwards
+    ("ws --qa a --json b", "ws --qa a --json b"),
+    ("ws --qa a b --run r --dev d e", "ws --qa a --qa b --run r --dev d --dev e"),
+    ("ws --qa=a b", "ws --qa=a --qa b"),
+    ("ws --qa a -- b", "ws --qa a -- b"),
+    ("ws --qa -", "ws --qa -"),
+    ("ws --run --qa a", "ws --run --qa a"),
+    ("ws --qa", "ws --qa"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), SPREAD)
+def test_words_after_a_repeatable_option_belong_to_it_once_the_workspace_is_named(
+    given: str, wanted: str
+) -> None:
+    words = spread(given.split(), num_arguments=1, repeatable={"--qa", "--dev"}, single={"--run"})
+    assert words == wanted.split()

@@ -9,7 +9,7 @@ import typer
 
 from openrealm.cli import text
 from openrealm.cli.options import Assignments, Json, RunName, Stage, WorkspaceArgument
-from openrealm.cli.output import show
+from openrealm.cli.text import show
 from openrealm.terminal import make_progress
 
 

@@ -11,7 +11,7 @@ import typer
 import openrealm
 from openrealm.cli import text
 from openrealm.cli.options import Json, Preset, RunName, Stage, Top, WorkspaceArgument
-from openrealm.cli.output import show
+from openrealm.cli.text import show
 from openrealm.terminal import make_progress
 
 DAMAGED = 1

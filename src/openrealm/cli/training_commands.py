@@ -23,7 +23,7 @@ from openrealm.cli.options import (
     settings_over_run,
     settings_to_resume,
 )
-from openrealm.cli.output import show
+from openrealm.cli.text import show
 from openrealm.errors import shell_command
 from openrealm.terminal import make_progress
 
