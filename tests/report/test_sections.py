@@ -108,9 +108,9 @@ def test_there_is_no_verdict_without_intervals_or_where_the_bootstrap_knows_none
         stage("ict", held_out__recall_at_1=(0.0, 0.0, 0.0)),
         stage("realm", held_out__recall_at_1=(0.7, 0.6, 0.8)),
     )
-    for said in (bare, flat):
-        assert "0.700 after realm" in said
-        assert "It is" not in said and "overlap" not in text
+    for verdict in (bare, flat):
+        assert "0.700 after realm" in verdict
+        assert "It is" not in verdict and "overlap" not in verdict
 
 
 def test_few_sentences_bear_no_verdict() -> None:
