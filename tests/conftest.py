@@ -26,9 +26,9 @@ SHAPE_CHECKED = [
 assert not set(SHAPE_CHECKED) & set(sys.modules), "imported before the shape checks were installed"
 jaxtyping.install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 
-# Loaded after the hook: the fixtures `world`, `trained`, `served` and `cluster`, and what they are
-# made of.
-pytest_plugins = ["tiny", "trained", "served", "nodes"]
+# Loaded after the hook: the fixtures `world`, `trained`, `served`, `cluster` and `packed`, and what
+# they are made of.
+pytest_plugins = ["tiny", "trained", "served", "nodes", "packed"]
 
 # The same examples on every run, however slow or busy the machine is.
 hypothesis.settings.register_profile(

@@ -93,6 +93,11 @@ def test_an_evaluation_says_that_minilm_has_seen_labels() -> None:
     assert "labelled" not in text.evaluated(scratch)
 
 
+def test_an_evaluation_says_what_the_starter_was_trained_on() -> None:
+    said = text.evaluated(dataclasses.replace(results.EVALUATED, start="starter"))
+    assert "starter, whose encoder was trained on labelled pairs and whose reader on" in said
+
+
 def test_labels_are_said_also_of_an_exported_model_that_began_with_them() -> None:
     report = dataclasses.replace(results.EVALUATED, start="my-model", ancestors=("minilm",))
     said = "started from my-model, which began as minilm, an encoder that was trained on labelled"

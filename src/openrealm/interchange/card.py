@@ -13,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MINILM = "minilm"
+# The starter's encoder is minilm's, rounded.
+_LABELLED = {
+    "minilm": "minilm (all-MiniLM-L6-v2) is a sentence encoder that its makers trained on labelled "
+    "pairs of sentences: what follows from it is not unsupervised.",
+    "starter": "The starter's encoder is all-MiniLM-L6-v2, which its makers trained on labelled "
+    "pairs of sentences, and its reader was trained on questions with answers: what follows from "
+    "it is not unsupervised.",
+}
 _MINILM_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _LEGEND = {
@@ -100,7 +107,7 @@ def _front_matter(facts: CardFacts) -> str:
         lines.append(f"library_name: {'sentence-transformers' if for_library else 'openrealm'}")
         task = "sentence-similarity" if for_library else "feature-extraction"
         lines.append(f"pipeline_tag: {task}")
-        base = _MINILM_ON_HUB if facts.starts[0] == _MINILM else facts.starts[0]
+        base = _MINILM_ON_HUB if facts.starts[0] in _LABELLED else facts.starts[0]
         if _HUB_NAME.fullmatch(base):
             lines.append(f"base_model: {json.dumps(base)}")
     tags = ["openrealm", "realm", "retrieval"]
@@ -144,11 +151,7 @@ def _data(facts: CardFacts) -> str:
 
 def _training(facts: CardFacts) -> str:
     lines = [f"First weights: {_named_start(facts.starts)}. Seed {facts.seed}."]
-    if _MINILM in facts.starts:
-        lines.append(
-            "minilm (all-MiniLM-L6-v2) is a sentence encoder that its makers trained on labelled "
-            "pairs of sentences: what follows from it is not unsupervised."
-        )
+    lines += [said for start, said in _LABELLED.items() if start in facts.starts]
     steps = [(stage, f"{count:,}") for stage, count in facts.stages.items()]
     table = _table(["stage", "steps"], steps) if steps else "No training step has been made."
     return "\n\n".join([" ".join(lines), table])

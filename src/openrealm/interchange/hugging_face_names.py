@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openrealm.errors import ConfigError
-from openrealm.models.pretrained import ACTIVATION_NAMES
+from openrealm.models.config_files import ACTIVATION_NAMES
 from openrealm.settings import BertShape
 
 EMBEDDER, SCORER, ENCODER, READER, OPENQA, BERT = (

@@ -1,19 +1,18 @@
 """Builds models from a config or a start, saves and loads their weights; knows no run or corpus.
 
-A *start* is where the first weights come from: ``scratch`` (random), ``minilm`` (a sentence
-encoder inside an installable package), a Hugging Face BERT directory, or a hub name. Both towers
-and the reader begin from the same BERT, unless the reader has a shape of its own: then it begins
-from scratch.
+A *start* is where the first weights come from: ``scratch`` (random), ``starter`` or ``minilm``
+(sentence encoders inside installable packages), a Hugging Face BERT directory, or a hub name. Both
+towers and the reader begin from the same BERT, unless the reader has a shape of its own: then it
+begins from scratch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,24 +22,18 @@ from torch import Tensor, nn
 
 from openrealm.errors import CheckpointError, ConfigError, in_one_line
 from openrealm.models.bert import BertConfig
+from openrealm.models.config_files import ACTIVATION_NAMES, read_bert_config
 from openrealm.models.embedder import Embedder
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader
 from openrealm.models.realm import LexicalWeight, Realm, device_of
-from openrealm.models.starts import MINILM, SCRATCH, minilm_directory
+from openrealm.models.starter import tower_weights
+from openrealm.models.starts import SCRATCH, STARTER, packaged_start
 from openrealm.models.tensor_files import save_tensors
 from openrealm.models.weight_files import WeightFiles
 from openrealm.settings import BertShape, ModelConfig, SpanHeadConfig
 
 logger = logging.getLogger(__name__)
-
-# What a config.json calls a function, and what we do.
-ACTIVATION_NAMES = {
-    "gelu_new": "gelu_new",
-    "gelu_pytorch_tanh": "gelu_new",
-    "gelu": "gelu",
-    "relu": "relu",
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +51,7 @@ def start_model(
     """A model with its first weights.
 
     Args:
-        start: ``scratch``, ``minilm``, a BERT directory or a hub name.
+        start: ``scratch``, ``starter``, ``minilm``, a BERT directory or a hub name.
         config: Shape wanted; its BERT is replaced by the start's.
         vocab_size: Number of tokens of the corpus's tokenizer.
         pad_id: Id of ``[PAD]``.
@@ -68,13 +61,13 @@ def start_model(
     Raises:
         CheckpointError: The start cannot be loaded.
         ConfigError: Its vocabulary is of another size than the corpus's tokenizer.
-        MissingDependencyError: ``minilm`` is not installed.
+        MissingDependencyError: The package of ``starter`` or ``minilm`` is not installed.
     """
     if start == SCRATCH:
         model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
         _initialize(model, config, mask_id=mask_id, seed=seed, towers=True, reader=True)
         return Started(config=config, model=model, has_masked_lm_head=False)
-    bert = _PublishedBert.read(minilm_directory() if start == MINILM else _folder(start), start)
+    bert = _PublishedBert.read(start)
     if bert.config.vocab_size != vocab_size:
         raise ConfigError(
             f"start '{start}' has {bert.config.vocab_size} tokens, the corpus's tokenizer "
@@ -227,22 +220,20 @@ class _PublishedBert:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def read(cls, directory: Path, start: str) -> _PublishedBert:
-        """What is in a folder.
+    def read(cls, start: str) -> _PublishedBert:
+        """What is in a package, a folder, or on the hub.
 
         Raises:
             CheckpointError: There is no BERT in it.
             ConfigError: It computes something that is not computed here.
+            MissingDependencyError: The package is not installed.
         """
+        directory = packaged_start(start) or _folder(start)
         try:
-            config = _read_config(directory / "config.json", start)
-            files = WeightFiles(directory)
+            config = read_bert_config(directory / "config.json", start)
+            tensors = tower_weights(directory) if start == STARTER else _tensors(directory)
         except (OSError, ValueError, CheckpointError) as error:
             raise _no_bert(start, error) from error
-        tensors = {
-            name.removeprefix("bert.").removeprefix("cls."): files.tensor(name)
-            for name in files.names
-        }
         if not any(name.startswith("encoder.layer.") for name in tensors):
             raise CheckpointError(f"start '{start}' holds no BERT encoder weights")
         found = cls(start, config, tensors)
@@ -293,21 +284,12 @@ class _PublishedBert:
             ) from error
 
 
-def _read_config(path: Path, start: str) -> BertConfig:
-    """The shape that a config.json states; its other fields change nothing here."""
-    stated = json.loads(path.read_text(encoding="utf-8"))
-    required = {
-        "model_type": ("bert",),
-        "position_embedding_type": ("absolute",),
-        "type_vocab_size": (2,),
-        "hidden_act": tuple(ACTIVATION_NAMES),
+def _tensors(directory: Path) -> dict[str, Tensor]:
+    """The tensors of a folder, without the prefixes that tell a BERT from what is around it."""
+    files = WeightFiles(directory)
+    return {
+        name.removeprefix("bert.").removeprefix("cls."): files.tensor(name) for name in files.names
     }
-    for name, known in required.items():
-        if stated.get(name, known[0]) not in known:
-            listed = ", ".join(map(str, known))
-            raise ConfigError(f"start '{start}' has {name} = {stated[name]!r}; known are {listed}")
-    names = {field.name for field in fields(BertConfig)}
-    return BertConfig(**{name: value for name, value in stated.items() if name in names})
 
 
 def _folder(start: str) -> Path:
@@ -332,7 +314,7 @@ def _folder(start: str) -> Path:
 def _no_bert(start: str, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"start '{start}' cannot be loaded as a BERT ({in_one_line(error)[:200]}); give scratch, "
-        "minilm, a directory with config.json and model.safetensors, or a hub name"
+        "starter, minilm, a directory with config.json and model.safetensors, or a hub name"
     )
 
 

@@ -14,7 +14,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import ConfigError, InputError
 from openrealm.files import require_files
-from openrealm.models.starts import MINILM, minilm_directory
+from openrealm.models.starts import packaged_start
 from openrealm.progress import Progress, Silent
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.settings import CorpusConfig, Settings, preset_settings
@@ -91,9 +91,7 @@ def load_tokenizer(config: CorpusConfig) -> WordPiece | None:
     """The tokenizer that the settings name; None where it is to be learned from the documents."""
     if config.tokenizer == "train":
         return None
-    if config.tokenizer == MINILM:
-        return WordPiece.load(minilm_directory())
-    return WordPiece.load(Path(config.tokenizer))
+    return WordPiece.load(packaged_start(config.tokenizer) or Path(config.tokenizer))
 
 
 def _noted(

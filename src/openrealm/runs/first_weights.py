@@ -27,7 +27,7 @@ from openrealm.models.pretrained import (
     start_model,
 )
 from openrealm.models.realm import Realm
-from openrealm.models.starts import MINILM, SCRATCH
+from openrealm.models.starts import PACKAGED_STARTS, SCRATCH
 from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
 from openrealm.runs.model_folder import SETTINGS, ModelFolder, is_model_folder, open_model_folder
@@ -262,7 +262,7 @@ def begin(beginning: Beginning, tokenizer: WordPiece) -> Started:
     Raises:
         CheckpointError: The start cannot be loaded, or has another shape than the settings.
         ConfigError: Its vocabulary is not the corpus's.
-        MissingDependencyError: ``minilm`` is not installed.
+        MissingDependencyError: The package of the start is not installed.
     """
     settings = beginning.settings
     if beginning.saved is not None:
@@ -286,7 +286,7 @@ def _require_vocabulary(start: str, tokenizer: WordPiece) -> None:
     """
     folder = Path(start)
     has_vocabulary = any((folder / name).is_file() for name in VOCABULARY_FILES)
-    if start in (MINILM, SCRATCH) or not has_vocabulary:
+    if start in (*PACKAGED_STARTS, SCRATCH) or not has_vocabulary:
         return
     if not agree(WordPiece.load(folder), tokenizer):
         raise ConfigError(
@@ -314,7 +314,7 @@ def first_model(
     Raises:
         CheckpointError: The start cannot be loaded, or is a saved model of another shape.
         ConfigError: Its vocabulary is another than the corpus's tokenizer's.
-        MissingDependencyError: ``minilm`` is not installed.
+        MissingDependencyError: The package of the start is not installed.
     """
     started, shape = started or begin(beginning, corpus.tokenizer), beginning.settings.model
     stores = [corpus] if texts is corpus else [corpus, texts]

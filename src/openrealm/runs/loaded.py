@@ -21,7 +21,7 @@ from openrealm.index.snapshot import Snapshot
 from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
 from openrealm.models.pretrained import build_model, materialized, tower_reader
 from openrealm.models.realm import Realm, device_of
-from openrealm.models.starts import MINILM, minilm_directory
+from openrealm.models.starts import packaged_start
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import TextEncoder, snapshot_key
@@ -310,8 +310,9 @@ def untrained_settings(corpus: ChunkStore) -> Settings:
     settings = settings_for(
         None, preset=PRESET, config=None, assignments=(), chunking=corpus.chunking
     )
-    assert settings.start == MINILM
-    if not agree(WordPiece.load(minilm_directory()), corpus.tokenizer):
+    directory = packaged_start(settings.start)
+    assert directory is not None
+    if not agree(WordPiece.load(directory), corpus.tokenizer):
         command = shell_command(
             "openrealm", "pretrain", corpus.directory.parent, "--preset", "tiny"
         )

@@ -220,8 +220,8 @@ class CorpusConfig:
 
     tokenizer: str = option(
         "minilm",
-        "Where the vocabulary comes from: minilm (BERT's uncased one), train (learned from the "
-        "documents), or a path.",
+        "Where the vocabulary comes from: minilm or starter (BERT's uncased one), train (learned "
+        "from the documents), or a path.",
     )
     vocab_size: int = option(8192, "Size of a vocabulary that is learned.", minimum=100)
     chunking: ChunkingConfig = section(ChunkingConfig, "How documents are cut.")

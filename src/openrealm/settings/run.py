@@ -46,8 +46,8 @@ class Settings:
 
     start: str = option(
         "minilm",
-        "First weights: minilm, scratch, an earlier run (its folder or a checkpoint's) or an "
-        "exported model, which bring their own `model`, a BERT directory, or a hub name.",
+        "First weights: minilm, starter, scratch, an earlier run (its folder or a checkpoint's) or "
+        "an exported model, which bring their own `model`, a BERT directory, or a hub name.",
     )
     stages: tuple[str, ...] = option(
         ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."

@@ -1,0 +1,1 @@
+"""First weights for openrealm, in the folder ``model``; `openrealm.models.starter` reads them."""
