@@ -28,15 +28,13 @@ import numpy.typing as npt
 import tokenizers
 
 from openrealm.corpus.records import Document
+from openrealm.corpus.segments import ChunkedDocument
 from openrealm.corpus.sentences import SPACES, Kind, Unit, pack, split_units
 from openrealm.errors import InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 NUM_SPECIAL = 3  # [CLS], [SEP], [SEP]
-# Part of a store's fingerprint: to be raised with every change of the rules of chunking.
-RULES_VERSION = 1
-
 Ids = npt.NDArray[np.int32]
 
 # Rare punctuation, one of which no vocabulary will have (ancient Greek editors' marks). A document
@@ -46,25 +44,6 @@ _BATCH_CHARS = 1 << 20
 _GROUP_CHARS = 1 << 13
 _BATCHES_AHEAD = 2
 _CLAUSE_ENDS = frozenset(",;:)]}—–")
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkedDocument:
-    """A document and its chunks; none, where the tokenizer finds nothing in the text.
-
-    Attributes:
-        document: The document.
-        title_ids: ``(title_seq,)``, cut to the title's share.
-        spans: ``(chunks, 2)``: the characters of each body in the document's text.
-        body_ids: ``(tokens,)``: the bodies' ids one after another.
-        body_stops: ``(chunks,)``: where each body ends in ``body_ids``.
-    """
-
-    document: Document
-    title_ids: npt.NDArray[np.int32]
-    spans: npt.NDArray[np.int32]
-    body_ids: npt.NDArray[np.int32]
-    body_stops: npt.NDArray[np.int64]
 
 
 def chunk_documents(

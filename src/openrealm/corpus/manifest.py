@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openrealm.corpus.chunking import RULES_VERSION
 from openrealm.errors import ConfigError, CorpusError
 from openrealm.files import checksum, write_atomic
 from openrealm.settings import ChunkingConfig
@@ -20,6 +19,8 @@ from openrealm.settings.config import from_dict, to_dict
 MANIFEST = "store.json"
 FORMAT = "openrealm chunk store"
 VERSION = 1
+# Part of a store's fingerprint: to be raised with every change of the rules of chunking.
+RULES_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Manifest:
         tokenizer_files: Its files.
         segments: In the order of their documents.
         revision: The number of updates so far; names new files, so that no name comes twice.
-        rules: `chunking.RULES_VERSION` of the code that cut the documents.
+        rules: `RULES_VERSION` of the code that cut the documents.
     """
 
     fingerprint: str

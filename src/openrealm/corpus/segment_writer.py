@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openrealm.corpus.chunking import NUM_SPECIAL, ChunkedDocument
+from openrealm.corpus.chunking import NUM_SPECIAL
 from openrealm.corpus.manifest import FileRecord, SegmentRecord
 from openrealm.corpus.segments import (
     BODY_IDS,
@@ -29,6 +29,7 @@ from openrealm.corpus.segments import (
     DOCUMENTS,
     ID_INDEX,
     TITLE_IDS,
+    ChunkedDocument,
     id_hash,
 )
 

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openrealm.corpus.chunking import ChunkedDocument, Ids
 from openrealm.corpus.manifest import SegmentRecord
 from openrealm.corpus.records import Document, Heading
 
@@ -52,6 +51,27 @@ CHUNK_COLUMNS = {
 CHUNK_SCHEMA = pa.schema(
     [pa.field(name, pa.from_numpy_dtype(t), nullable=False) for name, t in CHUNK_COLUMNS.items()]
 )
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedDocument:
+    """A document and its chunks; none, where the tokenizer finds nothing in the text.
+
+    Attributes:
+        document: The document.
+        title_ids: ``(title_seq,)``, cut to the title's share.
+        spans: ``(chunks, 2)``: the characters of each body in the document's text.
+        body_ids: ``(tokens,)``: the bodies' ids one after another.
+        body_stops: ``(chunks,)``: where each body ends in ``body_ids``.
+    """
+
+    document: Document
+    title_ids: npt.NDArray[np.int32]
+    spans: npt.NDArray[np.int32]
+    body_ids: npt.NDArray[np.int32]
+    body_stops: npt.NDArray[np.int64]
 
 
 def content_digest(document: Document) -> bytes:

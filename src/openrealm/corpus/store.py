@@ -67,10 +67,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from openrealm.corpus.chunking import Ids
 from openrealm.corpus.manifest import MANIFEST, Manifest, SegmentRecord, read_manifest
 from openrealm.corpus.records import Document, Heading
-from openrealm.corpus.segments import DIGEST_BYTES, Segment, id_hash
+from openrealm.corpus.segments import DIGEST_BYTES, Ids, Segment, id_hash
 from openrealm.errors import CorpusError, InputError
 from openrealm.settings import ChunkingConfig
 from openrealm.settings.config import to_dict

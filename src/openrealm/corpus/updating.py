@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openrealm.corpus.chunking import RULES_VERSION, ChunkedDocument, chunk_documents
-from openrealm.corpus.manifest import FileRecord, Manifest, SegmentRecord
+from openrealm.corpus.chunking import chunk_documents
+from openrealm.corpus.manifest import RULES_VERSION, FileRecord, Manifest, SegmentRecord
 from openrealm.corpus.records import (
     Document,
     IdSet,
@@ -26,7 +26,7 @@ from openrealm.corpus.records import (
     duplicate,
 )
 from openrealm.corpus.segment_writer import SegmentWriter
-from openrealm.corpus.segments import content_digest, token_type
+from openrealm.corpus.segments import ChunkedDocument, content_digest, token_type
 from openrealm.corpus.store import ChunkStore, LiveSegment, fingerprint_of
 from openrealm.corpus.transaction import (
     STAGING,
