@@ -23,7 +23,7 @@ from openrealm.recipes.inspection import IndexReport, WorkspaceInfo
 from openrealm.recipes.pretraining import RunSummary
 from openrealm.recipes.reporting import ReportFiles
 from openrealm.runs.record import RunInfo
-from openrealm.workspace.results import AskResult, FillResult, SearchResult
+from openrealm.workspace.session import AskResult, FillResult, SearchResult
 from openrealm.workspace.workspace import Workspace
 
 # Commands that are methods of the object; each of the others is a recipe.

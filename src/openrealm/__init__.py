@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from openrealm.settings.run import Settings as Settings
     from openrealm.settings.run import settings_text as settings_text
     from openrealm.workspace.arguments import preset as preset
-    from openrealm.workspace.results import AskResult as AskResult
-    from openrealm.workspace.results import FillResult as FillResult
-    from openrealm.workspace.results import Run as Run
-    from openrealm.workspace.results import SearchResult as SearchResult
+    from openrealm.workspace.session import AskResult as AskResult
+    from openrealm.workspace.session import FillResult as FillResult
+    from openrealm.workspace.session import Run as Run
+    from openrealm.workspace.session import SearchResult as SearchResult
     from openrealm.workspace.workspace import Workspace as Workspace
     from openrealm.workspace.workspace import open as open
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AskResult": "workspace.results",
+    "AskResult": "workspace.session",
     "Document": "corpus.records",
-    "FillResult": "workspace.results",
+    "FillResult": "workspace.session",
     "OpenRealmError": "errors",
     "PretrainedModel": "recipes.sharing",
-    "Run": "workspace.results",
-    "SearchResult": "workspace.results",
+    "Run": "workspace.session",
+    "SearchResult": "workspace.session",
     "Settings": "settings.run",
     "Stopped": "errors",
     "Workspace": "workspace.workspace",

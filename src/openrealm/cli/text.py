@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from openrealm.recipes.pretraining import RunSummary
     from openrealm.recipes.reporting import ReportFiles
     from openrealm.runs.record import RunInfo
-    from openrealm.workspace.results import AskResult, FillResult, SearchResult
+    from openrealm.workspace.session import AskResult, FillResult, SearchResult
 
 
 Result = TypeVar("Result")

@@ -1,1 +1,1 @@
-"""A workspace as one object, what goes into its calls, and what comes out."""
+"""A workspace as one object: what goes into its calls, what is asked, and what comes out."""

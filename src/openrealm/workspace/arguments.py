@@ -14,7 +14,6 @@ from openrealm.errors import InputError
 from openrealm.progress import Progress, Silent
 from openrealm.settings import STAGES, Settings, checked, preset_settings
 from openrealm.settings.run import require_stages
-from openrealm.terminal import make_progress
 
 PathLike = str | os.PathLike[str]
 
@@ -76,9 +75,11 @@ def progress_of(wanted: Progress | bool | None) -> Progress:
     """Where to tell how far work is: by default on standard error, where that is a terminal."""
     if wanted is None:
         wanted = sys.stderr is not None and sys.stderr.isatty()
-    if isinstance(wanted, bool):
-        return make_progress() if wanted else Silent()
-    return wanted
+    if wanted is True:
+        from openrealm.terminal import make_progress  # a program rarely has a terminal
+
+        return make_progress()
+    return Silent() if wanted is False else wanted
 
 
 def paths_of(given: PathLike | Sequence[PathLike]) -> list[Path]:

@@ -20,8 +20,15 @@ from openrealm.workspace.arguments import (
     questions_of,
     require_own,
 )
-from openrealm.workspace.results import AskResult, Documents, FillResult, Run, SearchResult
-from openrealm.workspace.session import ModelSession, Texts
+from openrealm.workspace.session import (
+    AskResult,
+    Documents,
+    FillResult,
+    ModelSession,
+    Run,
+    SearchResult,
+    Texts,
+)
 
 if TYPE_CHECKING:
     from openrealm.corpus.records import IngestReport
