@@ -54,7 +54,8 @@ from openrealm.corpus.records import Document, ProblemLog
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
 from openrealm.index.mips import ExactIndex, Hits, ShardedIndex, merge
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import Snapshot, SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.processes import joined
 from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece

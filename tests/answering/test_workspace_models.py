@@ -16,7 +16,7 @@ from openrealm.answering.answerer import ChunkHit, WordSearcher
 from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey
 from openrealm.answering.workspace_models import WorkspaceModels
 from openrealm.errors import CheckpointError, InputError, Stopped
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.models import starts
 from openrealm.progress import Silent
 from openrealm.runs.folders import RunFolder, WorkspaceFolder

@@ -24,8 +24,8 @@ from openrealm.cluster.fleet import connected, write_by_fleet
 from openrealm.cluster.nodes import FolderOrder
 from openrealm.errors import CheckpointError, ConfigError, MissingDependencyError, SnapshotError
 from openrealm.files import held
-from openrealm.index.snapshot import Snapshot, SnapshotWriter
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.progress import Silent, SilentTask
 from openrealm.retrieval.embedding import Order, groups_of, snapshot_key
 from openrealm.runs.folders import WorkspaceFolder

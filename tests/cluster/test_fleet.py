@@ -12,7 +12,8 @@ import pytest
 
 from openrealm.cluster.fleet import connected, require_ray, write_by_fleet
 from openrealm.errors import ConfigError, MissingDependencyError, SnapshotError
-from openrealm.index.snapshot import SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.progress import Silent
 
 DIM, CHUNKS, SHARD_ROWS = 4, 10, 3
@@ -40,7 +41,8 @@ def writes(directory: Path, *, first: Callable[[int], None] = lambda shard: None
     def write(shard: int) -> None:
         import numpy as np
 
-        from openrealm.index.snapshot import SnapshotKey, SnapshotWriter
+        from openrealm.index.snapshot import SnapshotKey
+        from openrealm.index.snapshot_writer import SnapshotWriter
 
         first(shard)
         writer = SnapshotWriter(

@@ -20,7 +20,8 @@ from openrealm.cluster.embedding import stored
 from openrealm.cluster.nodes import StoredOrder, _node_of_storage
 from openrealm.cluster.storage import Storage
 from openrealm.errors import ConfigError, InputError, StorageError
-from openrealm.index.snapshot import Snapshot, SnapshotWriter
+from openrealm.index.snapshot import Snapshot
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.retrieval.embedding import Order, groups_of, snapshot_key
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import LoadedModel, load_model

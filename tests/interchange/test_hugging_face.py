@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from openrealm.errors import CheckpointError, ConfigError, InputError
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import Snapshot, SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.interchange.hugging_face import HfModel, open_model, write_hf_realm
 from openrealm.models.inputs import Inputs
 from openrealm.models.pretrained import build_model

@@ -14,7 +14,8 @@ from tiny import World
 
 from openrealm.errors import MissingDependencyError
 from openrealm.index.mips import ExactIndex
-from openrealm.index.snapshot import Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import Snapshot, SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.interchange import tables
 from openrealm.interchange.tables import write_faiss, write_parquet
 from openrealm.progress import SilentTask

@@ -13,8 +13,7 @@ from trained import train
 
 import openrealm
 import openrealm.retrieval.live_index as making
-from openrealm.index.snapshot import Snapshot
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations
 from openrealm.progress import Silent
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.runs.folders import WorkspaceFolder

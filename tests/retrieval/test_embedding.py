@@ -18,8 +18,8 @@ from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import rechunk_store, update_store
 from openrealm.errors import SnapshotError
-from openrealm.index.snapshot import Snapshot, SnapshotWriter
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.models.realm import Realm
 from openrealm.progress import SilentTask
 from openrealm.retrieval import embedding

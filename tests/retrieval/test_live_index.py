@@ -18,7 +18,7 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
 from openrealm.errors import SnapshotError
 from openrealm.index.mips import ExactIndex
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent
 from openrealm.retrieval import live_index

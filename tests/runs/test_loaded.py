@@ -16,7 +16,7 @@ import openrealm.runs.checkpoints as checkpoints_module
 from openrealm import recipes
 from openrealm.errors import CheckpointError, ConfigError, InputError
 from openrealm.files import checksum
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.progress import Silent
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import load_model, load_run, newest_checkpoint

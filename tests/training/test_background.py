@@ -32,7 +32,7 @@ from tiny import World
 from together import run_together
 
 from openrealm.errors import InputError
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.retrieval.embedding import Order, TextEncoder, snapshot_writer, write_snapshot

@@ -9,7 +9,7 @@ import torch
 from loops import make_maker
 from tiny import World
 
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.models.realm import Realm
 from openrealm.retrieval.embedding import embed_rows
 from openrealm.training.refresh import InlineRefresh, Refresh

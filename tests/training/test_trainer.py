@@ -28,8 +28,8 @@ from tiny import World
 from torch import nn
 
 from openrealm.errors import MissingDependencyError, Stopped, TrainingError
-from openrealm.index.snapshot import SnapshotWriter
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.models.realm import Realm
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.checkpoints import checkpoints

@@ -31,8 +31,7 @@ from loops import (
 from tiny import World, model_config
 
 from openrealm.index.mips import ExactIndex
-from openrealm.index.snapshot import Snapshot
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations
 from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.progress import Silent

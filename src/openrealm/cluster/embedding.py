@@ -26,8 +26,7 @@ from openrealm.corpus.manifest import MANIFEST
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError
 from openrealm.files import checksum
-from openrealm.index.snapshot import SHARD_ROWS, Snapshot
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import SHARD_ROWS, Snapshot, generations
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import WORKER_THREADS, Order, shard_rows_for
 from openrealm.runs.folders import RunFolder, WorkspaceFolder

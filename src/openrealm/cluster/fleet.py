@@ -22,7 +22,8 @@ from openrealm.errors import (
     SnapshotError,
     StorageError,
 )
-from openrealm.index.snapshot import Snapshot, SnapshotWriter
+from openrealm.index.snapshot import Snapshot
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.progress import Progress, Silent
 
 # Nodes come and go while a snapshot is made, so that it cannot be cut for the number of them: for

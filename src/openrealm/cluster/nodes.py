@@ -27,7 +27,8 @@ from openrealm.corpus.manifest import MANIFEST, read_manifest
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, SnapshotError, StorageError
 from openrealm.files import checksum, held, staged_directory
-from openrealm.index.snapshot import SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.retrieval.embedding import (
     WORKER_THREADS,

@@ -8,37 +8,39 @@ A snapshot is a folder::
       shard-00000.npy ...   (rows, dim) arrays of float32 or float16, in row order
       groups.npy            which rows belong together, and a digest of what each group is made of
 
-It is written under ``.staging-000003-HASH`` (of the plan), shard by shard, verified and renamed; a
-folder with the final name is always whole. A writer that died is taken up at its last whole shard,
-and several may write at once, in one process or in many that share the folder: each shard is
-claimed with a lock that ends with its holder.
+`snapshot_writer` writes it; a folder with the final name is always whole.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import math
-import os
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from openrealm.errors import SnapshotError
-from openrealm.files import checksum, held, sync_directory, sync_file, write_atomic
-from openrealm.index.groups import Groups
+from openrealm.files import checksum
 
 FORMAT = 1
 SHARD_ROWS = 65_536  # of a file at most; what a crash can cost
 PARTS = ("tokenizer", "corpus", "embedder")
 STAGING = ".staging-"
-_LOCK = ".lock"
-_GROUPS = "groups.npy"
+GROUPS = "groups.npy"
+DIGEST_BYTES = 16
+_RECORD = np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("size", "<i4")])
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,185 +77,6 @@ class Manifest:
 def snapshot_folder(directory: Path, generation: int) -> Path:
     """Where a snapshot is, once it is published, in the folder of them."""
     return directory / f"{generation:06d}"
-
-
-class SnapshotWriter:
-    """Writes one snapshot shard by shard; nothing is visible before `publish`."""
-
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        generation: int,
-        step: int,
-        chunks: int,
-        dim: int,
-        key: SnapshotKey,
-        dtype: str = "float32",
-        shard_rows: int = SHARD_ROWS,
-        groups: Groups | None = None,
-    ) -> None:
-        """Opens or takes up the staging folder of a generation.
-
-        Args:
-            directory: Folder that holds the snapshots.
-            generation: Number of this snapshot.
-            step: Training step of the weights.
-            chunks: Rows that will be written.
-            dim: Numbers per row.
-            key: What the snapshot belongs to.
-            dtype: ``float32`` or ``float16``.
-            shard_rows: Rows per shard; what a crash can cost.
-            groups: Of the rows, so that a later corpus can take over what it shares with this one.
-        """
-        self._groups = groups
-        self._final = snapshot_folder(directory, generation)
-        self._plan = Manifest(
-            format=FORMAT,
-            generation=generation,
-            step=step,
-            chunks=chunks,
-            dim=dim,
-            dtype=dtype,
-            shard_rows=shard_rows,
-            key=key,
-            checksums=(),
-            groups=groups.checksum if groups is not None else "",
-        )
-        # Others may plan another snapshot under the same number: each has a folder of its own.
-        self._text = json.dumps(asdict(self._plan), sort_keys=True)
-        plan_hash = hashlib.sha256(self._text.encode()).hexdigest()[:8]
-        self.staging = directory / f"{STAGING}{generation:06d}-{plan_hash}"
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = directory / _LOCK
-        self._take_up()
-
-    def _take_up(self) -> None:
-        plan_file = self.staging / "plan.json"
-        with held(self._lock, patience_s=math.inf):
-            if self.is_published:
-                return
-            if not plan_file.is_file() or plan_file.read_text(encoding="utf-8") != self._text:
-                shutil.rmtree(self.staging, ignore_errors=True)
-                self.staging.mkdir(parents=True)
-                if self._groups is not None:
-                    write_atomic(self.staging / _GROUPS, self._groups.data)
-                write_atomic(plan_file, self._text.encode())
-
-    @property
-    def is_published(self) -> bool:
-        """Whether the snapshot that is planned is there, by whoever's hand."""
-        try:
-            manifest = Snapshot.open(self._final).manifest
-        except SnapshotError:
-            return False
-        return replace(manifest, checksums=()) == self._plan
-
-    @property
-    def num_shards(self) -> int:
-        """Number of shards of the whole snapshot."""
-        return -(-self._plan.chunks // self._plan.shard_rows)
-
-    def require_staging(self) -> None:
-        """Checks that what was written is still there, for whoever waits for others.
-
-        Raises:
-            SnapshotError: It was removed: the snapshot is not wanted any more.
-        """
-        if not self.staging.is_dir() and not self.is_published:
-            raise SnapshotError(
-                f"snapshot {self._plan.generation} was taken away while it was made; try again"
-            )
-
-    def missing_shards(self) -> list[tuple[int, range]]:
-        """Shards still to be written, with their rows."""
-        if self.is_published:
-            return []
-        return [
-            (shard, self._rows(shard))
-            for shard in range(self.num_shards)
-            if not self._shard(shard).is_file()
-        ]
-
-    @contextmanager
-    def claimed(self, shard: int) -> Iterator[bool]:
-        """Whether a shard is this writer's to write, and still has to be written."""
-        with held(self._shard(shard).with_suffix(".lock")) as mine:
-            yield mine and not self.is_published and not self._shard(shard).is_file()
-
-    def write(self, shard: int, vectors: npt.NDArray[np.floating]) -> None:
-        """Writes one shard ``(rows, dim)``.
-
-        Raises:
-            SnapshotError: A shape other than planned, or a number that is not finite.
-        """
-        # Only this shard is looked at: a billion rows have so many that looking at all of them for
-        # each would take an hour.
-        known = 0 <= shard < self.num_shards and not self.is_published
-        rows = len(self._rows(shard)) if known and not self._shard(shard).is_file() else 0
-        if not rows or vectors.shape != (rows, self._plan.dim):
-            raise SnapshotError(
-                f"shard {shard} of snapshot {self._plan.generation} has shape {vectors.shape}, "
-                f"not ({rows}, {self._plan.dim})"
-            )
-        with np.errstate(over="ignore"):  # found and named below
-            stored = vectors.astype(self._plan.dtype)
-        if not np.isfinite(stored).all():
-            raise SnapshotError(
-                f"the embeddings of snapshot {self._plan.generation} are not finite in "
-                f"{self._plan.dtype}; the embedder has diverged or needs float32 snapshots"
-            )
-        temporary = self._shard(shard).with_suffix(".tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.save(file, stored, allow_pickle=False)
-            sync_file(temporary)
-            os.replace(temporary, self._shard(shard))
-        finally:  # a full disk has no room for half a shard
-            temporary.unlink(missing_ok=True)
-
-    def publish(self, tick: Callable[[], None] | None = None) -> Snapshot:
-        """Checks that all is there, renames the folder to its final name and opens it.
-
-        Where several write, the first does it and the others open what it has published.
-
-        Args:
-            tick: Called when nobody else can publish any more; may raise to give up, so that one
-                whose order was taken back does not replace what has been made instead.
-
-        Raises:
-            SnapshotError: A shard is missing.
-        """
-        with held(self._lock, patience_s=math.inf):
-            if tick is not None:
-                tick()
-            return Snapshot.open(self._final) if self.is_published else self._publish()
-
-    def _publish(self) -> Snapshot:
-        missing = self.missing_shards()
-        if missing:
-            raise SnapshotError(
-                f"snapshot {self._plan.generation} lacks {len(missing)} of {self.num_shards} shards"
-            )
-        checksums = [checksum(self._shard(shard)) for shard in range(self.num_shards)]
-        manifest = asdict(self._plan) | {"checksums": checksums}
-        text = json.dumps(manifest, indent=1, sort_keys=True)
-        write_atomic(self.staging / "manifest.json", text.encode())
-        (self.staging / "plan.json").unlink()
-        for lock in self.staging.glob("*.lock"):
-            lock.unlink()
-        if self._final.exists():
-            shutil.rmtree(self._final)
-        os.replace(self.staging, self._final)
-        sync_directory(self._final.parent)
-        return Snapshot.open(self._final)
-
-    def _rows(self, shard: int) -> range:
-        size = self._plan.shard_rows
-        return range(shard * size, min(self._plan.chunks, (shard + 1) * size))
-
-    def _shard(self, shard: int) -> Path:
-        return self.staging / f"shard-{shard:05d}.npy"
 
 
 class Snapshot:
@@ -372,7 +195,7 @@ class Snapshot:
         """
         if not self.manifest.groups:
             return None
-        path = self.directory / _GROUPS
+        path = self.directory / GROUPS
         if not path.is_file() or checksum(path) != self.manifest.groups:
             raise SnapshotError(f"{path} is missing or damaged; embed the corpus again")
         return Groups.read(path.read_bytes())
@@ -411,3 +234,148 @@ class MappedRows:
             here = shards == shard
             out[here] = self.shards[shard][rows[here] - shard * self.shard_rows]
         return out
+
+
+# Which rows belong together -----------------------------------------------------------------------
+
+# Successive rows in groups, and for each group a digest of what its rows are made of, which tells
+# the rows of one corpus in another. The same digest means the same rows in the same order, whatever
+# stands before and after them.
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The rows of a corpus in groups.
+
+    Attributes:
+        digests: ``(groups, 16)`` bytes, no two alike.
+        sizes: ``(groups,)`` rows of each, in the order of the rows.
+    """
+
+    digests: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.int32]
+
+    @property
+    def data(self) -> bytes:
+        """All of it as the bytes of a file."""
+        records = np.empty(len(self.sizes), dtype=_RECORD)
+        records["digest"], records["size"] = self.digests, self.sizes
+        file = io.BytesIO()
+        np.save(file, records, allow_pickle=False)
+        return file.getvalue()
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of `data`, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @classmethod
+    def read(cls, data: bytes) -> Groups:
+        """Groups out of `data`.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        records = np.load(io.BytesIO(data), allow_pickle=False)
+        if records.dtype != _RECORD:
+            raise ValueError("not a file of groups")
+        return cls(records["digest"], records["size"])
+
+    def rows_in(self, other: Groups) -> npt.NDArray[np.int64]:
+        """``(rows,)``: the number that each row has in another corpus, -1 where it is not there."""
+        indices = pc.index_in(_binary(self.digests), value_set=_binary(other.digests))
+        group = np.asarray(indices.fill_null(-1)).astype(np.int64)
+        known = np.append(other.sizes, -1)[group] == self.sizes
+        # A row is as far from its group's first row here as there.
+        shift = np.append(other._firsts, 0)[group] - self._firsts
+        rows = np.arange(self.sizes.sum(dtype=np.int64)) + np.repeat(shift, self.sizes)
+        return np.where(np.repeat(known, self.sizes), rows, -1)
+
+    @property
+    def _firsts(self) -> npt.NDArray[np.int64]:
+        ends = np.cumsum(self.sizes, dtype=np.int64)
+        return ends - self.sizes
+
+
+def _binary(digests: npt.NDArray[np.uint8]) -> pa.Array:
+    data = pa.py_buffer(np.ascontiguousarray(digests))
+    return pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(digests), [None, data])
+
+
+# The snapshots of one folder ----------------------------------------------------------------------
+
+# Which there are, which is wanted, and which are no more.
+
+
+def generations(directory: Path) -> list[int]:
+    """Numbers of the published snapshots in a folder, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
+
+
+def find_snapshot(
+    directory: Path, key: SnapshotKey, *, parts: Sequence[str] = PARTS, verify: bool = False
+) -> Snapshot | None:
+    """The newest whole snapshot of an embedder, corpus and tokenizer; None where there is none.
+
+    Args:
+        directory: Folder of the snapshots.
+        key: What it has to belong to.
+        parts: What of that must agree.
+        verify: Compare the checksums of all shards, beyond their presence and shapes.
+    """
+    for generation in reversed(generations(directory)):
+        try:
+            snapshot = Snapshot.open(snapshot_folder(directory, generation))
+            have = snapshot.manifest.key
+            if all(getattr(have, part) == getattr(key, part) for part in parts):
+                if verify:
+                    snapshot.verify()
+                for _ in snapshot.shards():
+                    pass
+                return snapshot
+        except (SnapshotError, OSError) as error:  # or removed since
+            logger.warning("%s; doing so", error)
+    return None
+
+
+def remove_superseded(directory: Path, by: Snapshot, *, keep: set[int]) -> None:
+    """Removes older snapshots by the same embedder, which are of other corpora, but for the newest
+    of them: somebody may be reading it.
+
+    Args:
+        directory: Folder of the snapshots.
+        by: The snapshot that has taken over what is still wanted of them.
+        keep: Generations to keep nevertheless.
+    """
+    new, superseded = by.manifest, []
+    for generation in generations(directory):
+        with suppress(SnapshotError):
+            old = Snapshot.open(snapshot_folder(directory, generation)).manifest
+            if (
+                generation < new.generation
+                and old.key.embedder == new.key.embedder
+                and old.key.corpus != new.key.corpus
+            ):
+                superseded.append(generation)
+    for generation in superseded[:-1]:
+        if generation not in keep:
+            shutil.rmtree(snapshot_folder(directory, generation), ignore_errors=True)
+
+
+def prune(directory: Path, *, keep: set[int], below: int | None = None) -> None:
+    """Removes published snapshots other than those to keep, and what dead writers left.
+
+    Args:
+        directory: Folder of the snapshots.
+        keep: Generations to keep.
+        below: Generations from here on are left alone: somebody may be at them.
+    """
+    for generation in generations(directory):
+        if generation not in keep and (below is None or generation < below):
+            shutil.rmtree(snapshot_folder(directory, generation), ignore_errors=True)
+    dead = max(keep, default=0) if below is None else min(max(keep, default=0), below - 1)
+    for leftover in directory.glob(f"{STAGING}*"):
+        if int(leftover.name.removeprefix(STAGING).partition("-")[0]) <= dead:
+            shutil.rmtree(leftover, ignore_errors=True)

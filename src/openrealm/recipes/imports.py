@@ -15,7 +15,7 @@ from openrealm.corpus.records import Document, Problem
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
 from openrealm.errors import ConfigError, CorpusError, InputError, shell_command
-from openrealm.index.snapshot import SnapshotWriter
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.interchange.block_records import count_block_records
 from openrealm.interchange.blocks import BlockFile, block_id
 from openrealm.interchange.hugging_face import HfModel

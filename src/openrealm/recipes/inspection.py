@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from openrealm.errors import InputError, OpenRealmError, SnapshotError
-from openrealm.index.snapshot import Snapshot, snapshot_folder
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations, snapshot_folder
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import damaged_checkpoints
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus

@@ -12,7 +12,7 @@ import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import InputError, MissingDependencyError, OpenRealmError
 from openrealm.files import write_atomic
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.progress import Progress, Silent
 from openrealm.report import plots
 from openrealm.report.contents import Contents, Probed, RunFacts, StageFigures, read_history

@@ -13,8 +13,7 @@ from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.matching import find_answer_spans
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
-from openrealm.index.snapshot import Snapshot, snapshot_folder
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import Snapshot, generations, snapshot_folder
 from openrealm.progress import Progress
 from openrealm.report.contents import CandidateView, Example, Floats, Probed, Quote
 from openrealm.retrieval.retriever import NO_CHUNK

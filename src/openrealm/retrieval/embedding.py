@@ -18,8 +18,8 @@ from torch import Tensor
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import SnapshotError
-from openrealm.index.groups import Groups
-from openrealm.index.snapshot import SHARD_ROWS, MappedRows, Snapshot, SnapshotKey, SnapshotWriter
+from openrealm.index.snapshot import SHARD_ROWS, Groups, MappedRows, Snapshot, SnapshotKey
+from openrealm.index.snapshot_writer import SnapshotWriter
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs, Templates
 from openrealm.models.pretrained import fingerprint

@@ -16,8 +16,16 @@ import torch
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.index.mips import ExactIndex, Index, ShardedIndex
-from openrealm.index.snapshot import SHARD_ROWS, MappedRows, Snapshot, SnapshotKey, snapshot_folder
-from openrealm.index.snapshot_catalog import find_snapshot, generations, prune
+from openrealm.index.snapshot import (
+    SHARD_ROWS,
+    MappedRows,
+    Snapshot,
+    SnapshotKey,
+    find_snapshot,
+    generations,
+    prune,
+    snapshot_folder,
+)
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import (

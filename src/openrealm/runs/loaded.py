@@ -17,8 +17,7 @@ from openrealm.errors import (
     MissingDependencyError,
     shell_command,
 )
-from openrealm.index.snapshot import Snapshot
-from openrealm.index.snapshot_catalog import find_snapshot, remove_superseded
+from openrealm.index.snapshot import Snapshot, find_snapshot, remove_superseded
 from openrealm.models.pretrained import build_model, materialized, tower_reader
 from openrealm.models.realm import Realm, device_of
 from openrealm.models.starts import packaged_start

@@ -13,7 +13,7 @@ from typing import Any
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import ConfigError, TrainingError
-from openrealm.index.snapshot_catalog import generations
+from openrealm.index.snapshot import generations
 from openrealm.metrics import Interval
 from openrealm.runs.checkpoints import checkpoints
 from openrealm.runs.folders import RunFolder

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from openrealm.errors import CheckpointError, OpenRealmError, in_one_line
-from openrealm.index.snapshot import Snapshot
-from openrealm.index.snapshot_catalog import generations, prune
+from openrealm.index.snapshot import Snapshot, generations, prune
 from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 from openrealm.training.refresh import Swap, made_in_line, swap_numbers

@@ -16,8 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from openrealm.index.snapshot import Snapshot
-from openrealm.index.snapshot_catalog import prune
+from openrealm.index.snapshot import Snapshot, prune
 from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 

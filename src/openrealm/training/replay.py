@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from openrealm.errors import InputError
-from openrealm.index.snapshot_catalog import prune
+from openrealm.index.snapshot import prune
 from openrealm.retrieval.embedding import Order
 from openrealm.retrieval.live_index import LiveIndex, SnapshotMaker
 from openrealm.training.refresh import Swap, swap_numbers
