@@ -1,5 +1,5 @@
-# Every target that needs the virtual environment makes it first, and installs again only when
-# pyproject.toml, constraints.txt or the installer changed.
+# Every target that needs the virtual environment makes it first, and installs again only when a
+# pyproject.toml, constraints.txt, the installer or the starter's weights changed.
 #
 #   make demo        the whole method on the bundled corpus
 #   make test        everything that has to hold before a change goes in
@@ -18,6 +18,7 @@ ARGS ?=
 BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/.installed-$(TORCH)
+STARTER := $(wildcard starter/openrealm_starter/model/starter.json)
 CANDIDATES := $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14)
 
 # Four workers at most, since each imports torch and holds about 1 GB; tests/conftest.py keeps each
@@ -53,7 +54,8 @@ clean:
 	rm -rf .venv demo build dist .coverage .coverage.* .*_cache .hypothesis
 	find src tests scripts examples -name __pycache__ -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt scripts/install.py | $(BIN)/pip
+$(STAMP): pyproject.toml starter/pyproject.toml constraints.txt scripts/install.py $(STARTER) \
+		| $(BIN)/pip
 	$(BIN)/python scripts/install.py --torch $(TORCH)
 	@touch $@
 

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STARTER = ROOT / "starter"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 _CPU_SUFFIX = "+cpu"
 _TORCH_PIN = re.compile(r"^torch==(\S+)\s*$", re.MULTILINE)
@@ -91,14 +92,21 @@ def install_default_torch(version: str) -> None:
 
 
 def install_package(constraints: str) -> None:
-    """Installs openrealm, editable, with all that its developers and its demo need."""
+    """Installs openrealm and its starter, editable, with all that developers and demo need."""
     # Before 23.3 pip overlooks extras spelt with "_", and lxml's, which trafilatura needs, is.
     run_pip(["install", "pip>=23.3"])
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "constraints.txt"
         pins.write_text(constraints, encoding="utf-8")
-        if not run_pip(["install", "-c", str(pins), "-e", f"{ROOT}[dev]"]):
+        editable = [f"{ROOT}[dev]", *([str(STARTER)] if has_starter(STARTER) else [])]
+        wanted = [word for place in editable for word in ("-e", place)]
+        if not run_pip(["install", "-c", str(pins), *wanted]):
             raise SystemExit("pip could not install the libraries; its reason stands above")
+
+
+def has_starter(folder: Path) -> bool:
+    """Whether the first weights lie in a folder: a checkout may come without them."""
+    return (folder / "openrealm_starter" / "model" / "starter.json").is_file()
 
 
 def installed_torch() -> str | None:

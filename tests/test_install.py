@@ -16,7 +16,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_PINNED = {"spacy"}  # the extra `ner` is for those who have a pipeline, and so a spaCy
+NOT_PINNED = {
+    "spacy",  # the extra `ner` is for those who have a pipeline, and so a spaCy
+    "openrealm-starter",  # lies in the checkout
+}
 
 
 def _load_installer() -> ModuleType:
@@ -122,6 +125,29 @@ def test_an_installed_torch_of_any_version_is_pinned_so_that_pip_keeps_it() -> N
     text = "tokenizers==1\ntorch==2.13.0\ntorchmetrics==3\n"
     pinned = installer.pin_torch(text, "2.9.1+rocm6.3")
     assert pinned == "tokenizers==1\ntorch==2.9.1+rocm6.3\ntorchmetrics==3\n"
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_the_starter_is_installed_where_its_weights_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_weights: bool
+) -> None:
+    pip = _Pip(monkeypatch, True, True)
+    monkeypatch.setattr(installer, "STARTER", tmp_path)
+    (tmp_path / "openrealm_starter" / "model").mkdir(parents=True)
+    if has_weights:
+        (tmp_path / "openrealm_starter" / "model" / "starter.json").touch()
+    installer.install_package("torch==2.13.0\n")
+    assert (str(tmp_path) in pip.asked[-1]) is has_weights
+    assert f"{ROOT}[dev]" in pip.asked[-1]
+
+
+def test_the_starter_is_of_a_version_that_its_extra_allows() -> None:
+    own, beside = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        for folder in ("", "starter")
+    )
+    [extra] = map(Requirement, own["optional-dependencies"]["starter"])
+    assert extra.name == beside["name"] and beside["version"] in extra.specifier
 
 
 def test_a_machine_without_the_nvidia_tool_has_no_gpu(
