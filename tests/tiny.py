@@ -18,6 +18,7 @@ from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable
+from openrealm.data.qa import Question
 from openrealm.data.spans import Span
 from openrealm.index.mips import ExactIndex
 from openrealm.models.inputs import Inputs, Templates
@@ -149,6 +150,16 @@ def log_p_everywhere(model: Realm, inputs: Inputs) -> torch.Tensor:
     """Log-probabilities ``(seq, vocab)`` of the masked LM at every place of one unpadded input."""
     logits = model.reader.masked_lm(inputs.packed())
     return logits.double().log_softmax(dim=-1).detach()
+
+
+def ask(text: str, *answers: str, **more: object) -> Question:
+    """A question."""
+    return Question(id=text, text=text, answers=answers, **more)  # type: ignore[arg-type]
+
+
+CAPITALS = [
+    ask(f"what is the capital of {country}?", city) for city, (country, *_) in CITIES.items()
+]
 
 
 @dataclass(frozen=True)

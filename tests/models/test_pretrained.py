@@ -12,7 +12,11 @@ from safetensors.torch import load_file, save_file
 from tiny import World, model_config
 from torch import nn
 from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForMaskedLM, BertModel
+from transformers.models.bert.modeling_bert import (
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertModel,
+)
 
 from openrealm.errors import CheckpointError, ConfigError
 from openrealm.models.pretrained import (
@@ -20,9 +24,10 @@ from openrealm.models.pretrained import (
     copy_encoder,
     fingerprint,
     load_weights,
+    published_span_reader,
     save_weights,
     start_model,
-    tower_reader,
+    tower_span_reader,
 )
 from openrealm.settings import ModelConfig
 
@@ -232,14 +237,34 @@ def test_a_reader_of_the_towers_shape_begins_as_the_chunk_tower(
 ) -> None:
     config = replace(model_config(), own_reader=True)
     model = start(encoder[0], config).model
-    reader = tower_reader(model.embedder, config.span_head, seed=3)
-    assert_same(reader.masked_lm.bert, model.embedder.chunk_tower.bert, but="pooler")
-    again = tower_reader(model.embedder, config.span_head, seed=3)
+    reader = tower_span_reader(model.embedder, seed=3)
+    assert_same(reader.bert, model.embedder.chunk_tower.bert, but="pooler")
+    again = tower_span_reader(model.embedder, seed=3)
     assert fingerprint(reader) == fingerprint(again)
     before = fingerprint(model.embedder)
     with torch.no_grad():
-        reader.masked_lm.bert.embeddings.word_embeddings.weight.add_(1.0)
+        reader.bert.embeddings.word_embeddings.weight.add_(1.0)
     assert fingerprint(model.embedder) == before  # a copy
+
+
+def test_a_bert_for_question_answering_brings_its_scores_and_another_has_new_ones(
+    tmp_path: Path, encoder: tuple[Path, BertModel]
+) -> None:
+    torch.manual_seed(2)
+    theirs = BertForQuestionAnswering(BERT)
+    theirs.save_pretrained(tmp_path / "squad")
+    started = published_span_reader(str(tmp_path / "squad"), vocab_size=VOCAB, seed=0)
+    assert started.has_scores
+    wanted = theirs.state_dict()
+    assert all(torch.equal(t, wanted[n]) for n, t in started.reader.state_dict().items())
+    plain = published_span_reader(str(encoder[0]), vocab_size=VOCAB, seed=0)
+    assert not plain.has_scores
+    again = published_span_reader(str(encoder[0]), vocab_size=VOCAB, seed=0)
+    assert fingerprint(plain.reader) == fingerprint(again.reader)
+    with pytest.raises(ConfigError, match="90 tokens, the corpus's tokenizer 91"):
+        published_span_reader(str(encoder[0]), vocab_size=91, seed=0)
+    with pytest.raises(CheckpointError, match="cannot be loaded as a BERT"):
+        published_span_reader(str(tmp_path), vocab_size=VOCAB, seed=0)
 
 
 # On disk ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import CITIES, World
+from tiny import CAPITALS, World, ask
 
 from openrealm.data.qa import Question
 from openrealm.errors import InputError
@@ -15,9 +15,10 @@ from openrealm.models.reader import CandidateSpans
 from openrealm.models.realm import Realm
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.settings import QaConfig
-from openrealm.training.fine_tuning import (
-    QaStage,
-    correct_items,
+from openrealm.training.fine_tuning import QaStage, correct_items
+from openrealm.training.questions import (
+    ContextWindow,
+    QuestionSet,
     holding_rows,
     regex_token_spans,
 )
@@ -36,18 +37,18 @@ def live(world: World, model: Realm) -> LiveIndex:
     return world.live(model)
 
 
-def ask(text: str, *answers: str, **more: object) -> Question:
-    return Question(id=text, text=text, answers=answers, **more)  # type: ignore[arg-type]
-
-
-CAPITALS = [
-    ask(f"what is the capital of {country}?", city) for city, (country, *_) in CITIES.items()
-]
-
-
 def stage_of(world: World, model: Realm, questions: list[Question], **config: object) -> QaStage:
     settings = {"steps": 5, "batch_size": len(questions), "beam": 20, "read": 3} | config
     return QaStage(world.parts(model), QaConfig(**settings), questions)  # type: ignore[arg-type]
+
+
+def window_of(world: World, question: Question) -> ContextWindow:
+    """The part of a question's own context that is read."""
+    window = QuestionSet([question], world.store, seed=0).context_window(
+        0, chunk_tokens=world.templates.chunk_tokens
+    )
+    assert window is not None
+    return window
 
 
 # Which chunks hold an answer ----------------------------------------------------------------------
@@ -338,10 +339,10 @@ def test_a_context_is_embedded_as_it_is_read_whatever_its_title(
             title=title,
             answer_starts=(context.index("Aldera"),),
         )
-        stage = stage_of(world, model, [marked])
-        (ids, spans), title_ids = stage._context_window(0), stage._title_ids(0)
-        inputs = world.templates.chunk([title_ids], [ids])
-        assert int(inputs.lengths[0]) == len(title_ids) + len(ids) + 3
+        window = window_of(world, marked)
+        ids, spans = window.body, window.spans
+        inputs = world.templates.chunk([window.title], [ids])
+        assert int(inputs.lengths[0]) == len(window.title) + len(ids) + 3
         assert len(spans) == 1 and spans[0][1] <= len(ids)
 
 
@@ -358,7 +359,8 @@ def test_a_long_context_is_cut_to_a_window_around_its_answer(
         answer_starts=(context.index("king of Quenta"),),
     )
     stage = stage_of(world, model, [marked])
-    ids, spans = stage._context_window(0)
+    window = window_of(world, marked)
+    ids, spans = window.body, window.spans
     assert len(ids) <= world.templates.chunk_tokens - 3
     assert [world.tokenizer.decode(ids[a:b]) for a, b in spans] == ["king of quenta"]
     assert stage.step(0, live).metrics["qa/read_holds_answer"].value == 1.0
@@ -370,7 +372,8 @@ def test_an_answer_at_the_very_end_of_the_window_is_inside_it(
     room = world.templates.chunk_tokens - 3
     context = "the " * (room - 1) + "king"
     marked = ask("who?", "king", context=context, title="", answer_starts=(context.index("king"),))
-    ids, spans = stage_of(world, model, [marked])._context_window(0)
+    window = window_of(world, marked)
+    ids, spans = window.body, window.spans
     assert len(ids) == room and spans.tolist() == [[room - 1, room]]
 
 
@@ -389,12 +392,10 @@ def test_questions_with_and_without_contexts_share_a_batch(
 # The order ----------------------------------------------------------------------------------------
 
 
-def test_questions_come_in_an_order_that_is_a_function_of_seed_and_step(
-    world: World, model: Realm
-) -> None:
+def test_questions_come_in_an_order_that_is_a_function_of_seed_and_step(world: World) -> None:
     def order(seed: int, steps: range) -> list[int]:
-        stage = QaStage(world.parts(model, seed=seed), QaConfig(batch_size=5), CAPITALS)
-        return [n for step in steps for n in stage._chosen(step)]
+        questions = QuestionSet(CAPITALS, world.store, seed=seed)
+        return questions.chosen(range(5 * steps.start, 5 * steps.stop))
 
     whole = order(1, range(12))
     assert sorted(whole[:12]) == sorted(whole[12:24]) == list(range(12))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openrealm.corpus.store import Chunk
+from openrealm.data.matching import answer_words
 from openrealm.tokenizer import Tokens, WordPiece
 
 # An odd number, so that it has an inverse among the 64-bit numbers.
@@ -76,8 +77,8 @@ def united(
     Args:
         p_spans: ``(chunks, spans)`` their probabilities, 0 where a chunk has no such span.
         chunks: The chunks.
-        starts: ``(spans,)`` first tokens in the chunk's body.
-        ends: ``(spans,)`` last tokens.
+        starts: ``(spans,)`` first tokens in the chunk's body, or ``(chunks, spans)``.
+        ends: Last tokens, likewise.
         tokenizer: That of the spans.
         top: Answers at most.
     """
@@ -95,6 +96,51 @@ def united(
     return tuple(answers[:top])
 
 
+def competing(answers: Sequence[Answer], *, top: int) -> tuple[Answer, ...]:
+    """The best answers of which none says again what a better one says.
+
+    "Newton" beside "Isaac Newton" is one answer told twice, and so are two spans that share words
+    at one place. What is left out keeps its probability: nothing is added to what is shown.
+
+    Args:
+        answers: Best first.
+        top: How many at most.
+    """
+    kept: list[Answer] = []
+    for answer in answers:
+        if len(kept) == top:
+            break
+        if not any(_say_the_same(answer, better) for better in kept):
+            kept.append(answer)
+    return tuple(kept)
+
+
+def _say_the_same(answer: Answer, better: Answer) -> bool:
+    return (
+        _overlap(answer.evidence[0], better.evidence)
+        or _overlap(better.evidence[0], answer.evidence)
+        or _holds_words(answer.text, better.text)
+        or _holds_words(better.text, answer.text)
+    )
+
+
+def _overlap(place: Evidence, others: Sequence[Evidence]) -> bool:
+    return any(
+        place.chunk.document_id == other.chunk.document_id
+        and place.start < other.stop
+        and other.start < place.stop
+        for other in others
+    )
+
+
+def _holds_words(text: str, part: str) -> bool:
+    """Whether the words of a part stand in a text, one after another."""
+    words, wanted = answer_words(text), answer_words(part)
+    return bool(wanted) and any(
+        words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1)
+    )
+
+
 def _places(
     p_spans: npt.NDArray[np.float32],
     tokens: Sequence[Tokens],
@@ -102,6 +148,7 @@ def _places(
     ends: npt.NDArray[np.int64],
     tokenizer: WordPiece,
 ) -> _Places:
+    starts, ends = (np.broadcast_to(each, p_spans.shape) for each in (starts, ends))
     slot, span = np.nonzero(p_spans > _threshold(p_spans))
     p = p_spans[slot, span].astype(np.float64)
     first, last = np.empty(len(slot), np.int64), np.empty(len(slot), np.int64)
@@ -109,7 +156,8 @@ def _places(
     for number, encoded in enumerate(tokens):
         here = slot == number
         left, right = _word_bounds(tokenizer.is_continuation[encoded.ids])
-        first[here], last[here] = left[starts[span[here]]], right[ends[span[here]]]
+        first[here] = left[starts[number, span[here]]]
+        last[here] = right[ends[number, span[here]]]
         code[here] = _codes(encoded.ids, first[here], last[here])
     place = (slot << 40) | (first << 20) | last
     _, lead, same = np.unique(place, return_index=True, return_inverse=True)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from openrealm.answering.answer_spans import Answer, united
+from openrealm.answering.span_marginal import SpanMarginal
 from openrealm.corpus.store import Chunk, ChunkStore
 from openrealm.data.pretraining import MaskedQuery
 from openrealm.errors import InputError
@@ -111,6 +112,11 @@ class Answerer:
         self._no_answer = no_answer
         self._model, self._encoder = model, encoder
         self._corpus, self._retriever = corpus, retriever
+        self._span_marginal = (
+            SpanMarginal(model.span_reader, encoder, corpus)
+            if model.span_reader is not None
+            else None
+        )
 
     @torch.inference_mode()
     def search(self, texts: Sequence[str], *, k: int) -> list[list[ChunkHit]]:
@@ -150,6 +156,21 @@ class Answerer:
         query_emb = self._embed(ids)
         hits = self._retriever.search(query_emb, read, texts=questions)
         rows = hits.rows.cpu().numpy()
+        if self._span_marginal is not None:
+            log_p_z = torch.log_softmax(hits.scores.float(), dim=1)
+            found = self._span_marginal.read(ids, rows, log_p_z, top=top)
+            return [
+                Answers(
+                    question=question,
+                    answers=one.answers[:top],
+                    no_answer=one.p_no_answer,
+                    read=tuple(
+                        WeighedChunk(chunk=chunk, p_z=float(p))
+                        for chunk, p in zip(one.chunks[: one.num_read], one.p_z, strict=False)
+                    ),
+                )
+                for question, one in zip(questions, found, strict=True)
+            ]
         bodies = [[self._corpus.body_ids(int(row)) for row in line] for line in rows]
         batch = read_batch(self._encoder, ids, bodies, hits.scores.to(query_emb), query_emb)
         spans = CandidateSpans.of(

@@ -27,6 +27,7 @@ from openrealm.runs.loaded import (
     PRESET,
     START,
     LoadedModel,
+    add_span_reader,
     load_model,
     load_untrained,
     newest_checkpoint,
@@ -111,12 +112,14 @@ class WorkspaceModels:
         identity, run = self.identity(key), self._run(key)
         if run is not None:
             loaded = load_model(self._workspace, name=run.name, stages=_stages(key))
+            add_span_reader(loaded)
             return self._ready(identity, loaded, run=run.name)
         corpus = self.corpus()
         obstacle = self._why_untrained_fails(corpus)
         if obstacle is not None:
             return self._words_alone(identity, corpus, obstacle)
         loaded = load_untrained(self._workspace, corpus)
+        add_span_reader(loaded)
         return self._ready(identity, loaded, note=f"start ({loaded.settings.start}), untrained")
 
     def close(self) -> None:
@@ -141,7 +144,7 @@ class WorkspaceModels:
             ),
             answerer=self._answerer(loaded, snapshot),
             corpus=loaded.corpus,
-            has_reader=position.stage == "qa",
+            has_reader=position.stage == "qa" or loaded.model.span_reader is not None,
             k=settings.retrieval.k,
             read=settings.qa.read,
         )

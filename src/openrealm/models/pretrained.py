@@ -27,11 +27,12 @@ from openrealm.models.embedder import Embedder
 from openrealm.models.initialization import initialize_copying, initialize_word_matching
 from openrealm.models.reader import Reader
 from openrealm.models.realm import LexicalWeight, Realm, device_of
-from openrealm.models.starter import tower_weights
+from openrealm.models.span_reader import SpanReader
+from openrealm.models.starter import starter_config, starter_reader_weights, tower_weights
 from openrealm.models.starts import SCRATCH, STARTER, packaged_start
 from openrealm.models.tensor_files import save_tensors
 from openrealm.models.weight_files import WeightFiles
-from openrealm.settings import BertShape, ModelConfig, SpanHeadConfig
+from openrealm.settings import BertShape, ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,14 @@ class Started:
     config: ModelConfig
     model: Realm
     has_masked_lm_head: bool
+
+
+@dataclass(frozen=True)
+class StartedSpanReader:
+    """A reader of answers, and whether its scores were trained: if not, it cannot answer yet."""
+
+    reader: SpanReader
+    has_scores: bool
 
 
 def start_model(
@@ -68,11 +77,7 @@ def start_model(
         _initialize(model, config, mask_id=mask_id, seed=seed, towers=True, reader=True)
         return Started(config=config, model=model, has_masked_lm_head=False)
     bert = _PublishedBert.read(start)
-    if bert.config.vocab_size != vocab_size:
-        raise ConfigError(
-            f"start '{start}' has {bert.config.vocab_size} tokens, the corpus's tokenizer "
-            f"{vocab_size}; ingest with that start's vocabulary (openrealm ingest --rechunk)"
-        )
+    _require_vocab_size(start, bert.config.vocab_size, vocab_size)
     config = replace(config, bert=replace(bert.shape, dropout=config.bert.dropout))
     model = build_model(config, vocab_size=vocab_size, pad_id=pad_id, seed=seed)
     own = config.own_reader
@@ -85,6 +90,14 @@ def start_model(
         bert.fill(model.reader.masked_lm.cls, optional="predictions.decoder.")
     _initialize(model, config, mask_id=mask_id, seed=seed, towers=False, reader=own)
     return Started(config=config, model=model, has_masked_lm_head=has_head)
+
+
+def _require_vocab_size(start: str, own: int, wanted: int) -> None:
+    if own != wanted:
+        raise ConfigError(
+            f"start '{start}' has {own} tokens, the corpus's tokenizer "
+            f"{wanted}; ingest with that start's vocabulary (openrealm ingest --rechunk)"
+        )
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, pad_id: int, seed: int) -> Realm:
@@ -115,22 +128,48 @@ def copy_encoder(source: Reader, target: Embedder) -> None:
         tower.bert.load_state_dict(weights, strict=False)
 
 
-def tower_reader(embedder: Embedder, config: SpanHeadConfig, *, seed: int) -> Reader:
-    """A reader of the towers' shape whose BERT begins as the chunk tower's; its span head is new.
-
-    Args:
-        embedder: The towers.
-        config: Shape of the span head.
-        seed: Seed of the span head's first weights.
-    """
+def tower_span_reader(embedder: Embedder, *, seed: int) -> SpanReader:
+    """A reader of answers whose BERT begins as the chunk tower's; start and end scores are new."""
     bert = embedder.chunk_tower.bert
+    reader = empty_span_reader(bert.config, seed=seed)
+    wanted = reader.bert.state_dict().keys()
+    reader.bert.load_state_dict({n: v for n, v in bert.state_dict().items() if n in wanted})
+    return reader.to(device_of(bert))
+
+
+def empty_span_reader(config: BertConfig, *, seed: int = 0) -> SpanReader:
+    """A reader of answers of a shape, with random weights that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reader = Reader(bert.config, config)
-    wanted = reader.masked_lm.bert.state_dict().keys()
-    weights = {name: value for name, value in bert.state_dict().items() if name in wanted}
-    reader.masked_lm.bert.load_state_dict(weights)
-    return reader.to(device_of(bert))
+        return SpanReader(config)
+
+
+def published_span_reader(start: str, *, vocab_size: int, seed: int) -> StartedSpanReader:
+    """A reader of answers with the weights of ``starter``, a BERT directory or a hub name.
+
+    Args:
+        start: Where it is; a BERT for question answering brings its scores.
+        vocab_size: Number of tokens of the corpus's tokenizer.
+        seed: Seed of the scores, where the start has none.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its vocabulary is of another size.
+        MissingDependencyError: ``starter`` is not installed.
+    """
+    if start == STARTER:
+        weights = {n.removeprefix("bert."): t for n, t in starter_reader_weights().items()}
+        bert = _PublishedBert(start, starter_config(), weights)
+    else:
+        bert = _PublishedBert.read(start)
+    _require_vocab_size(start, bert.config.vocab_size, vocab_size)
+    config = replace(bert.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    reader = empty_span_reader(config, seed=seed)
+    bert.fill(reader.bert)
+    has_scores = "qa_outputs.weight" in bert.tensors
+    if has_scores:
+        bert.fill(reader.qa_outputs, prefix="qa_outputs.")
+    return StartedSpanReader(reader, has_scores)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -261,22 +300,24 @@ class _PublishedBert:
             initializer_range=config.initializer_range,
         )
 
-    def fill(self, part: nn.Module, *, optional: str = "-") -> None:
+    def fill(self, part: nn.Module, *, optional: str = "-", prefix: str = "") -> None:
         """Puts the tensors into a BERT, or a head, of that shape.
 
         Args:
             part: What to fill.
             optional: How names begin that may be missing; these keep their numbers.
+            prefix: What stands before the part's own names.
 
         Raises:
             CheckpointError: Others are missing, or of another shape than the config says.
         """
         own = part.state_dict()
-        missing = own.keys() - self.tensors.keys()
+        given = {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
+        missing = own.keys() - given.keys()
         if lacking := sorted(name for name in missing if not name.startswith(optional)):
             raise CheckpointError(f"start '{self.start}' lacks weights of a BERT: {lacking[:3]}")
         try:
-            part.load_state_dict({n: self.tensors[n] for n in own.keys() - missing}, strict=False)
+            part.load_state_dict({n: given[n] for n in own.keys() - missing}, strict=False)
         except RuntimeError as error:
             raise CheckpointError(
                 f"start '{self.start}' has weights of another shape than its config.json says "

@@ -18,6 +18,7 @@ from openrealm.models import likelihood
 from openrealm.models.embedder import Embedder
 from openrealm.models.inputs import Inputs
 from openrealm.models.reader import Reader
+from openrealm.models.span_reader import SpanReader
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Realm(nn.Module):
         embedder: Query and chunk towers.
         reader: Knowledge-augmented encoder and span head.
         lexical: Weight of words in common; None where the inner product alone counts.
+        span_reader: What reads for answers, where that is not `reader` with its span head.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Realm(nn.Module):
         self.embedder = embedder
         self.reader = reader
         self.lexical = lexical
+        self.span_reader: SpanReader | None = None
 
     def forward(
         self,

@@ -58,7 +58,8 @@ class SpanReader(nn.Module):
         """log p(start) and log p(end) of each token, -inf where no answer can stand."""
         can_answer = body_mask(joint)
         can_answer[:, 0] = True
-        return self(joint).masked_fill(~can_answer[:, :, None], -torch.inf).log_softmax(dim=1)
+        scores: Tensor = self(joint)
+        return scores.masked_fill(~can_answer[:, :, None], -torch.inf).log_softmax(dim=1)
 
 
 def log_p_of_spans(
@@ -87,7 +88,7 @@ def best_spans(
         top: How many of each row.
         max_width: Longest span in tokens.
     """
-    rows, seq, _ = log_p.shape
+    seq = log_p.shape[1]
     widths = torch.arange(min(max_width, seq), device=log_p.device)
     starts = torch.arange(1, seq, device=log_p.device)  # 0 is [CLS]
     ends = starts[:, None] + widths

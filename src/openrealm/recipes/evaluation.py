@@ -31,7 +31,6 @@ from openrealm.retrieval.lexical import fuse_reciprocal_ranks
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import (
     ALL_STAGES,
-    PRETRAINED_STAGES,
     LoadedRun,
     load_run,
 )
@@ -120,7 +119,7 @@ def evaluate(
     rankers = _rankers(home, loaded, baseline)
     rows: list[EvaluationRow] = []
     if probe:
-        rows.append(_probe(home, _with_filler(home, loaded, progress), progress))
+        rows.append(_probe(home, loaded, progress))
     for path in beir:
         rows.extend(_beir(loaded.corpus, path, rankers))
     for path in queries:
@@ -147,14 +146,6 @@ def evaluate(
         rows=tuple(rows),
         ancestors=tuple(loaded.run.read_record().get("ancestors", ())),
     )
-
-
-def _with_filler(workspace: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> LoadedRun:
-    """The run with a reader that fills masks: one for questions that began as a tower cannot."""
-    if loaded.checkpoint.position.stage != "qa" or loaded.settings.qa.reader != "tower":
-        return loaded
-    progress.say("the probe is asked of the weights before fine-tuning")
-    return load_run(workspace, name=loaded.run.name, stages=PRETRAINED_STAGES, progress=progress)
 
 
 def _rankers(

@@ -43,6 +43,7 @@ from openrealm.training.fine_tuning import QaStage
 from openrealm.training.index_keeper import IndexKeeper
 from openrealm.training.metrics_log import metrics_log_of
 from openrealm.training.probe import NoProbe
+from openrealm.training.reading import ReadingStage
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.stage import Ingredients
 from openrealm.training.trainer import Trainer
@@ -195,7 +196,7 @@ def _train(
 ) -> None:
     loaded, middle = begun.loaded, begun.middle
     settings, run = loaded.settings, loaded.run
-    prepare_for_questions(loaded.model, settings)
+    made = prepare_for_questions(loaded.model, settings, loaded.corpus.tokenizer)
     parts = Ingredients(
         model=loaded.model,
         encoder=loaded.encoder,
@@ -204,10 +205,11 @@ def _train(
         seed=settings.seed,
         processes=processes,
     )
-    stage = QaStage(parts, settings.qa, questions)
+    stage_of = ReadingStage if settings.qa.has_span_reader else QaStage
+    stage = stage_of(parts, settings.qa, questions)
     notes: list[dict[str, Any]] = []
     if processes.is_first:  # once nothing is left to refuse
-        notes = _write_begun(begun, questions)
+        notes = _write_begun(begun, questions, made)
     corpus, encoder = loaded.corpus, loaded.encoder
     maker = make_maker(
         run,
@@ -243,10 +245,12 @@ def _train(
     trainer.run(stage, middle, notes)
 
 
-def _write_begun(begun: _Begun, questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """Writes down with what is fine-tuned; what the log has to say of rates that were lowered."""
+def _write_begun(
+    begun: _Begun, questions: Sequence[Question], made: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Writes down what is fine-tuned, and on what; what the log has to say of lowered rates."""
     run, settings = begun.loaded.run, begun.loaded.settings
-    record = run.read_record()
+    record = run.read_record() | made
     if begun.middle is None:
         record["questions"] = _digest(questions)
     position = (begun.middle or begun.loaded.checkpoint).position

@@ -17,7 +17,7 @@ from openrealm.answering.answerer import Answerer, Fillings, make_answerer
 from openrealm.corpus.records import Document
 from openrealm.corpus.store import ChunkStore
 from openrealm.corpus.updating import update_store
-from openrealm.errors import CorpusError, InputError
+from openrealm.errors import CorpusError
 from openrealm.index.mips import ExactIndex
 from openrealm.interchange.card import repo_type
 from openrealm.interchange.hub import Download, HubApi, fetch_folder, push_folder
@@ -129,13 +129,8 @@ class PretrainedModel:
             top: Fillings returned.
 
         Raises:
-            InputError: The text has no mask, or the reader was fine-tuned and fills none.
+            InputError: The text has no mask.
         """
-        if self.stage == "qa" and self.settings.qa.reader == "tower":
-            raise InputError(
-                "the reader was fine-tuned from a tower and fills no masks; export the weights "
-                "before that: openrealm export WS --to openrealm --stage realm"
-            )
         given = [
             Document(id=str(number), title=title, text=body, source="given")
             for number, (title, body) in enumerate(documents)
@@ -179,7 +174,7 @@ def from_pretrained(
         directory = fetch_folder(str(source), revision=revision, token=token, download=download)
     folder = open_model_folder(directory)
     settings, tokenizer = read_settings(folder.settings_file), folder.tokenizer()
-    model = empty_model(settings, tokenizer, stage=folder.stage)
+    model = empty_model(settings, tokenizer, stage=folder.stage, record=folder.record)
     folder.load_weights(model)
     templates = Templates.of(
         tokenizer,

@@ -22,11 +22,14 @@ from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, ConfigError, shell_command
 from openrealm.models.pretrained import (
     Started,
+    StartedSpanReader,
     build_model,
     copy_encoder,
+    published_span_reader,
     start_model,
+    tower_span_reader,
 )
-from openrealm.models.realm import Realm
+from openrealm.models.realm import Realm, device_of
 from openrealm.models.starts import PACKAGED_STARTS, SCRATCH
 from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
@@ -42,6 +45,7 @@ from openrealm.settings import (
 from openrealm.tokenizer import VOCABULARY_FILES, WordPiece, agree
 
 _FINE_TUNED = "qa"
+TOWER = "tower"
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,28 @@ def first_model(
         prior = shape.token_prior and not started.has_masked_lm_head
         started.model.reader.set_frequencies(token_prior(stores), prior=prior)
     return started.model
+
+
+def first_span_reader(model: Realm, settings: Settings, tokenizer: WordPiece) -> StartedSpanReader:
+    """The reader of answers that the settings name.
+
+    Args:
+        model: Whose chunk tower it may begin as.
+        settings: Of the run.
+        tokenizer: Of the corpus.
+
+    Raises:
+        CheckpointError: It cannot be loaded.
+        ConfigError: Its vocabulary is another than the corpus's.
+    """
+    start = settings.qa.reader
+    if start == TOWER:
+        reader = tower_span_reader(model.embedder, seed=settings.seed)
+        return StartedSpanReader(reader, has_scores=False)
+    _require_vocabulary(start, tokenizer)
+    started = published_span_reader(start, vocab_size=tokenizer.vocab_size, seed=settings.seed)
+    started.reader.to(device_of(model))
+    return started
 
 
 def first_record(

@@ -4,13 +4,17 @@ with; and the start as it is, where there is no such run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import (
+    CheckpointError,
     ConfigError,
     CorpusError,
     InputError,
@@ -18,21 +22,34 @@ from openrealm.errors import (
     shell_command,
 )
 from openrealm.index.snapshot import Snapshot, find_snapshot, remove_superseded
-from openrealm.models.pretrained import build_model, materialized, tower_reader
+from openrealm.models.bert import BertConfig
+from openrealm.models.pretrained import build_model, materialized
 from openrealm.models.realm import Realm, device_of
+from openrealm.models.span_reader import SpanReader
 from openrealm.models.starts import packaged_start
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
 from openrealm.retrieval.embedding import TextEncoder, snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
-from openrealm.runs.first_weights import Beginning, first_model, load_after, settings_for
+from openrealm.runs.first_weights import (
+    TOWER,
+    Beginning,
+    first_model,
+    first_span_reader,
+    load_after,
+    settings_for,
+)
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 from openrealm.runs.parts import make_encoder, make_loader, make_maker, make_pooled, pick_device
 from openrealm.settings import Settings, read_settings
 from openrealm.tokenizer import WordPiece, agree
 
+logger = logging.getLogger(__name__)
+
 START = "start"
+PRETRAINED = "pretrained"
+SPAN_READER = "span_reader"  # in a run's record: the shape of its reader of answers
 PRESET = "adapt"  # whose start is asked where no run can be
 # Best first: which weights find chunks, which answer questions, and which fill masks. Those of the
 # start are kept as a checkpoint where nothing was trained.
@@ -164,7 +181,9 @@ def load_model(
         )
     checkpoint = _newest_of(run, stages, verify=True)
     if checkpoint is not None:
-        model = empty_model(settings, corpus.tokenizer, stage=checkpoint.position.stage)
+        model = empty_model(
+            settings, corpus.tokenizer, stage=checkpoint.position.stage, record=record
+        )
         stage, share = checkpoint.position.stage, not settings.model.own_reader
         load_after(stage, checkpoint, model, share=share)
     elif tuple(stages) == (START,):
@@ -199,6 +218,7 @@ def load_run(
             in the run.
     """
     loaded = load_model(workspace, name=name, stages=stages)
+    add_span_reader(loaded)
     settings = loaded.settings
     load = make_loader(workspace, settings, loaded.corpus, loaded.model, processes, progress)
     return loaded.with_index(load(loaded.snapshot(progress, processes, trains=trains)))
@@ -267,8 +287,24 @@ def matching_snapshot(run: RunFolder, corpus: ChunkStore, model: Realm) -> Snaps
     return find_snapshot(run.snapshots, snapshot_key(corpus, model.embedder))
 
 
-def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Realm:
-    """A model of the right shape for the weights after a stage, whose numbers mean nothing yet."""
+def empty_model(
+    settings: Settings,
+    tokenizer: WordPiece,
+    *,
+    stage: str,
+    record: Mapping[str, Any] = MappingProxyType({}),
+) -> Realm:
+    """A model of the right shape for the weights after a stage, whose numbers mean nothing yet.
+
+    Args:
+        settings: Of its run.
+        tokenizer: Of its vocabulary.
+        stage: After which the weights were written.
+        record: Of its run; it says what shape a reader of answers has.
+
+    Raises:
+        CheckpointError: It should say that, and does not.
+    """
     with torch.device("meta"):  # random first weights would take longer than reading the real ones
         model = build_model(
             settings.model,
@@ -277,19 +313,57 @@ def empty_model(settings: Settings, tokenizer: WordPiece, *, stage: str) -> Real
             seed=settings.seed,
         )
         if stage == "qa":
-            prepare_for_questions(model, settings)
+            model.embedder.unshare()
+            if settings.qa.has_span_reader:
+                model.span_reader = SpanReader(_span_reader_shape(record))
     return materialized(model)
 
 
-def prepare_for_questions(model: Realm, settings: Settings) -> None:
+def _span_reader_shape(record: Mapping[str, Any]) -> BertConfig:
+    try:
+        return BertConfig(**record[SPAN_READER])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            "these fine-tuned weights are of an earlier version, whose reader had another form; "
+            "fine-tune again"
+        ) from error
+
+
+def prepare_for_questions(model: Realm, settings: Settings, tokenizer: WordPiece) -> dict[str, Any]:
     """Gives a pre-trained model the parts that fine-tuning trains.
 
-    Queries get a tower of their own, so that chunk embeddings stay those of the snapshot; the
-    reader is replaced where the settings say so.
+    Queries get a tower of their own, so that chunk embeddings stay those of the snapshot; answers
+    get the reader that the settings name.
+
+    Returns:
+        What the run's record has to say of it.
+
+    Raises:
+        CheckpointError: The reader's start cannot be loaded.
+        ConfigError: It has another vocabulary.
     """
     model.embedder.unshare()
-    if settings.qa.reader == "tower":
-        model.reader = tower_reader(model.embedder, settings.model.span_head, seed=settings.seed)
+    if not settings.qa.has_span_reader:
+        return {}
+    model.span_reader = first_span_reader(model, settings, tokenizer).reader
+    return {SPAN_READER: asdict(model.span_reader.bert.config)}
+
+
+def add_span_reader(loaded: LoadedModel) -> None:
+    """Gives a model that was not fine-tuned the reader that its settings name, if that can answer.
+
+    What is started from a BERT that answers questions already answers before it is trained further.
+    """
+    model, settings = loaded.model, loaded.settings
+    if model.span_reader is not None or settings.qa.reader in (PRETRAINED, TOWER):
+        return
+    try:
+        started = first_span_reader(model, settings, loaded.corpus.tokenizer)
+    except (CheckpointError, ConfigError, MissingDependencyError) as error:
+        logger.warning("no answers, only search: %s", error)
+        return
+    if started.has_scores:
+        model.span_reader = started.reader
 
 
 # Where no run can be asked ------------------------------------------------------------------------

@@ -165,9 +165,10 @@ class QaConfig:
     )
     reader: str = option(
         "pretrained",
-        "What reads for answers: the reader of pre-training, or one that begins as a copy of the "
-        "chunk tower (where that is a trained encoder, and the reader a small one of its own).",
-        choices=("pretrained", "tower"),
+        "What reads for answers: `pretrained`, the reader of pre-training, under ORQA's span head; "
+        "or one with start and end scores, which begins as the `starter`'s, as `tower`, a copy of "
+        "the chunk tower, or as any BERT by folder or hub name; one that was fine-tuned on SQuAD "
+        "answers at once.",
         source="pretrained: section 3.2",
     )
     beam: int = option(
@@ -177,6 +178,11 @@ class QaConfig:
     no_answer: bool = option(
         True, "Learn the probability that no chunk read holds an answer (not in the original)."
     )
+
+    @property
+    def has_span_reader(self) -> bool:
+        """Whether answers are read by start and end scores, and not by ORQA's span head."""
+        return self.reader != "pretrained"
 
 
 @dataclass(frozen=True, kw_only=True)
