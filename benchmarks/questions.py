@@ -96,7 +96,7 @@ def _side(
     def step(number: int) -> float:
         began = time.process_time()
         result = stage.step(number, live)
-        result.loss.backward()
+        result.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
         return result.num_examples / (time.process_time() - began)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import commands
 import pytest
+import torch
 from tiny import documents
-from trained import SHAPE
+from trained import SHAPE, train
+from transformers import BertConfig, BertForQuestionAnswering
 
 from openrealm.answering.answerer import ChunkHit, WordSearcher
 from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey
@@ -19,7 +21,7 @@ from openrealm.errors import CheckpointError, InputError, Stopped
 from openrealm.index.snapshot import generations
 from openrealm.models import starts
 from openrealm.progress import Silent
-from openrealm.runs.folders import RunFolder, WorkspaceFolder
+from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
 
 SENTENCES = {
     "cats": "The cat sleeps on the warm roof.",
@@ -147,7 +149,8 @@ def test_words_alone_refuse_what_every_search_refuses(
 
 @pytest.fixture
 def rivers(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the trained workspace, to be changed."""
+    """A copy of the trained workspace, to be changed, beside its questions."""
+    shutil.copy(trained.parent / "qa.jsonl", tmp_path)
     return Path(shutil.copytree(trained, tmp_path / "rivers"))
 
 
@@ -184,3 +187,58 @@ def test_a_stage_that_no_run_has_is_refused(ingested: Path) -> None:
     with pytest.raises(InputError, match="no run yet"):
         models_of(ingested).identity(ModelKey("answer", None, "realm"))
     assert models_of(ingested).load(ModelKey("answer", None, "start")).source.stage == "start"
+
+
+# Readers of answers from elsewhere ----------------------------------------------------------------
+
+
+@pytest.fixture
+def squad_bert(tmp_path: Path, trained: Path) -> Path:
+    """Hugging Face's folder of a small BERT for question answering, of the corpus's vocabulary."""
+    tokenizer = open_corpus(WorkspaceFolder(trained)).tokenizer
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+    )
+    BertForQuestionAnswering(config).save_pretrained(tmp_path / "squad")
+    return tmp_path / "squad"
+
+
+def test_a_bert_for_question_answering_answers_before_and_after_fine_tuning(
+    rivers: Path, squad_bert: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train(rivers, changes=[f"qa.reader={squad_bert}"])
+    model = models_of(rivers).load(ModelKey("answer", run))
+    assert model.has_reader and model.source.stage == "realm"
+    question = "What is the capital of Norland?"
+    [before] = model.answerer.ask([question], read=5)
+    assert before.answers and 0 < before.no_answer < 1
+
+    tuned = commands.finetune(rivers, run=run, qa=[rivers.parent / "qa.jsonl"])
+    assert tuned.stages[-1]["stage"] == "qa"
+    shutil.rmtree(squad_bert)  # its weights are the run's own now
+    model = models_of(rivers).load(ModelKey("answer", run))
+    assert model.has_reader and model.source.stage == "qa"
+    [after] = model.answerer.ask([question], read=5)
+    assert after.answers[0].probability != before.answers[0].probability
+
+    # Without them the weights of pre-training search, and what is missing is told.
+    shutil.rmtree(rivers / "runs" / run / "checkpoints" / "qa-000001")
+    model = models_of(rivers).load(ModelKey("answer", run))
+    assert not model.has_reader and "no answers, only search" in caplog.text
+
+
+def test_weights_fine_tuned_by_an_earlier_version_are_refused_with_what_to_do(
+    rivers: Path,
+) -> None:
+    settings = RunFolder(rivers / "runs" / "run-001").settings_file
+    text = settings.read_text()
+    assert 'reader = "pretrained"' in text
+    settings.write_text(text.replace('reader = "pretrained"', 'reader = "tower"'))
+    with pytest.raises(CheckpointError, match=r"of an earlier version.*fine-tune again"):
+        models_of(rivers).load(ANSWER)
