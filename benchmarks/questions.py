@@ -1,6 +1,7 @@
-r"""Questions that fine-tuning learns from in a processor second: ORQA's protocol, and reading alone.
+"""Questions that fine-tuning learns from in a processor second: ORQA's protocol, reading alone.
 
-    python benchmarks/questions.py squad.json cranfield-like-workspace-folder
+    openrealm ingest paragraphs.jsonl --to ws
+    python benchmarks/questions.py squad.json ws --batch 32
 
 Both begin with the same first weights (``minilm``, which reads and retrieves), read with a BERT of
 the same width over the same corpus, and are given the same questions without their contexts, so
@@ -27,7 +28,7 @@ from openrealm.progress import Silent
 from openrealm.runs.folders import WorkspaceFolder, open_corpus
 from openrealm.runs.loaded import load_untrained
 from openrealm.runs.parts import make_loader
-from openrealm.settings import QaConfig, preset_settings
+from openrealm.settings import preset_settings
 from openrealm.training.fine_tuning import QaStage
 from openrealm.training.reading import ReadingStage
 from openrealm.training.stage import Ingredients
@@ -53,9 +54,8 @@ def main() -> None:
                 rates[name].append(rate)
     for name, found in rates.items():
         middle = statistics.median(found)
-        print(
-            f"{name:8} {middle:6.2f} questions a processor second ({min(found):.2f} to {max(found):.2f})"
-        )
+        spread = f"{min(found):.2f} to {max(found):.2f}"
+        print(f"{name:8} {middle:6.2f} questions a processor second ({spread})")
     ratio = statistics.median(rates["reading"]) / statistics.median(rates["orqa"])
     print(f"reading / orqa: {ratio:.1f}")
 
