@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -13,9 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForQuestionAnswering, BertModel
 
+from openrealm.models.bert import BertConfig, BertModel
 from openrealm.tokenizer import WordPiece
 
 FOLDER = Path(__file__).resolve().parents[1] / "starter"
@@ -58,12 +57,19 @@ def sources(tmp_path: Path) -> Sources:
         max_position_embeddings=64,
     )
     torch.manual_seed(0)
-    tower, reader = BertModel(config), BertForQuestionAnswering(config)
-    tower.save_pretrained(tmp_path / "tower")
-    TOKENIZER.save(tmp_path / "tower")
-    reader.bert.embeddings.word_embeddings = tower.embeddings.word_embeddings
-    reader.half().save_pretrained(tmp_path / "reader")
-    return Sources(tmp_path / "tower", tmp_path / "reader")
+    tower = BertModel(config).state_dict()
+    reader = BertModel(config, add_pooling_layer=False).state_dict() | {WORDS: tower[WORDS]}
+    head = {"qa_outputs.weight": torch.randn(2, 64), "qa_outputs.bias": torch.randn(2)}
+    found = Sources(tmp_path / "tower", tmp_path / "reader")
+    for folder in (found.tower, found.reader):
+        folder.mkdir()
+        stated = json.dumps(asdict(config) | {"model_type": "bert"})
+        (folder / "config.json").write_text(stated, encoding="utf-8")
+    TOKENIZER.save(found.tower)
+    save_like(found.tower, tower)
+    of_reader = {f"bert.{name}": value for name, value in reader.items()} | head
+    save_like(found.reader, {name: value.half() for name, value in of_reader.items()})
+    return found
 
 
 @pytest.fixture()
