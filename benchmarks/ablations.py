@@ -101,7 +101,7 @@ MEASURES = {
 class Bench:
     """Where it happens, with which sizes and questions."""
 
-    place: WorkspaceFolder
+    workspace: WorkspaceFolder
     settings: Settings
     train: Sequence[Path]
     dev: Sequence[Path]
@@ -110,7 +110,7 @@ class Bench:
 
     def run(self, row: str, seed: int) -> None:
         """One row with one seed: trained, measured, fine-tuned, measured, written down."""
-        target = self.place.directory / "results" / f"{row}-{seed}.json"
+        target = self.workspace.directory / "results" / f"{row}-{seed}.json"
         found: dict[str, Any] = json.loads(target.read_text()) if target.is_file() else {}
         if "exact_match" in found or (found and not self.train):
             return
@@ -149,19 +149,21 @@ class Bench:
 
     def _trained(self, name: str, settings: Settings) -> RunFolder:
         """A run at the end of its stages, begun or taken up as need be."""
-        folder = self.place.directory / "runs" / name
+        folder = self.workspace.directory / "runs" / name
         if not (folder / "run.json").is_file():
-            recipes.pretrain(self.place.directory, settings, run=name, progress=self.progress)
-        run = self.place.run(name)
+            recipes.pretrain(self.workspace.directory, settings, run=name, progress=self.progress)
+        run = self.workspace.run(name)
         whole = (c for c in checkpoints(run.checkpoints) if c.position.finished and c.is_whole())
         done = {c.position.stage for c in whole}
         if not set(settings.stages) <= done:
-            recipes.pretrain(self.place.directory, run=name, resume=True, progress=self.progress)
+            recipes.pretrain(
+                self.workspace.directory, run=name, resume=True, progress=self.progress
+            )
         return run
 
     def _copied(self, source: RunFolder, name: str) -> RunFolder:
         """The base as a run of its own, to be fine-tuned."""
-        target = RunFolder(self.place.directory / "runs" / name)
+        target = RunFolder(self.workspace.directory / "runs" / name)
         if not (target.directory / "run.json").is_file():
             staging = target.directory.with_name(f".{name}")
             shutil.rmtree(staging, ignore_errors=True)
@@ -179,7 +181,7 @@ class Bench:
         if _mark(target).is_file():
             return target
         models = [
-            load_model(self.place, name=run.name, stages=("realm", "ict"))
+            load_model(self.workspace, name=run.name, stages=("realm", "ict"))
             for run in (retriever, reader)
         ]
         model, position = models[0].model, models[0].checkpoint.position
@@ -191,25 +193,25 @@ class Bench:
         target = self._copied(trained, name)
         if _mark(target).is_file():
             return target
-        model = load_model(self.place, name=trained.name, stages=(START,)).model
+        model = load_model(self.workspace, name=trained.name, stages=(START,)).model
         target.metrics_file.write_bytes(b"")
         return _with_weights(target, model, Position.without_steps("realm"))
 
     def _zero_shot(self, run: RunFolder) -> dict[str, Any]:
         """Recall on the questions, and what the probe of the base's salient spans says."""
         loaded = load_run(
-            self.place, name=run.name, stages=("realm", "ict"), progress=self.progress
+            self.workspace, name=run.name, stages=("realm", "ict"), progress=self.progress
         )
         stage = loaded.checkpoint.position.stage
         report = recipes.evaluate(
-            self.place.directory, run=run.name, stage=stage, qa=self.dev, progress=self.progress
+            self.workspace.directory, run=run.name, stage=stage, qa=self.dev, progress=self.progress
         )
         rows = {row.data: row for row in report.rows}
         # Rows that train on other masks, or retrieve by other rules, are asked the same as all.
         settings = replace(self.settings, seed=loaded.settings.seed)
         live = loaded.live
         queries = masked_queries(
-            self.place,
+            self.workspace,
             settings,
             texts=loaded.corpus,
             corpus=loaded.corpus,
@@ -241,7 +243,7 @@ class Bench:
         found = [c for c in tuned if c.is_whole()]
         if not (found and found[0].position.finished):
             recipes.finetune(
-                self.place.directory,
+                self.workspace.directory,
                 qa=self.train,
                 run=run.name,
                 resume=bool(found),
@@ -250,7 +252,7 @@ class Bench:
 
     def _answers(self, run: RunFolder) -> dict[str, float]:
         report = recipes.evaluate(
-            self.place.directory,
+            self.workspace.directory,
             run=run.name,
             stage="qa",
             qa=self.dev,
@@ -399,14 +401,16 @@ def main() -> None:
         parser.error("name documents, and question files with --dev")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    place, progress = WorkspaceFolder(arguments.to), make_progress()
-    results = place.directory / "results"
+    workspace, progress = WorkspaceFolder(arguments.to), make_progress()
+    results = workspace.directory / "results"
     if not arguments.tabulate:
         settings = resolve(
             preset=arguments.preset, config=arguments.config, assignments=arguments.assignments
         )
-        _prepare(place, arguments.sources, settings, progress)
-        bench = Bench(place, settings, arguments.train, arguments.dev, arguments.limit, progress)
+        _prepare(workspace, arguments.sources, settings, progress)
+        bench = Bench(
+            workspace, settings, arguments.train, arguments.dev, arguments.limit, progress
+        )
         began = time.perf_counter()
         for seed in arguments.seeds:
             for row in arguments.rows:
@@ -416,24 +420,24 @@ def main() -> None:
     if not seeds:
         raise SystemExit(f"{results} holds no result yet")
     text = table(results, seeds)
-    (place.directory / "table.md").write_text(text, encoding="utf-8")
-    draw(results, seeds, place.directory / "curves.png")
+    (workspace.directory / "table.md").write_text(text, encoding="utf-8")
+    draw(results, seeds, workspace.directory / "curves.png")
     print(text)
 
 
 def _prepare(
-    place: WorkspaceFolder, sources: Sequence[Path], settings: Settings, progress: Progress
+    workspace: WorkspaceFolder, sources: Sequence[Path], settings: Settings, progress: Progress
 ) -> None:
     """The corpus, once, and the sizes that all rows are made with."""
-    kept = place.directory / "settings.toml"
+    kept = workspace.directory / "settings.toml"
     if kept.is_file():
         if read_settings(kept) != settings:
             raise InputError(
-                f"'{place.directory}' was begun with other settings; name a new folder"
+                f"'{workspace.directory}' was begun with other settings; name a new folder"
             )
         return
-    if not place.corpus.is_dir():
-        recipes.ingest(place.directory, sources=sources, settings=settings, progress=progress)
+    if not workspace.corpus.is_dir():
+        recipes.ingest(workspace.directory, sources=sources, settings=settings, progress=progress)
     kept.write_text(settings_text(settings), encoding="utf-8")
 
 

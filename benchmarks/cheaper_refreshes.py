@@ -241,7 +241,7 @@ class AgainstFresh:
 class Prepared:
     """What the ways have in common: one run's weights, its corpus and its masked queries."""
 
-    place: WorkspaceFolder
+    workspace: WorkspaceFolder
     loaded: LoadedModel
     settings: Settings
     queries: MaskedQueries
@@ -250,8 +250,8 @@ class Prepared:
     @classmethod
     def of(cls, arguments: argparse.Namespace, seed: int) -> Prepared:
         """A run as its warm-up left it, loaded anew; probed just before chunks are embedded."""
-        place, progress = WorkspaceFolder(arguments.workspace), make_progress()
-        loaded = load_model(place, name=arguments.run, stages=("warmup",))
+        workspace, progress = WorkspaceFolder(arguments.workspace), make_progress()
+        loaded = load_model(workspace, name=arguments.run, stages=("warmup",))
         given, probe_every = loaded.settings, max(arguments.every - 1, 1)
         settings = replace(
             given,
@@ -260,15 +260,17 @@ class Prepared:
             loop=replace(given.loop, probe_every=probe_every, checkpoint_every=NEVER),
         )
         corpus = loaded.corpus
-        queries = masked_queries(place, settings, texts=corpus, corpus=corpus, progress=progress)
-        return cls(place, loaded, settings, queries, progress)
+        queries = masked_queries(
+            workspace, settings, texts=corpus, corpus=corpus, progress=progress
+        )
+        return cls(workspace, loaded, settings, queries, progress)
 
     def stage(self) -> JointStage:
         """The joint stage as pre-training composes it, both towers moving."""
         corpus, settings, num = self.loaded.corpus, self.settings, self.settings.realm.lexical
         lexical = None
         if num:
-            lexical = LexicalRetriever(corpus, bm25_of(self.place, corpus), settings.retrieval)
+            lexical = LexicalRetriever(corpus, bm25_of(self.workspace, corpus), settings.retrieval)
         return JointStage(
             self.parts(),
             settings.realm,
@@ -290,7 +292,7 @@ class Prepared:
     def maker(self, plan: Plan, tally: Tally) -> EmbeddedIndex:
         """What embeds chunks by a plan."""
         loaded, rule = self.loaded, self.settings.retrieval
-        lexical = lexical_of(self.place, loaded.corpus, loaded.model)
+        lexical = lexical_of(self.workspace, loaded.corpus, loaded.model)
         return EmbeddedIndex(loaded.corpus, loaded.encoder, rule, lexical, plan, tally)
 
     def probe(self) -> HeldOutProbe:

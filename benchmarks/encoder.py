@@ -67,9 +67,9 @@ def embedding(beir: Path, num_chunks: int, rounds: int) -> None:
     from openrealm.settings import resolve
 
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        openrealm(ROOT / "src", "ingest", str(beir), "--to", place)
-        store = ChunkStore.open(Path(place, "corpus"))
+    with tempfile.TemporaryDirectory() as folder:
+        openrealm(ROOT / "src", "ingest", str(beir), "--to", folder)
+        store = ChunkStore.open(Path(folder, "corpus"))
         settings = resolve(preset="adapt")
         tokenizer = store.tokenizer
         model = start_model(
@@ -150,12 +150,12 @@ def packages(revision: str) -> Iterator[dict[str, Path]]:
 
 def steps(revision: str, beir: Path, num_steps: int, rounds: int) -> None:
     """Prints processor seconds of a joint step and of a fine-tuning step."""
-    with packages(revision) as sources, tempfile.TemporaryDirectory() as place:
-        questions = Path(place, "questions.jsonl")
+    with packages(revision) as sources, tempfile.TemporaryDirectory() as folder:
+        questions = Path(folder, "questions.jsonl")
         questions.write_text("".join(questions_of(beir)), encoding="utf-8")
         joint, qa = {}, {}
         for name, source in sources.items():
-            workspace = str(Path(place, name.replace(" ", "-")))
+            workspace = str(Path(folder, name.replace(" ", "-")))
             openrealm(source, "ingest", str(beir), "--to", workspace)
             joint[name] = per_step(num_steps, joint_command(source, workspace))
             qa[name] = per_step(num_steps, qa_command(source, workspace, questions))
@@ -204,18 +204,18 @@ def questions_of(beir: Path) -> Iterator[str]:
 
 def commands(revision: str, rounds: int) -> None:
     """Prints processor seconds of commands."""
-    with packages(revision) as sources, tempfile.TemporaryDirectory() as place:
-        text = Path(place, "bridge.txt")
+    with packages(revision) as sources, tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "bridge.txt")
         text.write_text("The north bridge was repaired by Anna Weiss in 1911. " * 20)
         sides: dict[str, dict[str, Callable[[], float]]] = {}
         for name, source in sources.items():
-            workspace = str(Path(place, name.replace(" ", "-")))
+            workspace = str(Path(folder, name.replace(" ", "-")))
             openrealm(source, "ingest", str(text), "--to", workspace)
             pretrain(source, workspace, 0)
             new = iter(range(1000))
 
             def ingest(source: Path = source, name: str = name, new: Iterator[int] = new) -> float:
-                target = Path(place, f"{name} {next(new)}".replace(" ", "-"))
+                target = Path(folder, f"{name} {next(new)}".replace(" ", "-"))
                 return openrealm(source, "ingest", str(text), "--to", str(target))
 
             def search(source: Path = source, workspace: str = workspace) -> float:

@@ -52,14 +52,14 @@ class Asked:
     texts: ChunkStore
 
 
-def asked(place: WorkspaceFolder, arguments: argparse.Namespace) -> Asked:
+def asked(workspace: WorkspaceFolder, arguments: argparse.Namespace) -> Asked:
     """A run's reader, or the one that a preset begins with."""
     if arguments.run:
-        loaded = load_model(place, name=arguments.run, stages=(arguments.stage,))
+        loaded = load_model(workspace, name=arguments.run, stages=(arguments.stage,))
         own = loaded.run.texts
         texts = ChunkStore.open(own) if own.is_dir() else loaded.corpus
         return Asked(loaded.settings, loaded.model, loaded.corpus, texts)
-    corpus = open_corpus(place)
+    corpus = open_corpus(workspace)
     settings = resolve(preset=arguments.preset, assignments=arguments.assignments)
     model = first_model(Beginning.of(settings), corpus=corpus, texts=corpus)
     return Asked(settings, model, corpus, corpus)
@@ -121,11 +121,13 @@ def main() -> None:
     parser.add_argument("--stage", default="warmup")
     parser.add_argument("--candidates", type=int, default=6)
     arguments = parser.parse_args()
-    place = WorkspaceFolder(arguments.workspace)
-    who = asked(place, arguments)
+    workspace = WorkspaceFolder(arguments.workspace)
+    who = asked(workspace, arguments)
     settings, corpus, texts = who.settings, who.corpus, who.texts
-    queries = masked_queries(place, settings, texts=texts, corpus=corpus, progress=Silent()).probe()
-    rows = LexicalRetriever(corpus, bm25_of(place, corpus), settings.retrieval).candidates(
+    queries = masked_queries(
+        workspace, settings, texts=texts, corpus=corpus, progress=Silent()
+    ).probe()
+    rows = LexicalRetriever(corpus, bm25_of(workspace, corpus), settings.retrieval).candidates(
         [corpus.tokenizer.decode(query.original_ids) for query in queries],
         arguments.candidates,
         origins=origins_of(queries, texts, corpus),

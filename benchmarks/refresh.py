@@ -44,12 +44,12 @@ def train(
     begun: RunFolder, name: str, changes: list[str], *, start: Path, threads: int
 ) -> list[dict[str, Any]]:
     """The records of a new run of the joint stage, with another's settings; it is removed."""
-    place = WorkspaceFolder(begun.directory.parent.parent)
+    workspace = WorkspaceFolder(begun.directory.parent.parent)
     assignments = [part for change in changes for part in ("--set", change)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     subprocess.run(
         [
-            *[sys.executable, "-m", "openrealm", "pretrain", str(place.directory)],
+            *[sys.executable, "-m", "openrealm", "pretrain", str(workspace.directory)],
             *["--run", name, "--start", str(start)],
             # A settings file has every key, so that nothing of the preset is left.
             *["--preset", "paper", "--config", str(begun.settings_file), *assignments],
@@ -59,7 +59,7 @@ def train(
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    run = place.run(name)
+    run = workspace.run(name)
     records = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     shutil.rmtree(run.directory)
     return records
@@ -97,10 +97,12 @@ def _mean(values: list[float]) -> float:
     return statistics.fmean(values) if values else 0.0
 
 
-def embedding(place: WorkspaceFolder, name: str, *, threads: int, rounds: int) -> dict[str, float]:
+def embedding(
+    workspace: WorkspaceFolder, name: str, *, threads: int, rounds: int
+) -> dict[str, float]:
     """Chunks per second of a refresh's embedding, and of the bare encoder on the same batches."""
     torch.set_num_threads(threads)
-    loaded = load_model(place, name=name)
+    loaded = load_model(workspace, name=name)
     encoder, corpus = loaded.encoder, loaded.corpus
     rows = np.arange(min(len(corpus), 2048))
     ready = [
@@ -153,9 +155,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", dest="assignments", nargs="*", default=[])
     arguments = parser.parse_args()
-    place, progress = WorkspaceFolder(arguments.workspace), make_progress()
-    begun = place.run(arguments.run)
-    start = load_model(place, name=begun.name, stages=("warmup", "ict")).checkpoint.directory
+    workspace, progress = WorkspaceFolder(arguments.workspace), make_progress()
+    begun = workspace.run(arguments.run)
+    start = load_model(workspace, name=begun.name, stages=("warmup", "ict")).checkpoint.directory
     common = [
         *["stages=['realm']", f"realm.steps={arguments.steps}", "loop.log_every=10"],
         *[f"loop.probe_every={NEVER}", f"loop.checkpoint_every={NEVER}"],
@@ -176,7 +178,7 @@ def main() -> None:
     report = {
         "training": found,
         "embedding": embedding(
-            place, begun.name, threads=arguments.threads, rounds=arguments.rounds
+            workspace, begun.name, threads=arguments.threads, rounds=arguments.rounds
         ),
         "steps": arguments.steps,
         "every": arguments.every,
@@ -200,9 +202,9 @@ def table(report: dict[str, Any]) -> str:
     ]
     for way, one in best.items():
         every = " ".join(f"{r['examples_per_second']:.2f}" for r in report["training"][way])
-        share = one["examples_per_second"] / ceiling
+        fraction = one["examples_per_second"] / ceiling
         lines.append(
-            f"| {way} | {one['examples_per_second']:.2f} | {share:.1%} | {every} | "
+            f"| {way} | {one['examples_per_second']:.2f} | {fraction:.1%} | {every} | "
             f"{one['held_up_seconds']:.3f} | {one['step_seconds']:.3f} | "
             f"{one['refresh_seconds']:.1f} | {one['staleness_steps']:.0f} | "
             f"{one['recall_of_the_live_index']:.3f} |"

@@ -111,13 +111,13 @@ def train(source: Path, training: Training) -> str:
 
     def python(*arguments: str) -> str:
         command = [sys.executable, *arguments]
-        done = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True)
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-2000:]}")
         return done.stdout
 
-    with tempfile.TemporaryDirectory() as place:
-        Path(place, "documents.jsonl").write_bytes(training.documents)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "documents.jsonl").write_bytes(training.documents)
         # An installation that goes before PYTHONPATH would be compared with itself.
         imported = python("-c", "import openrealm; print(openrealm.__file__)").strip()
         if not Path(imported).is_relative_to(source):
@@ -126,7 +126,7 @@ def train(source: Path, training: Training) -> str:
         given += [part for change in training.assignments for part in ("--set", change)]
         python("-m", "openrealm", "ingest", "documents.jsonl", "--to", "workspace", *given)
         python("-m", "openrealm", "pretrain", "workspace", *given)
-        (metrics,) = Path(place, "workspace").rglob("metrics.jsonl")
+        (metrics,) = Path(folder, "workspace").rglob("metrics.jsonl")
         return metrics.read_text(encoding="utf-8")
 
 

@@ -271,8 +271,8 @@ def measure_search(plan: Plan, kind: str, numbers: str, processes: int, read_gb_
     """Every batch over vectors in one form, in this process or together with others."""
     torch.set_num_threads(plan.threads)
     with joined(gpu=False) as group:
-        share = group.local_slice(plan.rows)
-        vectors = torch.from_numpy(np.array(mapped(plan, kind)[share.start : share.stop]))
+        local = group.local_slice(plan.rows)
+        vectors = torch.from_numpy(np.array(mapped(plan, kind)[local.start : local.stop]))
         vectors = vectors.float() if numbers == "float32" else vectors
         floor_s = plan.rows * plan.dim * vectors.element_size() / _GB / read_gb_s
 
@@ -282,7 +282,7 @@ def measure_search(plan: Plan, kind: str, numbers: str, processes: int, read_gb_
             part = ExactIndex(vectors[:rows])
             if group.size == 1:
                 return part
-            return ShardedIndex(part, first_row=share.start, num_rows=plan.rows, processes=group)
+            return ShardedIndex(part, first_row=local.start, num_rows=plan.rows, processes=group)
 
         def searched(count: int, k: int) -> Record:
             every = queries_of(plan, kind, count)

@@ -48,10 +48,12 @@ def main() -> None:
     parser.add_argument("--stage", default="start")
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     arguments = parser.parse_args()
-    place = WorkspaceFolder(arguments.workspace)
-    loaded = load_run(place, name=arguments.run, stages=[arguments.stage], progress=make_progress())
+    workspace = WorkspaceFolder(arguments.workspace)
+    loaded = load_run(
+        workspace, name=arguments.run, stages=[arguments.stage], progress=make_progress()
+    )
     corpus, judgments = loaded.corpus, read_beir_judgments(arguments.beir)
-    bm25, chunks = bm25_of(place, corpus), len(corpus)
+    bm25, chunks = bm25_of(workspace, corpus), len(corpus)
     inner = {text: inner_products(loaded, text) for text in judgments.queries.values()}
     words = {text: bm25.scores(text) for text in inner}
     print("| w | nDCG@10 | recall@100 |")

@@ -280,11 +280,11 @@ class Commands:
     """Runs the commands of the package in a folder, each in a process of its own."""
 
     source: Path
-    place: Path
+    folder: Path
 
     def __call__(self, *arguments: str) -> dict[str, list[str]]:
         """What one has imported, and stepped through."""
-        report = self.place / "report.json"
+        report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         self.inside("run", str(report), *arguments)
         found: dict[str, list[str]] = json.loads(report.read_text(encoding="utf-8"))
@@ -299,7 +299,7 @@ class Commands:
         environment = {**os.environ, "PYTHONPATH": str(self.source), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(Path(__file__).resolve()), "--inside", *arguments]
         done = subprocess.run(
-            command, cwd=self.place, env=environment, capture_output=True, text=True
+            command, cwd=self.folder, env=environment, capture_output=True, text=True
         )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-2000:]}")
@@ -341,7 +341,7 @@ def documents() -> str:
 
 def at_work(run: Commands) -> tuple[dict[str, Imported], dict[str, Touched]]:
     """What the commands import, and what a joint step of each preset runs through."""
-    (run.place / "documents.jsonl").write_text(documents(), encoding="utf-8")
+    (run.folder / "documents.jsonl").write_text(documents(), encoding="utf-8")
     found = {f"import {PACKAGE}": imported(run()["modules"])}
     steps = {}
     for preset, changes in PRESETS.items():
@@ -365,8 +365,8 @@ def measured(source: Path) -> House:
         for name, lines in functions_of(tree)
         if lines > LONG_FUNCTION
     ]
-    with tempfile.TemporaryDirectory() as place:
-        run = Commands(source, Path(place))
+    with tempfile.TemporaryDirectory() as folder:
+        run = Commands(source, Path(folder))
         homes = (home_of(name, trees) for name in ("Settings", "PRESETS"))
         settings = json.loads(run.inside("settings", *homes))
         commands, steps = at_work(run)

@@ -58,13 +58,13 @@ def read_held_out(path: Path) -> list[HeldOutQuery]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the queries {path}: {error}") from error
-    found = []
+    queries = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             raw = json.loads(line)
-            found.append(
+            queries.append(
                 HeldOutQuery(
                     id=str(raw.get("id", number)),
                     text=str(raw["text"]),
@@ -77,9 +77,9 @@ def read_held_out(path: Path) -> list[HeldOutQuery]:
                 f"{path}, line {number}: a query is a JSON object with 'text' and 'answers' "
                 f"({type(error).__name__}: {error})"
             ) from error
-    if not found:
+    if not queries:
         raise InputError(f"{path} holds no query")
-    return found
+    return queries
 
 
 def _strings(value: object) -> tuple[str, ...]:

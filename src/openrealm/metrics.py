@@ -152,13 +152,13 @@ def ranking_metrics(
         parsed = {name: ir_measures.parse_measure(name) for name in measures}
     except (NameError, ValueError, SyntaxError) as error:
         raise InputError(f"unknown measure among {list(measures)}: {error}") from error
-    place = {query_id: number for number, query_id in enumerate(sorted(qrels))}
+    number_of = {query_id: number for number, query_id in enumerate(sorted(qrels))}
     name_of = {str(measure): name for name, measure in parsed.items()}
-    values = {name: np.zeros(len(place)) for name in measures}
+    values = {name: np.zeros(len(number_of)) for name in measures}
     plain_qrels = {query: dict(judged) for query, judged in qrels.items()}
-    plain_run = {query: dict(scores) for query, scores in run.items() if query in place}
+    plain_run = {query: dict(scores) for query, scores in run.items() if query in number_of}
     for metric in ir_measures.iter_calc(parsed.values(), plain_qrels, plain_run):
-        values[name_of[str(metric.measure)]][place[metric.query_id]] = metric.value
+        values[name_of[str(metric.measure)]][number_of[metric.query_id]] = metric.value
     return values
 
 

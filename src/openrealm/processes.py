@@ -59,17 +59,17 @@ class Processes:
         longest = max(int(length) for length in lengths)
         padded = sent.new_zeros((longest, *sent.shape[1:]))
         padded[: len(sent)] = sent
-        found = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(found, padded)
-        pairs = zip(found, lengths, strict=True)
+        gathered = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(gathered, padded)
+        pairs = zip(gathered, lengths, strict=True)
         return [one[: int(length)].to(tensor.device) for one, length in pairs]
 
     def all_gather_with_gradient(self, tensor: Tensor) -> Tensor:
         """All processes' rows one after another, by rank; together, and so is its gradient."""
         if self.size == 1:
             return tensor
-        found: Tensor = _Gather.apply(tensor, self)  # type: ignore[no-untyped-call]
-        return found
+        gathered: Tensor = _Gather.apply(tensor, self)  # type: ignore[no-untyped-call]
+        return gathered
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum of every process's tensor of this shape; together."""

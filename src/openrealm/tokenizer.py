@@ -88,10 +88,10 @@ class WordPiece:
         """
         path = Path(path)
         if path.is_dir():
-            found = [path / name for name in VOCABULARY_FILES if (path / name).is_file()]
-            if not found:
+            files = [path / name for name in VOCABULARY_FILES if (path / name).is_file()]
+            if not files:
                 raise InputError(f"{path} holds neither tokenizer.json nor vocab.txt")
-            path = found[0]
+            path = files[0]
         try:
             if path.suffix == ".json":
                 return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))

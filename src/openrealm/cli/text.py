@@ -81,9 +81,9 @@ def plain(value: Any) -> Any:
 # Building blocks ----------------------------------------------------------------------------------
 
 
-def bar(share: float, width: int) -> str:
+def bar(fraction: float, width: int) -> str:
     """A bar of ``width`` letters that is filled to a share between 0 and 1, in eighths."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
     if not _can_print("█▏"):
         return ("#" * round(eighths / 8)).ljust(width, ".")
     full, rest = divmod(eighths, 8)
@@ -267,18 +267,18 @@ def _hits(hits: Sequence[ChunkHit]) -> str:
 
 def filled(result: FillResult) -> str:
     """Fillings with p(y|x); under them, for every chunk, p(z|x) and p(y|z,x)."""
-    found = result.fillings
-    lines = [found.masked, "", "p(y|x)"]
-    lines += [f"{f.p_y:6.3f} {bar(f.p_y, 20)} {f.text}" for f in found.fillings]
-    return _by_no_run(result) + "\n".join([*lines, "", _candidates(found)])
+    fillings = result.fillings
+    lines = [fillings.masked, "", "p(y|x)"]
+    lines += [f"{f.p_y:6.3f} {bar(f.p_y, 20)} {f.text}" for f in fillings.fillings]
+    return _by_no_run(result) + "\n".join([*lines, "", _candidates(fillings)])
 
 
-def _candidates(found: Fillings) -> str:
+def _candidates(fillings: Fillings) -> str:
     """A line of bars for each chunk, and the beginning of its text under it."""
-    shown = found.fillings[: max((_width() - 18) // 16, 1)]
+    shown = fillings.fillings[: max((_width() - 18) // 16, 1)]
     lines = ["p(z|x)            p(y|z,x) of each filling y"]
     lines.append(" " * 18 + "  ".join(_cut(filling.text, 14).ljust(14) for filling in shown))
-    for number, candidate in enumerate(found.candidates):
+    for number, candidate in enumerate(fillings.candidates):
         cells = [f"{candidate.p_z:6.3f} {bar(candidate.p_z, 9)} "]
         for filling in shown:
             p = filling.p_y_given_z[number]
@@ -310,14 +310,14 @@ def asked(result: AskResult, workspace: Path) -> str:
     )
 
 
-def _answers(found: Answers) -> str:
-    lines = [found.question]
-    for rank, answer in enumerate(found.answers, start=1):
+def _answers(answers: Answers) -> str:
+    lines = [answers.question]
+    for rank, answer in enumerate(answers.answers, start=1):
         lines.append(
             f"{rank:3d}. {answer.probability:.3f} {bar(answer.probability, 10)} {answer.text}"
         )
         lines += _evidence(answer)
-    lines.append(f"     {found.no_answer:.3f} {bar(found.no_answer, 10)} (no answer)")
+    lines.append(f"     {answers.no_answer:.3f} {bar(answers.no_answer, 10)} (no answer)")
     return "\n".join(lines)
 
 
@@ -347,18 +347,18 @@ def reported(written: ReportFiles) -> str:
     return "\n".join(lines)
 
 
-def described(found: WorkspaceInfo) -> str:
+def described(info: WorkspaceInfo) -> str:
     """Corpus, runs and whatever is damaged."""
     lines = [
-        f"workspace {found.workspace}",
-        f"corpus    {_count(found.documents, 'document')}, {_count(found.chunks, 'chunk')} of at "
-        f"most {found.chunk_tokens} tokens, vocabulary of {found.vocab_size:,}, "
-        f"fingerprint {found.corpus_fingerprint[:12]}",
+        f"workspace {info.workspace}",
+        f"corpus    {_count(info.documents, 'document')}, {_count(info.chunks, 'chunk')} of at "
+        f"most {info.chunk_tokens} tokens, vocabulary of {info.vocab_size:,}, "
+        f"fingerprint {info.corpus_fingerprint[:12]}",
     ]
-    for run in found.runs:
+    for run in info.runs:
         lines += ["", *_run(run)]
-    lines += ["", "everything is whole" if not found.problems else "DAMAGED:"]
-    return "\n".join([*lines, *(f"  {problem}" for problem in found.problems)])
+    lines += ["", "everything is whole" if not info.problems else "DAMAGED:"]
+    return "\n".join([*lines, *(f"  {problem}" for problem in info.problems)])
 
 
 def _run(run: RunInfo) -> list[str]:

@@ -291,8 +291,8 @@ def _read_squad(path: Path, text: str) -> _Found:
             context = _string(paragraph, "context", where, strip=False)
             for count, record in enumerate(_list(paragraph, "qas", where), start=1):
                 own_id = record.get("id") if isinstance(record, Mapping) else None
-                place = f"{where}: question {own_id or count!r}"
-                yield place, _squad_question(record, context, title, place)
+                source = f"{where}: question {own_id or count!r}"
+                yield source, _squad_question(record, context, title, source)
 
 
 _READERS = {

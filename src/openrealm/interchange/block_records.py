@@ -268,9 +268,9 @@ class _Machine:
     def _popped_to_mark(self) -> tuple[Any, ...]:
         if _MARK not in self._stack:
             self._file.refuse(f"is damaged: a mark is missing before byte {self._file.at}")
-        place = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
-        values = tuple(self._stack[place + 1 :])
-        del self._stack[place:]
+        mark = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
+        values = tuple(self._stack[mark + 1 :])
+        del self._stack[mark:]
         return values
 
     def _step(self, op: int, argument: Any) -> None:

@@ -278,7 +278,7 @@ def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def tokenizer_of(models: Sequence[HfModel]) -> WordPiece | None:
     """The vocabulary of the sources, which must be one."""
-    found: tuple[WordPiece, HfModel] | None = None
+    first: tuple[WordPiece, HfModel] | None = None
     for model in models:
         if model.tokenizer is None:
             continue
@@ -287,10 +287,10 @@ def tokenizer_of(models: Sequence[HfModel]) -> WordPiece | None:
                 f"the vocabulary of {model.name} has {model.tokenizer.vocab_size} tokens, its "
                 f"config.json says {model.vocab_size}"
             )
-        if found is not None and not agree(found[0], model.tokenizer):
-            raise ConfigError(f"{found[1].name} and {model.name} have different vocabularies")
-        found = found or (model.tokenizer, model)
-    return found[0] if found is not None else None
+        if first is not None and not agree(first[0], model.tokenizer):
+            raise ConfigError(f"{first[1].name} and {model.name} have different vocabularies")
+        first = first or (model.tokenizer, model)
+    return first[0] if first is not None else None
 
 
 def require_rows(models: Sequence[HfModel], blocks: BlockFile | None) -> None:

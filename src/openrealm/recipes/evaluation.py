@@ -241,7 +241,7 @@ def _with_answers(
     progress: Progress,
 ) -> EvaluationRow:
     """A row of recall with exact match and F1 beside it."""
-    found = qa_values(
+    measured = qa_values(
         answerer_of(loaded), questions, read=read, anchored=anchored, progress=progress
     )
-    return replace(row, measures=row.measures | summarise(found.values))
+    return replace(row, measures=row.measures | summarise(measured.values))

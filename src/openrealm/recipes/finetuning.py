@@ -273,7 +273,7 @@ def _measure(
     if not questions:
         return {}
     loaded = load_run(workspace, name=name, stages=("qa",), trains=True, progress=progress)
-    found = qa_values(
+    measured = qa_values(
         answerer_of(loaded), questions, read=loaded.settings.qa.read, progress=progress
     )
-    return {f"qa/{k}": interval for k, interval in summarise(found.values).items()}
+    return {f"qa/{k}": interval for k, interval in summarise(measured.values).items()}

@@ -298,8 +298,8 @@ def worker_device(settings: Settings, number: int) -> torch.device:
     if wanted == "auto":
         # One that no trainer uses where there is one, else the last trainer's.
         training = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        place = min(training + number, num_gpus - 1)
-        return torch.device("cuda", place) if num_gpus else torch.device("cpu")
+        gpu = min(training + number, num_gpus - 1)
+        return torch.device("cuda", gpu) if num_gpus else torch.device("cpu")
     try:
         device = torch.device(wanted)
     except RuntimeError as error:

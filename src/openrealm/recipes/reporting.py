@@ -74,13 +74,13 @@ def report(
         InputError: There is no such run, or it is to be compared with itself.
         MissingDependencyError: matplotlib is not installed.
     """
-    progress, place = progress or Silent(), WorkspaceFolder(Path(workspace))
+    progress, owner = progress or Silent(), WorkspaceFolder(Path(workspace))
     require_matplotlib()
-    chosen = place.run(run)
-    others = [place.run(name) for name in dict.fromkeys(compare)]
+    chosen = owner.run(run)
+    others = [owner.run(name) for name in dict.fromkeys(compare)]
     if chosen.name in {other.name for other in others}:
         raise InputError(f"run '{chosen.name}' cannot be compared with itself; name another")
-    contents = _contents(place, chosen, others, limit=limit, progress=progress)
+    contents = _contents(owner, chosen, others, limit=limit, progress=progress)
     folder = to or chosen.report
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
@@ -108,7 +108,7 @@ def _contents(
 ) -> Contents:
     corpus = open_corpus(workspace)
     facts, *compared = (_facts(each, corpus) for each in (run, *others))
-    found, reason = _probed(workspace, run, limit=limit, progress=progress)
+    sentences, reason = _probed(workspace, run, limit=limit, progress=progress)
     return Contents(
         workspace=workspace.directory.resolve().name,
         version=openrealm.__version__,
@@ -118,8 +118,8 @@ def _contents(
         curves=plots.curves(facts, title_of(run)),
         overlay=plots.overlay([facts, *compared]) if compared else None,
         staleness=plots.staleness(facts.history),
-        distribution=plots.distribution(found) if found is not None else None,
-        probed=found,
+        distribution=plots.distribution(sentences) if sentences is not None else None,
+        probed=sentences,
         not_probed=reason,
         differences=_differences([run, *others]),
     )
@@ -162,8 +162,10 @@ def _probed(
     if not any(position.stage in JOINT_STAGES for position in positions):
         return None, "the run has no weights of warm-up or joint training yet"
     try:
-        found = probed(workspace, run, limit=limit, num_examples=_NUM_EXAMPLES, progress=progress)
-        return found, ""
+        sentences = probed(
+            workspace, run, limit=limit, num_examples=_NUM_EXAMPLES, progress=progress
+        )
+        return sentences, ""
     except MissingDependencyError:
         raise
     except OpenRealmError as error:  # a report of what there is
@@ -180,8 +182,8 @@ def _differences(runs: Sequence[RunFolder]) -> list[tuple[str, list[str]]]:
 
 
 def _flat(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for name, value in settings.items():
         nested = _flat(value, f"{path}{name}.") if isinstance(value, dict) else None
-        found |= {f"{path}{name}": value} if nested is None else nested
-    return found
+        leaves |= {f"{path}{name}": value} if nested is None else nested
+    return leaves

@@ -95,7 +95,7 @@ class TrainingSession:
                 f"the corpus has changed since run '{run.name}' began; start a new run"
             )
         self._names = [name for name in settings.stages if getattr(settings, name).steps]
-        self._found = self._newest() if model is None else None
+        self._checkpoint = self._newest() if model is None else None
         self._done = self._num_done()
         require_left(before, settings, self._names[self._done :])
         self._notes = self._noted(before)
@@ -133,27 +133,27 @@ class TrainingSession:
     def run(self) -> None:
         """All stages, from the newest checkpoint where there is one."""
         trainer, names = self._trainer(), self._names
-        found, done, notes = self._found, self._done, self._notes
-        if found is not None and not names:
+        checkpoint, done, notes = self._checkpoint, self._done, self._notes
+        if checkpoint is not None and not names:
             return
         if notes and self._processes.is_first:
             # First the record: where the settings are not written yet, the next one corrects it.
             self._run.write_record(self._record)
             write_atomic(self._run.settings_file, settings_text(self._settings).encode())
-        if found is None:
+        if checkpoint is None:
             trainer.log.cut(0)
             if not names:
                 self._keep_start()
             if names[:1] != ["mlm"]:
                 self._measure(START, 0, reads=False)
-        elif found.position.finished:
-            found.load_weights(self._model)
-            trainer.total_step = found.position.total_step
-            trainer.log.cut(found.position.metrics_bytes)
-            self._after(found.position.stage, trainer.total_step)
+        elif checkpoint.position.finished:
+            checkpoint.load_weights(self._model)
+            trainer.total_step = checkpoint.position.total_step
+            trainer.log.cut(checkpoint.position.metrics_bytes)
+            self._after(checkpoint.position.stage, trainer.total_step)
         for name in names[done:]:
             stage = self._stage(name)
-            middle = found if found is not None and _is_middle(found, name) else None
+            middle = checkpoint if checkpoint is not None and _is_middle(checkpoint, name) else None
             with lower_rates_advised(self._settings, name):
                 trainer.run(stage, middle, notes)
             notes = []
@@ -167,9 +167,9 @@ class TrainingSession:
 
     def _num_done(self) -> int:
         """Stages that are at their end."""
-        if self._found is None or not self._names:
+        if self._checkpoint is None or not self._names:
             return 0
-        position = self._found.position
+        position = self._checkpoint.position
         return self._names.index(position.stage) + int(position.finished)
 
     def _noted(self, before: Settings) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ class TrainingSession:
         left = self._names[self._done :]
         if not left:
             return []
-        position = self._found.position if self._found is not None else None
+        position = self._checkpoint.position if self._checkpoint is not None else None
         return note_lowered(
             self._record,
             before,
@@ -215,7 +215,7 @@ class TrainingSession:
 
     def _after(self, stage: str, total_step: int) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
-        follow(stage, self._model, share=not self._settings.model.own_reader)
+        follow(stage, self._model, copies_encoder=not self._settings.model.own_reader)
         if stage != "mlm":
             self._measure(stage, total_step, reads=stage != "ict")
 
@@ -233,9 +233,9 @@ class TrainingSession:
         intervals = {name: i for k, i in table.items() if (name := f"probe/{k}") in numbers}
         if self._held_out:
             values = retrieval_values(self._corpus, self._held_out, self._answerer(live).rank)
-            found = {f"held_out/{k}": i for k, i in summarise(values).items()}
-            intervals |= found
-            numbers |= {name: i.mean for name, i in found.items()}
+            checkpoint = {f"held_out/{k}": i for k, i in summarise(values).items()}
+            intervals |= checkpoint
+            numbers |= {name: i.mean for name, i in checkpoint.items()}
         if (lexical := self._model.lexical) is not None:
             numbers["lexical_weight"] = lexical.value
         measured = {"stage": stage, "total_step": total_step, **numbers}
@@ -317,7 +317,7 @@ class TrainingSession:
 
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
-        if self._found is not None:
+        if self._checkpoint is not None:
             tokenizer = self._corpus.tokenizer
             return build_model(
                 self._settings.model,

@@ -198,14 +198,14 @@ def figure(picture: Picture) -> str:
     )
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """A share between 0 and 1 as CSS takes it."""
-    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+    return f"{100 * min(max(fraction, 0.0), 1.0):.2f}%"
 
 
-def bar(share: float) -> str:
+def bar(fraction: float) -> str:
     """A bar filled to a share between 0 and 1; the figure stands beside it."""
-    return f'<span class="bar"><span style="width:{percent(share)}"></span></span>'
+    return f'<span class="bar"><span style="width:{percent(fraction)}"></span></span>'
 
 
 _COUNTS = ("probe/queries",)

@@ -158,14 +158,14 @@ def checkpoints(directory: Path) -> Iterator[Checkpoint]:
 
     Their files are not read: whoever uses one asks first whether it `is_whole`.
     """
-    found = []
+    whole = []
     for path in _folders(directory):
         try:
-            found.append(open_checkpoint(path))
+            whole.append(open_checkpoint(path))
         except CheckpointError:
             continue
-    found.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
-    yield from found
+    whole.sort(key=lambda c: (c.position.total_step, c.position.finished), reverse=True)
+    yield from whole
 
 
 def damaged_checkpoints(directory: Path) -> dict[Path, str]:

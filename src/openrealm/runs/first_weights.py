@@ -87,7 +87,9 @@ class SavedModel:
             pad_id=tokenizer.pad_id,
             seed=settings.seed,
         )
-        load_after(self.stage, self.weights, model, share=not self.settings.model.own_reader)
+        load_after(
+            self.stage, self.weights, model, copies_encoder=not self.settings.model.own_reader
+        )
         return Started(config=settings.model, model=model, has_masked_lm_head=True)
 
 
@@ -124,22 +126,24 @@ class Beginning:
         return [str(record["start"]), *record.get("ancestors", ())]
 
 
-def load_after(stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, share: bool) -> None:
+def load_after(
+    stage: str, weights: Checkpoint | ModelFolder, model: Realm, *, copies_encoder: bool
+) -> None:
     """Loads the weights at the end of a stage, and does what follows it.
 
     Args:
         stage: Its name.
         weights: Where they are.
         model: Of their shape.
-        share: Whether the towers get the reader's BERT after the stage `mlm`.
+        copies_encoder: Whether the towers get the reader's BERT after the stage `mlm`.
     """
     weights.load_weights(model)
-    follow(stage, model, share=share)
+    follow(stage, model, copies_encoder=copies_encoder)
 
 
-def follow(stage: str, model: Realm, *, share: bool) -> None:
+def follow(stage: str, model: Realm, *, copies_encoder: bool) -> None:
     """What follows the end of a stage in the weights: after `mlm` the towers may get its BERT."""
-    if stage == "mlm" and share:
+    if stage == "mlm" and copies_encoder:
         copy_encoder(model.reader, model.embedder)
 
 
@@ -157,8 +161,8 @@ def saved_model(start: str) -> SavedModel | None:
     if is_model_folder(path):
         return _of_model_folder(open_model_folder(path))
     if (path / "run.json").is_file():
-        found = checkpoints(RunFolder(path).checkpoints)
-        pretrained = (c for c in found if c.position.stage != _FINE_TUNED)
+        newest_first = checkpoints(RunFolder(path).checkpoints)
+        pretrained = (c for c in newest_first if c.position.stage != _FINE_TUNED)
         checkpoint = next((c for c in pretrained if c.is_whole(only_weights=True)), None)
         if checkpoint is None:
             raise CheckpointError(f"start '{start}' is a run without a checkpoint of pre-training")

@@ -210,8 +210,8 @@ class WorkspaceFolder:
         folder = self.directory / "runs"
         if not folder.is_dir():
             return []
-        found = [RunFolder(path) for path in folder.iterdir() if (path / "run.json").is_file()]
-        return sorted(found, key=lambda run: (_created(run), run.name))
+        runs = [RunFolder(path) for path in folder.iterdir() if (path / "run.json").is_file()]
+        return sorted(runs, key=lambda run: (_created(run), run.name))
 
     def run(self, name: str | None = None) -> RunFolder:
         """A run by name, or the newest.

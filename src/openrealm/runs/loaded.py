@@ -95,20 +95,20 @@ class LoadedModel:
         Raises:
             CheckpointError: Others train in the run, who number and remove its snapshots.
         """
-        found = matching_snapshot(self.run, self.corpus, self.model)
+        snapshot = matching_snapshot(self.run, self.corpus, self.model)
         # All look before one of them makes it.
-        if not processes.any(found is None):
-            assert found is not None
-            return found
+        if not processes.any(snapshot is None):
+            assert snapshot is not None
+            return snapshot
         if trains:
             return self._made(progress, processes)
         with self.run.embedding_alone():  # another command may be making it
             self.run.require_not_in_training(self.checkpoint.position.stage)
-            found = matching_snapshot(self.run, self.corpus, self.model)
-            if found is None:
-                found = self._made(progress, processes)
-                self.remove_superseded(found)
-            return found
+            snapshot = matching_snapshot(self.run, self.corpus, self.model)
+            if snapshot is None:
+                snapshot = self._made(progress, processes)
+                self.remove_superseded(snapshot)
+            return snapshot
 
     def remove_superseded(self, by: Snapshot) -> None:
         """Removes snapshots of these weights over what the corpus was, and keeps the checkpoints'.
@@ -184,8 +184,8 @@ def load_model(
         model = empty_model(
             settings, corpus.tokenizer, stage=checkpoint.position.stage, record=record
         )
-        stage, share = checkpoint.position.stage, not settings.model.own_reader
-        load_after(stage, checkpoint, model, share=share)
+        stage, copies_encoder = checkpoint.position.stage, not settings.model.own_reader
+        load_after(stage, checkpoint, model, copies_encoder=copies_encoder)
     elif tuple(stages) == (START,):
         checkpoint, model = _start_of(run), _first_of(run, settings, corpus)
     else:
@@ -258,16 +258,16 @@ def newest_checkpoint(run: RunFolder, stages: Sequence[str], *, verify: bool = T
     Raises:
         InputError: None has.
     """
-    found = _newest_of(run, stages, verify=verify)
-    if found is None:
+    newest = _newest_of(run, stages, verify=verify)
+    if newest is None:
         raise _no_checkpoint(run, stages)
-    return found
+    return newest
 
 
 def _newest_of(run: RunFolder, stages: Sequence[str], *, verify: bool) -> Checkpoint | None:
-    found = list(checkpoints(run.checkpoints))
+    newest_first = list(checkpoints(run.checkpoints))
     for stage in stages:
-        for checkpoint in found:
+        for checkpoint in newest_first:
             of_stage = checkpoint.position.stage == stage
             if of_stage and (not verify or checkpoint.is_whole(only_weights=True)):
                 return checkpoint

@@ -166,8 +166,8 @@ def supported_nearby(
     ) as task:
         for start in range(0, len(sentences), _BLOCK):
             block = sentences[start : start + _BLOCK]
-            found = _resembling(block, texts, corpus, lexical, within)
-            for rows, numbers in zip(found, spans_of[start : start + _BLOCK], strict=True):
+            rows_of_block = _resembling(block, texts, corpus, lexical, within)
+            for rows, numbers in zip(rows_of_block, spans_of[start : start + _BLOCK], strict=True):
                 for number in numbers.tolist():
                     ids = texts.body_ids(int(table.rows[number]))[slice(*table.spans[number])]
                     is_supported[number] = any(

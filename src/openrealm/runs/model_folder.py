@@ -91,7 +91,7 @@ def open_model_folder(directory: Path) -> ModelFolder:
                 f"{directory} is of model format {manifest['format']}; this version reads {FORMAT}"
             )
         checksums: dict[str, str] = manifest["checksums"]
-        found = ModelFolder(
+        folder = ModelFolder(
             directory=directory,
             stage=manifest["stage"],
             step=manifest["step"],
@@ -106,7 +106,7 @@ def open_model_folder(directory: Path) -> ModelFolder:
         path = directory / Path(name).name
         if not path.is_file() or checksum(path) != checksums.get(name):
             raise CheckpointError(f"{path} is missing or damaged; export the model again")
-    return found
+    return folder
 
 
 def write_model_folder(

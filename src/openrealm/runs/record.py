@@ -55,7 +55,7 @@ def run_info(run: RunFolder, corpus: ChunkStore, *, damaged: Collection[Path] = 
         damaged: Folders of checkpoints to leave out.
     """
     record = run.read_record()
-    found: Sequence[dict[str, Any]] = [
+    states: Sequence[dict[str, Any]] = [
         {"stage": c.position.stage, "step": c.position.step, "finished": c.position.finished}
         for c in checkpoints(run.checkpoints)
         if c.directory not in damaged
@@ -63,7 +63,7 @@ def run_info(run: RunFolder, corpus: ChunkStore, *, damaged: Collection[Path] = 
     return RunInfo(
         name=run.name,
         record=record,
-        checkpoints=tuple(found),
+        checkpoints=tuple(states),
         generations=tuple(generations(run.snapshots)),
         fits_corpus=record["corpus"] == corpus.fingerprint,
         in_training=run.is_locked(),

@@ -96,17 +96,17 @@ class _File:
 def page_router() -> APIRouter:
     """``/`` and ``/page/NAME``."""
     router = APIRouter(include_in_schema=False)
-    found = {name: file for name, file in _files()}
+    pages = {name: file for name, file in _files()}
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
-        return _response(found["index.html"], request)
+        return _response(pages["index.html"], request)
 
     @router.api_route("/page/{name}", methods=["GET", "HEAD"])
     async def part(name: str, request: Request) -> Response:
-        if name not in found:
+        if name not in pages:
             raise Problem(404, "not_found", f"the page has no part '{name}'")
-        return _response(found[name], request)
+        return _response(pages[name], request)
 
     return router
 

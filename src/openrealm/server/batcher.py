@@ -167,8 +167,8 @@ class Batcher:
     def _compute(self, jobs: Sequence[_Job]) -> None:
         began = time.perf_counter()
         try:
-            found = self._run(jobs[0].key, [job.item for job in jobs])
-            results = list(zip(jobs, found, strict=True))
+            outputs = self._run(jobs[0].key, [job.item for job in jobs])
+            results = list(zip(jobs, outputs, strict=True))
         except Exception as error:
             if len(jobs) == 1:
                 jobs[0].future.set_exception(error)

@@ -62,7 +62,7 @@ def response_of(problem: Problem) -> JSONResponse:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Error responses for the OpenAPI document; those of the guard come with every route."""
-    told: dict[int | str, str] = {
+    descriptions: dict[int | str, str] = {
         400: "The body is not JSON that can be read.",
         401: "The token is missing or wrong.",
         403: "The server does not answer under this name.",
@@ -77,7 +77,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         "default": "Anything else.",
     }
     every: tuple[int | str, ...] = (401, 403, *statuses, "default")
-    return {status: {"model": ErrorResponse, "description": told[status]} for status in every}
+    return {
+        status: {"model": ErrorResponse, "description": descriptions[status]} for status in every
+    }
 
 
 def tell_problems(app: FastAPI) -> None:
@@ -122,14 +124,14 @@ def sentence_of(errors: Sequence[Any]) -> tuple[str, str | None]:
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}", None
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    place = _shortened(place)
+    field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    field = _shortened(field)
     said = first["msg"][:1].lower() + first["msg"][1:]
-    where = place or "the body"
+    where = field or "the body"
     if first["type"] == "missing":
-        return f"{where}: {said}", place or None
+        return f"{where}: {said}", field or None
     # Not repr, which fails at values nested deeply.
-    return f"{where}: {said}; it was {_shortened(_SHORT.repr(first.get('input')))}", place or None
+    return f"{where}: {said}; it was {_shortened(_SHORT.repr(first.get('input')))}", field or None
 
 
 def _shortened(text: str) -> str:

@@ -427,14 +427,14 @@ def _answer_view(answer: Answer) -> AnswerView:
         text=answer.text,
         probability=answer.probability,
         num_places=len(answer.evidence),
-        evidence=[_evidence_view(place) for place in answer.evidence[:MAX_PLACES]],
+        evidence=[_evidence_view(evidence) for evidence in answer.evidence[:MAX_PLACES]],
     )
 
 
-def _evidence_view(place: Evidence) -> EvidenceView:
+def _evidence_view(evidence: Evidence) -> EvidenceView:
     return EvidenceView(
-        chunk=chunk_view(place.chunk),
-        start=place.start,
-        stop=place.stop,
-        probability=place.probability,
+        chunk=chunk_view(evidence.chunk),
+        start=evidence.start,
+        stop=evidence.stop,
+        probability=evidence.probability,
     )

@@ -118,16 +118,16 @@ def document(
     number = store.find_document(document_id)
     if number is None:
         raise Problem(404, "not_found", f"there is no document '{document_id}'")
-    found = store.document(number)
-    start = min(start, len(found.text))
-    stop = min(len(found.text) if stop is None else max(stop, start), start + MAX_CHARACTERS)
-    text = found.text[start:stop]
+    whole = store.document(number)
+    start = min(start, len(whole.text))
+    stop = min(len(whole.text) if stop is None else max(stop, start), start + MAX_CHARACTERS)
+    text = whole.text[start:stop]
     return DocumentView(
-        id=found.id,
-        title=found.title,
-        source=found.source,
+        id=whole.id,
+        title=whole.title,
+        source=whole.source,
         corpus=store.fingerprint,
-        length=len(found.text),
+        length=len(whole.text),
         start=start,
         stop=start + len(text),
         text=text,
@@ -349,10 +349,10 @@ def read_part(path: FilePath, after: int) -> Part:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
+        record = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 async def follow(

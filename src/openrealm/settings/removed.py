@@ -42,10 +42,10 @@ class Removed:
 
 def _of(values: Values, *path: str) -> Any:
     """A stored value; None where there is none."""
-    found: Any = values
+    value: Any = values
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _as_in_the_towers(key: str) -> Callable[[Any, Values], bool]:
