@@ -214,10 +214,10 @@ class FixedAnswerer:
 
     def __init__(self, table: dict[str, str]) -> None:
         self.table = table
-        self.asked: list[tuple[int, int, int]] = []
+        self.asked: list[int] = []
 
-    def ask(self, questions: Sequence[str], *, read: int, top: int) -> list[Answers]:
-        self.asked.append((len(questions), read, top))
+    def __call__(self, questions: Sequence[str]) -> list[Answers]:
+        self.asked.append(len(questions))
         return [
             Answers(
                 question=text,
@@ -239,16 +239,16 @@ def test_exact_match_and_f1_are_those_of_the_original() -> None:
         Question(id="4", text="d", answers=("1204",)),
     ]
     answerer = FixedAnswerer({"a": "old town", "b": "Velle", "c": "1377 or so"})
-    found = qa_values(answerer, questions, read=3, progress=Silent())  # type: ignore[arg-type]
+    found = qa_values(answerer, questions, progress=Silent())
     assert found.predictions == ("old town", "Velle", "1377 or so", "")
     assert found.values["exact_match"].tolist() == [1.0, 0.0, 1.0, 0.0]
     assert found.values["f1"].tolist() == pytest.approx([1.0, 2 / 3, 1.0, 0.0])
-    assert answerer.asked == [(4, 3, 1)]
+    assert answerer.asked == [4]
 
 
 def test_questions_are_answered_in_small_batches() -> None:
     questions = [Question(id=str(n), text=str(n), answers=("x",)) for n in range(35)]
     answerer = FixedAnswerer({"3": "x"})
-    found = qa_values(answerer, questions, read=2, progress=Silent())  # type: ignore[arg-type]
-    assert [size for size, *_ in answerer.asked] == [16, 16, 3]
+    found = qa_values(answerer, questions, progress=Silent())
+    assert answerer.asked == [16, 16, 3]
     assert found.values["exact_match"].sum() == 1.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from openrealm.answering.answerer import Answerer
+from openrealm.answering.answerer import Answers
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import answer_words, has_answer
 from openrealm.data.qa import Question
@@ -175,20 +175,21 @@ class QaValues:
     predictions: tuple[str, ...]
 
 
+Asked = Callable[[Sequence[str]], Sequence[Answers]]
+
+
 def qa_values(
-    answerer: Answerer,
+    ask: Asked,
     questions: Sequence[Question],
     *,
-    read: int,
     anchored: bool = True,
     progress: Progress,
 ) -> QaValues:
     """Answers every question and judges what was answered.
 
     Args:
-        answerer: What answers.
+        ask: What answers questions.
         questions: With their answers.
-        read: Chunks read per question.
         anchored: As for `judge_predictions`.
         progress: Where to tell how far it is.
     """
@@ -196,7 +197,7 @@ def qa_values(
     with progress.task("answering", total=len(questions), unit="questions") as task:
         for at in range(0, len(questions), 16):
             batch = questions[at : at + 16]
-            for found in answerer.ask([q.text for q in batch], read=read, top=1):
+            for found in ask([q.text for q in batch]):
                 predictions.append(found.answers[0].text if found.answers else "")
             task.advance(len(batch))
     given = dict(zip((q.text for q in questions), predictions, strict=True))

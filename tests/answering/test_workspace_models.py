@@ -14,6 +14,7 @@ from tiny import documents
 from trained import SHAPE, train
 from transformers import BertConfig, BertForQuestionAnswering
 
+from openrealm import recipes
 from openrealm.answering.answerer import ChunkHit, WordSearcher
 from openrealm.answering.model_cache import ANSWER, FILL, CachedModel, ModelKey
 from openrealm.answering.workspace_models import WorkspaceModels
@@ -65,6 +66,16 @@ def test_before_any_training_the_start_finds_by_meaning_and_fills(ingested: Path
     filled = model.answerer.fill(["The cat sleeps on the [MASK] ."], k=3)[0]  # type: ignore[union-attr]
     assert len(filled.fillings) == 5
     assert models.identity(FILL) == model.identity
+
+
+def test_before_any_training_it_is_measured(ingested: Path) -> None:
+    asked = {"question": "Who repaired the north bridge?", "answer": ["Anna Berg"]}
+    (ingested.parent / "qa.jsonl").write_text(json.dumps(asked) + "\n")
+    report = recipes.evaluate(ingested, qa=[ingested.parent / "qa.jsonl"], baseline="bm25")
+    assert (report.run, report.stage) == (None, "start")
+    assert [row.measures["recall@1"].mean for row in report.rows] == [1.0, 1.0, 1.0]
+    with pytest.raises(InputError, match="no run yet whose held-out sentences"):
+        recipes.evaluate(ingested, probe=True)
 
 
 def test_its_embeddings_are_kept_and_none_of_its_weights(
@@ -218,6 +229,10 @@ def test_a_bert_for_question_answering_answers_before_and_after_fine_tuning(
     question = "What is the capital of Norland?"
     [before] = model.answerer.ask([question], read=5)
     assert before.answers and 0 < before.no_answer < 1
+
+    told = recipes.evaluate(rivers, run=run, qa=[rivers.parent / "qa.jsonl"], baseline="bm25")
+    asked = {row.system: {"exact_match", "f1"} <= row.measures.keys() for row in told.rows}
+    assert asked == {"openrealm": True, "bm25": True, "openrealm + bm25": False}
 
     tuned = commands.finetune(rivers, run=run, qa=[rivers.parent / "qa.jsonl"])
     assert tuned.stages[-1]["stage"] == "qa"

@@ -156,21 +156,8 @@ class Answerer:
         query_emb = self._embed(ids)
         hits = self._retriever.search(query_emb, read, texts=questions)
         rows = hits.rows.cpu().numpy()
-        if self._span_marginal is not None:
-            log_p_z = torch.log_softmax(hits.scores.float(), dim=1)
-            found = self._span_marginal.read(ids, rows, log_p_z, top=top)
-            return [
-                Answers(
-                    question=question,
-                    answers=one.answers[:top],
-                    no_answer=one.p_no_answer,
-                    read=tuple(
-                        WeighedChunk(chunk=chunk, p_z=float(p))
-                        for chunk, p in zip(one.chunks[: one.num_read], one.p_z, strict=False)
-                    ),
-                )
-                for question, one in zip(questions, found, strict=True)
-            ]
+        if self.has_span_reader:
+            return self.ask_beside(questions, rows, hits.scores, top=top)
         bodies = [[self._corpus.body_ids(int(row)) for row in line] for line in rows]
         batch = read_batch(self._encoder, ids, bodies, hits.scores.to(query_emb), query_emb)
         spans = CandidateSpans.of(
@@ -200,6 +187,45 @@ class Answerer:
                 read=self._weighed(rows[n], p_z[n]),
             )
             for n, question in enumerate(questions)
+        ]
+
+    @property
+    def has_span_reader(self) -> bool:
+        """Whether answers are read by start and end scores."""
+        return self._span_marginal is not None
+
+    def ask_beside(
+        self,
+        questions: Sequence[str],
+        rows: npt.NDArray[np.int64],
+        scores: torch.Tensor,
+        *,
+        top: int = 5,
+    ) -> list[Answers]:
+        """Answers out of chunks that somebody has found, by a reader with start and end scores.
+
+        Args:
+            questions: The questions.
+            rows: ``(questions, k)`` chunks, the best first.
+            scores: ``(questions, k)`` of which p(z|x) is the softmax.
+            top: Answers returned for each, at most.
+        """
+        assert self._span_marginal is not None
+        log_p_z = torch.log_softmax(scores.float(), dim=1)
+        ids = [self._query_ids(text) for text in questions]
+        return [
+            Answers(
+                question=question,
+                answers=one.answers[:top],
+                no_answer=one.p_no_answer,
+                read=tuple(
+                    WeighedChunk(chunk=chunk, p_z=float(p))
+                    for chunk, p in zip(one.chunks[: one.num_read], one.p_z, strict=False)
+                ),
+            )
+            for question, one in zip(
+                questions, self._span_marginal.read(ids, rows, log_p_z, top=top), strict=True
+            )
         ]
 
     @torch.inference_mode()

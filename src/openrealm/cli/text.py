@@ -227,10 +227,12 @@ def demonstrated(report: DemoReport) -> str:
 def evaluated(report: EvaluationReport) -> str:
     """One table per data set: measures line by line, systems side by side, 95% intervals."""
     start = start_in_words(report.start, *report.ancestors)
-    parts = [
-        f"run '{report.run}', weights after stage '{report.stage}', started from {start}\n"
-        "means with 95% confidence intervals"
-    ]
+    weights = (
+        f"run '{report.run}', weights after stage '{report.stage}', started from {start}"
+        if report.run is not None
+        else f"the start as it is, untrained: {start}"
+    )
+    parts = [f"{weights}\nmeans with 95% confidence intervals"]
     for data in dict.fromkeys(row.data for row in report.rows):
         chosen = [row for row in report.rows if row.data == data]
         names = list(dict.fromkeys(name for row in chosen for name in row.measures))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from openrealm.answering.answerer import answerer_of
+from openrealm.answering.answerer import Answers, answerer_of
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.qa import Question, read_questions
 from openrealm.errors import ConfigError, InputError
 from openrealm.evaluation import (
+    Asked,
     HeldOutQuery,
     Ranker,
     Table,
@@ -31,8 +34,10 @@ from openrealm.retrieval.lexical import fuse_reciprocal_ranks
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import (
     ALL_STAGES,
+    START,
     LoadedRun,
     load_run,
+    load_untrained_run,
 )
 from openrealm.runs.masked_queries import held_out_of
 from openrealm.runs.parts import bm25_of
@@ -54,14 +59,14 @@ class EvaluationReport:
     """All that was measured of one run.
 
     Attributes:
-        run: Its name.
+        run: Its name; None: there was none, and the start as it is was measured.
         stage: Stage after which its weights were taken.
         start: Where its first weights came from.
         rows: The table.
         ancestors: Where those had come from, if ``start`` is an exported model.
     """
 
-    run: str
+    run: str | None
     stage: str
     start: str
     rows: tuple[EvaluationRow, ...]
@@ -84,11 +89,11 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
-    """Measures a run.
+    """Measures a run, or the start as it is.
 
     Args:
         workspace: Its folder.
-        run: Name of the run; the newest by default.
+        run: Name of the run; the newest by default, or the start where there is none.
         stage: Measure the weights at the end of this stage, or those that training began with
             (``start``); the last ones by default.
         qa: Question files of any known format, SQuAD's among them: recall@k, and exact match and
@@ -114,8 +119,14 @@ def evaluate(
     if not (qa or beir or queries or probe):
         raise InputError("nothing to measure; give --qa, --beir, --queries or --probe")
     home = WorkspaceFolder(Path(workspace))
-    stages = (stage,) if stage else ALL_STAGES
-    loaded = load_run(home, name=run, stages=stages, progress=progress)
+    is_untrained = run is None and stage in (None, START) and not home.runs()
+    if is_untrained and probe:
+        raise InputError("there is no run yet whose held-out sentences could be asked")
+    if is_untrained:
+        loaded = load_untrained_run(home, progress=progress)
+    else:
+        stages = (stage,) if stage else ALL_STAGES
+        loaded = load_run(home, name=run, stages=stages, progress=progress)
     rankers = _rankers(home, loaded, baseline)
     rows: list[EvaluationRow] = []
     if probe:
@@ -130,21 +141,17 @@ def evaluate(
         questions = _answerable(path, limit, progress)
         asked = from_questions(questions)
         rows.extend(_recall(loaded.corpus, path.name, asked, rankers, raw_match))
-        if loaded.checkpoint.position.stage == "qa":
-            rows[-len(rankers)] = _with_answers(
-                rows[-len(rankers)],
-                loaded,
-                questions,
-                read=read or loaded.settings.qa.read,
-                anchored=not regex_anywhere,
-                progress=progress,
-            )
+        for system, ask in _askers(home, loaded, read, baseline).items():
+            place = list(rankers).index(system) - len(rankers)
+            judged = qa_values(ask, questions, anchored=not regex_anywhere, progress=progress)
+            measures = rows[place].measures | summarise(judged.values)
+            rows[place] = replace(rows[place], measures=measures)
     return EvaluationReport(
-        run=loaded.run.name,
+        run=None if is_untrained else loaded.run.name,
         stage=loaded.checkpoint.position.stage,
         start=loaded.settings.start,
         rows=tuple(rows),
-        ancestors=tuple(loaded.run.read_record().get("ancestors", ())),
+        ancestors=() if is_untrained else tuple(loaded.run.read_record().get("ancestors", ())),
     )
 
 
@@ -163,6 +170,25 @@ def _rankers(
         return fuse_reciprocal_ranks([dense(texts, k), lexical(texts, k)], k)[1]
 
     return {"openrealm": dense, "bm25": lexical, "openrealm + bm25": fused}
+
+
+def _askers(
+    workspace: WorkspaceFolder, loaded: LoadedRun, read: int | None, baseline: str | None
+) -> dict[str, Asked]:
+    """What answers questions, by the name of what finds chunks for it; nothing without a reader."""
+    answerer, k = answerer_of(loaded), read or loaded.settings.qa.read
+    if loaded.checkpoint.position.stage != "qa" and not answerer.has_span_reader:
+        return {}
+    askers: dict[str, Asked] = {"openrealm": partial(answerer.ask, read=k, top=1)}
+    if baseline is not None and answerer.has_span_reader:
+        bm25 = bm25_of(workspace, loaded.corpus)
+
+        def lexical(texts: Sequence[str]) -> list[Answers]:
+            scores, rows = bm25.search(texts, k)
+            return answerer.ask_beside(texts, rows, torch.from_numpy(scores), top=1)
+
+        askers["bm25"] = lexical
+    return askers
 
 
 def _probe(workspace: WorkspaceFolder, loaded: LoadedRun, progress: Progress) -> EvaluationRow:
@@ -229,19 +255,3 @@ def _answerable(path: Path, limit: int | None, progress: Progress) -> list[Quest
     if not questions:
         raise InputError(f"{path} holds no question with an answer")
     return questions
-
-
-def _with_answers(
-    row: EvaluationRow,
-    loaded: LoadedRun,
-    questions: Sequence[Question],
-    *,
-    read: int,
-    anchored: bool,
-    progress: Progress,
-) -> EvaluationRow:
-    """A row of recall with exact match and F1 beside it."""
-    measured = qa_values(
-        answerer_of(loaded), questions, read=read, anchored=anchored, progress=progress
-    )
-    return replace(row, measures=row.measures | summarise(measured.values))

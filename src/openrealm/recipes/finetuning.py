@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,6 @@ def _measure(
     if not questions:
         return {}
     loaded = load_run(workspace, name=name, stages=("qa",), trains=True, progress=progress)
-    measured = qa_values(
-        answerer_of(loaded), questions, read=loaded.settings.qa.read, progress=progress
-    )
+    ask = partial(answerer_of(loaded).ask, read=loaded.settings.qa.read, top=1)
+    measured = qa_values(ask, questions, progress=progress)
     return {f"qa/{k}": interval for k, interval in summarise(measured.values).items()}

@@ -404,6 +404,14 @@ def why_untrained_fails(corpus: ChunkStore) -> str | None:
     return None
 
 
+def load_untrained_run(workspace: WorkspaceFolder, *, progress: Progress) -> LoadedRun:
+    """What `load_untrained` gives, with a reader of answers where there is one, and an index."""
+    loaded = load_untrained(workspace, open_corpus(workspace))
+    add_span_reader(loaded)
+    load = make_loader(workspace, loaded.settings, loaded.corpus, loaded.model, progress=progress)
+    return loaded.with_index(load(loaded.snapshot(progress)))
+
+
 def load_untrained(workspace: WorkspaceFolder, corpus: ChunkStore) -> LoadedModel:
     """The model that the start makes of a corpus.
 
