@@ -144,6 +144,14 @@ def test_an_answer_has_its_evidence_marked_in_its_sentence() -> None:
     assert "0.125 █▎         (no answer)" in shown
 
 
+def test_where_nothing_answers_that_is_said_first() -> None:
+    assert "Nothing here" not in text.asked(results.ASKED, Path("ws"))
+    nothing = dataclasses.replace(results.ANSWERS, no_answer=0.83)
+    shown = text.asked(dataclasses.replace(results.ASKED, answers=nothing), Path("ws"))
+    said = shown.index("Nothing here answers this (p = 0.83). The likeliest spans all the same:")
+    assert said < shown.index("Perú")
+
+
 def test_evidence_is_marked_in_ascii_where_quotes_cannot_be_printed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -47,7 +47,8 @@ def test_scores_are_hugging_faces() -> None:
     torch.manual_seed(0)
     theirs = BertForQuestionAnswering(TheirConfig(**asdict(CONFIG))).eval()
     ours = SpanReader(CONFIG).eval()
-    ours.load_state_dict(theirs.state_dict())
+    missing = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert missing == (["calibration"], [])
     joint = joint_of((3, 7), (5, 2), (1, 12))
     found = ours(joint)
     wanted = theirs(
@@ -107,3 +108,12 @@ def test_probabilities_of_right_spans_are_added() -> None:
     found.sum().backward()  # what cannot answer has log p = -inf, and no gradient
     assert all(p.grad is None or p.grad.isfinite().all() for p in reader.parameters())
     assert reader.qa_outputs.weight.grad.abs().sum() > 0
+
+
+def test_a_calibration_moves_the_log_odds() -> None:
+    reader = reader_of()
+    assert reader.calibrated(0.3) == pytest.approx(0.3)
+    reader.calibration = torch.tensor([0.5, -1.0])
+    odds = math.exp(0.5 * math.log(0.3 / 0.7) - 1.0)
+    assert reader.calibrated(0.3) == pytest.approx(odds / (1 + odds))
+    assert 0 < reader.calibrated(0.0) < reader.calibrated(1.0) < 1

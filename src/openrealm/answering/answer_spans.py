@@ -7,7 +7,7 @@ as arrays, and only the best become answers with their text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,11 @@ class Answer:
     text: str
     probability: float
     evidence: tuple[Evidence, ...]
+
+    def scaled(self, factor: float) -> Answer:
+        """The same with all its probabilities times a factor."""
+        places = (replace(e, probability=e.probability * factor) for e in self.evidence)
+        return Answer(self.text, self.probability * factor, tuple(places))
 
 
 @dataclass(frozen=True)

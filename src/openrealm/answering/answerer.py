@@ -50,7 +50,7 @@ class Answers:
     Attributes:
         question: The question.
         answers: Best first; probabilities sum to at most 1 - ``no_answer``.
-        no_answer: Probability that no chunk read holds an answer.
+        no_answer: Probability that nothing here answers the question.
         read: The chunks read, with p(z|x) over them and the null chunk.
     """
 
@@ -58,6 +58,11 @@ class Answers:
     answers: tuple[Answer, ...]
     no_answer: float
     read: tuple[WeighedChunk, ...]
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is more likely than not that something here answers the question."""
+        return self.no_answer <= 0.5
 
 
 @dataclass(frozen=True)
@@ -210,22 +215,22 @@ class Answerer:
             scores: ``(questions, k)`` of which p(z|x) is the softmax.
             top: Answers returned for each, at most.
         """
-        assert self._span_marginal is not None
+        assert self._span_marginal is not None and self._model.span_reader is not None
         log_p_z = torch.log_softmax(scores.float(), dim=1)
         ids = [self._query_ids(text) for text in questions]
+        found = self._span_marginal.read(ids, rows, log_p_z, top=top)
+        no_answer = [self._model.span_reader.calibrated(one.p_no_answer) for one in found]
         return [
             Answers(
                 question=question,
-                answers=one.answers[:top],
-                no_answer=one.p_no_answer,
+                answers=one.calibrated(nothing)[:top],
+                no_answer=nothing,
                 read=tuple(
                     WeighedChunk(chunk=chunk, p_z=float(p))
                     for chunk, p in zip(one.chunks[: one.num_read], one.p_z, strict=False)
                 ),
             )
-            for question, one in zip(
-                questions, self._span_marginal.read(ids, rows, log_p_z, top=top), strict=True
-            )
+            for question, one, nothing in zip(questions, found, no_answer, strict=True)
         ]
 
     @torch.inference_mode()

@@ -64,6 +64,11 @@ class Marginal:
         p_z = self.p_z[: self.num_read]
         return float(self.p_null @ p_z / p_z.sum())
 
+    def calibrated(self, no_answer: float) -> tuple[Answer, ...]:
+        """The answers, their probabilities such that all of them and "no answer" sum to one."""
+        factor = (1 - no_answer) / max(1 - self.p_no_answer, 1e-6)
+        return tuple(answer.scaled(factor) for answer in self.answers)
+
     @property
     def is_settled(self) -> bool:
         """Whether no chunk that is unread could change the best answer."""

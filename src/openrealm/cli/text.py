@@ -314,6 +314,9 @@ def asked(result: AskResult, workspace: Path) -> str:
 
 def _answers(answers: Answers) -> str:
     lines = [answers.question]
+    if not answers.is_answered:
+        p = f"p = {answers.no_answer:.2f}"
+        lines.append(f"     Nothing here answers this ({p}). The likeliest spans all the same:")
     for rank, answer in enumerate(answers.answers, start=1):
         lines.append(
             f"{rank:3d}. {answer.probability:.3f} {bar(answer.probability, 10)} {answer.text}"

@@ -28,7 +28,12 @@ from openrealm.models.initialization import initialize_copying, initialize_word_
 from openrealm.models.reader import Reader
 from openrealm.models.realm import LexicalWeight, Realm, device_of
 from openrealm.models.span_reader import SpanReader
-from openrealm.models.starter import starter_config, starter_reader_weights, tower_weights
+from openrealm.models.starter import (
+    starter_calibration,
+    starter_config,
+    starter_reader_weights,
+    tower_weights,
+)
 from openrealm.models.starts import SCRATCH, STARTER, packaged_start
 from openrealm.models.tensor_files import save_tensors
 from openrealm.models.weight_files import WeightFiles
@@ -166,6 +171,8 @@ def published_span_reader(start: str, *, vocab_size: int, seed: int) -> StartedS
     config = replace(bert.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     reader = empty_span_reader(config, seed=seed)
     bert.fill(reader.bert)
+    if start == STARTER and (fitted := starter_calibration()):
+        reader.calibration = torch.tensor([fitted["slope"], fitted["intercept"]])
     has_scores = "qa_outputs.weight" in bert.tensors
     if has_scores:
         bert.fill(reader.qa_outputs, prefix="qa_outputs.")

@@ -7,6 +7,7 @@ Names and shapes of the weights are those of Hugging Face's BertForQuestionAnswe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from openrealm.models.inputs import Inputs
 from openrealm.models.reader import body_mask
 
 MAX_ANSWER = 30  # wordpieces; SQuAD's customary limit
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,18 @@ class BestSpans:
 
 
 class SpanReader(nn.Module):
-    """A BERT under a start and an end score per token."""
+    """A BERT under a start and an end score per token.
+
+    Attributes:
+        calibration: Slope and intercept of the log odds of "nothing here answers this", fitted on
+            questions that the corpus answers and others that it does not (Platt, 1999).
+    """
+
+    calibration: Tensor
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         nn.init.normal_(self.qa_outputs.weight, std=config.initializer_range)
@@ -53,6 +63,12 @@ class SpanReader(nn.Module):
         at = packed.starts[:, None] + place.clamp(max=packed.lengths[:, None] - 1)
         padded: Tensor = scores[at]
         return padded
+
+    def calibrated(self, p_no_answer: float) -> float:
+        """The probability that nothing answers, as often true as it says."""
+        slope, intercept = self.calibration.tolist()
+        p = min(max(p_no_answer, _LEAST), 1 - _LEAST)
+        return 1 / (1 + math.exp(-slope * math.log(p / (1 - p)) - intercept))
 
     def log_p(self, joint: Inputs) -> Float[Tensor, "rows seq 2"]:
         """log p(start) and log p(end) of each token, -inf where no answer can stand."""

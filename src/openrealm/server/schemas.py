@@ -184,7 +184,10 @@ class AskResponse(Message):
     has_reader: bool
     answers: list[AnswerView]
     no_answer: Annotated[
-        float | None, Field(description="Probability that no chunk read holds an answer.")
+        float | None, Field(description="Probability that nothing here answers the question.")
+    ]
+    is_answered: Annotated[
+        bool | None, Field(description="Whether an answer is likelier than none; null without any.")
     ]
     read: Annotated[list[WeighedView], Field(description="The null chunk, then the chunks read.")]
     hits: Annotated[list[HitView], Field(description="Search results where has_reader is false.")]
@@ -392,6 +395,7 @@ def ask_response(
         has_reader=answers is not None,
         answers=[_answer_view(answer) for answer in answers.answers] if answers else [],
         no_answer=answers.no_answer if answers else None,
+        is_answered=answers.is_answered if answers else None,
         read=weighed_views(answers.read) if answers else [],
         hits=hit_views(hits),
     )

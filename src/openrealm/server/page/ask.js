@@ -106,7 +106,8 @@ function withAnswers(found) {
   lines.sort((a, b) => b.p - a.p);
   const rest = 1 - lines.reduce((sum, line) => sum + line.p, 0);
   return [
-    h("h2", {}, found.answers.length ? "Answers" : "No answer was found"),
+    h("h2", {}, found.is_answered ? "Answers" : "Nothing here answers this"),
+    !found.is_answered && found.answers.length > 0 && h("p", { class: "meta" }, "The likeliest spans all the same:"),
     sourceLine(found.source),
     h("ol", { class: "answers", "data-testid": "answers" }, lines.map((line, n) => line.make(n + 1))),
     rest >= 0.0005 && h("p", { class: "meta" }, "Answers that are not shown: ", h("span", { class: "number" }, probability(rest)), " together."),
