@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from openrealm.progress import Progress
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.settings import Settings
-from openrealm.workspace.arguments import (
-    PathLike,
-    paths_of,
-    progress_of,
-    questions_of,
-    require_own,
-)
+from openrealm.workspace.arguments import PathLike, paths_of, progress_of, questions_of, require_own
 from openrealm.workspace.session import (
     AskResult,
     Documents,
