@@ -23,7 +23,7 @@ from transformers.models.bert.modeling_bert import BertModel
 
 import openrealm
 from openrealm.errors import CheckpointError, ConfigError
-from openrealm.runs import checkpoints, first_weights, model_folder
+from openrealm.runs import checkpoints, first_weights
 from openrealm.runs.first_weights import (
     Beginning,
     begin,
@@ -122,8 +122,7 @@ def test_a_new_run_opens_its_start_once_and_builds_it_once(
 
         monkeypatch.setattr(module, name, count)
 
-    for module in (checkpoints, model_folder):
-        counted(module, "checksum")
+    counted(checkpoints, "checksum")
     counted(first_weights, "build_model")
     few = [*BESIDE, "ict.steps=0", "warmup.steps=0", "realm.steps=0"]
     commands.pretrain(tmp_path / "ws", start=str(start), preset="tiny", assignments=few, run="new")

@@ -17,10 +17,9 @@ from openrealm.interchange.hugging_face_names import EMBEDDER, ENCODER, OPENQA, 
 from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.interchange.tables import require_faiss, write_faiss, write_parquet
 from openrealm.progress import Progress, Silent
-from openrealm.runs.checkpoints import checkpoints
+from openrealm.runs.checkpoints import checkpoints, write_model_folder
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import ALL_STAGES, LoadedModel, load_model
-from openrealm.runs.model_folder import write_model_folder
 from openrealm.settings import Settings, settings_text
 
 # What of a run's record goes abroad; the names of local files do not.

@@ -28,8 +28,8 @@ from openrealm.recipes.exports import write_export
 from openrealm.retrieval.embedding import TextEncoder, embed_rows
 from openrealm.retrieval.lexical import BM25
 from openrealm.retrieval.retriever import Retriever
+from openrealm.runs.checkpoints import open_model_folder
 from openrealm.runs.loaded import empty_model
-from openrealm.runs.model_folder import open_model_folder
 from openrealm.runs.parts import pick_device, weighed
 from openrealm.settings import Settings, read_settings
 

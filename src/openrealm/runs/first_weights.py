@@ -31,9 +31,16 @@ from openrealm.models.pretrained import (
 )
 from openrealm.models.realm import Realm, device_of
 from openrealm.models.starts import PACKAGED_STARTS, SCRATCH
-from openrealm.runs.checkpoints import Checkpoint, checkpoints, open_checkpoint
+from openrealm.runs.checkpoints import (
+    SETTINGS,
+    Checkpoint,
+    ModelFolder,
+    checkpoints,
+    is_model_folder,
+    open_checkpoint,
+    open_model_folder,
+)
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.model_folder import SETTINGS, ModelFolder, is_model_folder, open_model_folder
 from openrealm.settings import (
     ChunkingConfig,
     Settings,
