@@ -70,4 +70,4 @@ def demo(
     directory: Path, *, seed: int = 0, assignments: Sequence[str] = (), **more: Any
 ) -> DemoReport:
     settings = resolve(preset="tiny", assignments=[f"seed={seed}", *assignments])
-    return recipes.demo(directory, settings=settings, **more)
+    return recipes.demo(directory, settings=settings, from_scratch=True, **more)

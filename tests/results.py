@@ -222,6 +222,7 @@ DEMONSTRATED = _module_of("demo").DemoReport(
     workspace="demo",
     run="run-001",
     stages=STAGES,
+    compared={},
     answers=(ANSWERS,),
     plot="demo/runs/run-001/plots/run.png",
     seconds=500.0,

@@ -188,6 +188,14 @@ def test_the_demo_ends_with_table_answers_plot_and_the_next_command() -> None:
     assert "openrealm ask demo" in shown
 
 
+def test_the_demo_that_answers_at_once_compares_before_and_after() -> None:
+    compared = {"recall@1 of held-out queries": (0.25, 0.5)}
+    shown = text.demonstrated(dataclasses.replace(results.DEMONSTRATED, compared=compared))
+    assert "after stage" not in shown
+    line = next(line for line in shown.splitlines() if line.startswith("recall@1"))
+    assert line.split()[-2:] == ["0.250", "0.500"]
+
+
 def test_a_report_is_told_in_its_first_sentences_with_its_files() -> None:
     shown = text.reported(results.REPORTED).splitlines()
     assert shown[0] == "The run began with random weights (scratch)."

@@ -10,12 +10,16 @@ from pathlib import Path
 import commands
 import pytest
 from tiny import CITIES, documents
+from transformers import BertConfig, BertForQuestionAnswering
 
-from openrealm import almanac
+from openrealm import almanac, recipes
 from openrealm.errors import InputError
+from openrealm.models.starts import minilm_directory
 from openrealm.recipes import demonstration as demonstrating
 from openrealm.recipes.demonstration import DemoReport
 from openrealm.runs.folders import WorkspaceFolder
+from openrealm.settings import resolve
+from openrealm.tokenizer import WordPiece
 from openrealm.training.trainer import Trainer
 
 CHANGES = [
@@ -54,6 +58,22 @@ def small_almanac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(name, [{"question": q, "answer": [a]} for q, a in asked])
     monkeypatch.setattr(almanac, "directory", lambda: folder)
     return folder
+
+
+@pytest.fixture
+def squad_bert(tmp_path: Path) -> Path:
+    """A small BERT for question answering, with the vocabulary that `adapt` ingests with."""
+    tokenizer = WordPiece.load(minilm_directory())
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=256,
+    )
+    BertForQuestionAnswering(config).save_pretrained(tmp_path / "squad")
+    return tmp_path / "squad"
 
 
 def stages(report: DemoReport) -> list[str]:
@@ -103,3 +123,28 @@ def test_a_folder_of_something_else_is_left_alone(small_almanac: Path, tmp_path:
     shutil.copytree(small_almanac, tmp_path / "mine")
     with pytest.raises(InputError, match="holds something else"):
         commands.demo(tmp_path / "mine", assignments=CHANGES)
+
+
+# Answered at once, then learned from ------------------------------------------------------------
+
+
+def test_the_demo_answers_at_once_learns_and_compares(
+    small_almanac: Path, tmp_path: Path, squad_bert: Path
+) -> None:
+    changes = [
+        f"qa.reader={squad_bert}",
+        "realm.steps=2",
+        "realm.batch_size=4",
+        "loop.num_probe=4",
+        "loop.checkpoint_every=1",
+    ]
+    settings = resolve(preset="adapt", assignments=changes)
+    report = recipes.demo(tmp_path / "ws", settings=settings)
+    assert stages(report) == ["start", "realm"]
+    assert report.compared["utility of what is retrieved, nats a token"][0] is None
+    assert {"held-out queries: recall@1", "answers right (exact match)"} <= report.compared.keys()
+    assert [a.question for a in report.answers] == list(demonstrating.QUESTIONS)
+    assert all(answers.answers for answers in report.answers)
+    # A demo that has come to its end begins a new run, and asks no more at once.
+    again = recipes.demo(tmp_path / "ws", settings=settings)
+    assert again.run == "run-002"

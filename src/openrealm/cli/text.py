@@ -211,7 +211,8 @@ def exported(report: ExportReport) -> str:
 
 def demonstrated(report: DemoReport) -> str:
     """The demo's table, its answers, and where to look next."""
-    parts = [stages(report.stages, main_only=True)]
+    compared = _before_and_after(report) if report.compared else ""
+    parts = [compared or stages(report.stages, main_only=True)]
     parts += [_answers(found) for found in report.answers]
     parts.append(
         f"plot of the run: {report.plot}\n"
@@ -219,6 +220,16 @@ def demonstrated(report: DemoReport) -> str:
         + shell_command("openrealm", "ask", report.workspace, "What is the capital of Peru?")
     )
     return "\n\n".join(parts)
+
+
+def _before_and_after(report: DemoReport) -> str:
+    """What was measured with the start as it is, and after the training."""
+    rows = [["", "the start as it is", "after training"]]
+    rows += [
+        [name, "" if before is None else f"{before:.3f}", f"{after:.3f}"]
+        for name, (before, after) in report.compared.items()
+    ]
+    return table(rows)
 
 
 # Reading ------------------------------------------------------------------------------------------

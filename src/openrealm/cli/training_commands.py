@@ -236,19 +236,29 @@ def demo(
         Path, typer.Option("--to", metavar="DIR", help="The workspace that it makes.")
     ] = Path("demo"),
     *,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch", help="Learn everything from the almanac alone: ten minutes or more."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything.")] = 0,
     assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
-    """Runs the whole method on the bundled almanac: ingest, pretrain, finetune, ask."""
+    """Answers from the bundled almanac at once, learns from it, and answers again."""
     from openrealm import recipes
     from openrealm.settings import resolve
 
-    settings = resolve(preset="tiny", assignments=[f"seed={seed}", *(assignments or ())])
+    preset = "tiny" if from_scratch else "adapt"
+    settings = resolve(preset=preset, assignments=[f"seed={seed}", *(assignments or ())])
     given = ["openrealm", "demo", "--to", to, "--seed", seed]
+    given += ["--from-scratch"] if from_scratch else []
     given += [part for change in assignments or () for part in ("--set", change)]
     with going_on(shell_command(*given)):
-        report = recipes.demo(to, settings=settings, progress=make_progress())
+        report = recipes.demo(
+            to, settings=settings, from_scratch=from_scratch, progress=make_progress()
+        )
     show(report, text.demonstrated, as_json=as_json)
 
 

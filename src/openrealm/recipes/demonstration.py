@@ -1,8 +1,11 @@
-"""The `demo` recipe: the whole method on the bundled corpus, from text to answers with evidence."""
+"""The `demo` recipe: the bundled corpus, answered from at once and then learned from; or the whole
+method from nothing.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +14,36 @@ from openrealm import almanac
 from openrealm.answering.answerer import Answers, answerer_of
 from openrealm.errors import InputError
 from openrealm.progress import Progress, Silent
+from openrealm.recipes.evaluation import evaluate
 from openrealm.recipes.finetuning import finetune
 from openrealm.recipes.ingestion import ingest
-from openrealm.recipes.pretraining import pretrain
+from openrealm.recipes.pretraining import RunSummary, pretrain
 from openrealm.runs.folders import WorkspaceFolder
-from openrealm.runs.loaded import load_run
+from openrealm.runs.loaded import START, load_run, load_untrained_run
 from openrealm.settings import Settings, preset_settings, read_settings
 
-PRESET = "tiny"
+PRESET, FROM_SCRATCH = "adapt", "tiny"
 QUESTIONS = (
     "What is the capital of Bhutan?",
     "Who wrote Orlando?",
     "Which element has the symbol W?",
+    "Which country is Ljubljana the capital of?",
+    "What language is spoken in Brazil?",
+    "Who painted The Starry Night?",
+    "When did Fiji become independent?",
+    "What is the currency of Peru?",
+    "How many goals did Brazil score in 1970?",  # the almanac does not say
 )
+_ASKED = 150  # questions that exact match is measured with, before and after
+_MEASURES = {
+    "held_out/recall@1": "held-out queries: recall@1",
+    "probe/recall@1": "held-out masked sentences: recall@1",
+    "probe/recall@5": "held-out masked sentences: recall@5",
+    "probe/utility": "utility of what is retrieved, nats a token",
+    "probe/accuracy": "masked tokens right, with retrieval",
+    "exact_match": "answers right (exact match)",
+    "f1": "answers, F1",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,8 @@ class DemoReport:
         workspace: Folder that it leaves behind.
         run: Name of the run.
         stages: Measurements after each stage, in order.
+        compared: What was measured before the training, if it was, and after it, by its name in
+            words; empty where the demo began from nothing.
         answers: A few questions answered.
         plot: Picture of the run.
         seconds: Time that it all took.
@@ -42,6 +64,7 @@ class DemoReport:
     workspace: str
     run: str
     stages: tuple[dict[str, Any], ...]
+    compared: Mapping[str, tuple[float | None, float]]
     answers: tuple[Answers, ...]
     plot: str | None
     seconds: float
@@ -51,13 +74,15 @@ def demo(
     directory: str | Path,
     *,
     settings: Settings | None = None,
+    from_scratch: bool = False,
     progress: Progress | None = None,
 ) -> DemoReport:
-    """Runs the whole method on the bundled corpus; one that was stopped is gone on with.
+    """Answers from the bundled corpus, then trains on it; one that was stopped is gone on with.
 
     Args:
         directory: Workspace to make; must not hold anything else.
-        settings: What its run is made from; the preset ``tiny`` by default.
+        settings: What its run is made from; the preset ``adapt`` by default, or ``tiny``.
+        from_scratch: Learn everything from the corpus alone, vocabulary included, and fine-tune.
         progress: Where to tell how far it is.
 
     Raises:
@@ -66,51 +91,92 @@ def demo(
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    directory, settings = Path(directory), settings or preset_settings(PRESET)
+    directory = Path(directory)
+    settings = settings or preset_settings(FROM_SCRATCH if from_scratch else PRESET)
     data = almanac.directory()
     _require_own(directory)
+    home = WorkspaceFolder(directory)
     if not (directory / "corpus").is_dir():
         progress.say(f"ingesting the bundled almanac into '{directory}'")
         ingest(directory, sources=[data / almanac.ARTICLES], settings=settings, progress=progress)
-    home = WorkspaceFolder(directory)
-    begun = _begun(home, settings)
-    if begun is None:
-        pretrained = pretrain(
+    if not (from_scratch or home.runs()):
+        _answer_at_once(home, progress)
+    last_stage = "qa" if from_scratch else settings.stages[-1]
+    begun = _begun(home, settings, last_stage)
+    done = _pretrained(directory, settings, begun, progress)
+    if from_scratch:
+        done = finetune(
             directory,
-            settings,
-            queries=data / almanac.QUERIES,
+            qa=[data / almanac.QUESTIONS_TRAIN],
+            dev=[data / almanac.QUESTIONS_DEV],
+            run=done.run,
+            resume=begun is not None,
             progress=progress,
         )
-    else:
-        progress.say(f"going on with run '{begun}'")
-        pretrained = pretrain(directory, run=begun, resume=True, progress=progress)
-    done = finetune(
-        directory,
-        qa=[data / almanac.QUESTIONS_TRAIN],
-        dev=[data / almanac.QUESTIONS_DEV],
-        run=pretrained.run,
-        resume=begun is not None,
-        progress=progress,
-    )
     loaded = load_run(home, name=done.run, progress=progress)
     answers = answerer_of(loaded).ask(QUESTIONS, read=loaded.settings.qa.read, top=3)
     return DemoReport(
         workspace=str(directory),
         run=done.run,
         stages=done.stages,
+        compared={} if from_scratch else _compared(directory, done, progress),
         answers=tuple(answers),
         plot=done.plot,
         seconds=time.perf_counter() - began,
     )
 
 
-def _begun(workspace: WorkspaceFolder, settings: Settings) -> str | None:
+def _answer_at_once(home: WorkspaceFolder, progress: Progress) -> None:
+    """Says what is answered before anything is trained."""
+    loaded = load_untrained_run(home, progress=progress)
+    answerer = answerer_of(loaded)
+    if not answerer.has_span_reader:
+        return
+    progress.say("asked at once, before any training:")
+    for answers in answerer.ask(QUESTIONS[:3], read=loaded.settings.qa.read, top=1):
+        best = answers.answers[0].text if answers.answers else "no answer"
+        progress.say(f"  {answers.question} {best}")
+
+
+def _pretrained(
+    directory: Path, settings: Settings, begun: str | None, progress: Progress
+) -> RunSummary:
+    if begun is None:
+        queries = almanac.directory() / almanac.QUERIES
+        return pretrain(directory, settings, queries=queries, progress=progress)
+    progress.say(f"going on with run '{begun}'")
+    return pretrain(directory, run=begun, resume=True, progress=progress)
+
+
+def _compared(
+    directory: Path, done: RunSummary, progress: Progress
+) -> dict[str, tuple[float | None, float]]:
+    """What was measured at the run's beginning, if it was, and at its end."""
+    before, after = dict(done.stages[0]), dict(done.stages[-1])
+    for stage, measured in ((START, before), (str(after["stage"]), after)):
+        report = evaluate(
+            directory,
+            run=done.run,
+            stage=stage,
+            qa=[almanac.directory() / almanac.QUESTIONS_DEV],
+            limit=_ASKED,
+            progress=progress,
+        )
+        measured |= {name: value.mean for name, value in report.rows[0].measures.items()}
+    return {
+        words: (before.get(name), float(after[name]))
+        for name, words in _MEASURES.items()
+        if name in after
+    }
+
+
+def _begun(workspace: WorkspaceFolder, settings: Settings, last_stage: str) -> str | None:
     """Name of the newest run, where it is of these settings and has not come to its end."""
     run = next(reversed(workspace.runs()), None)
     if run is None or read_settings(run.settings_file) != settings:
         return None
     reports = run.read_record()["stage_reports"]
-    return None if any(report["stage"] == "qa" for report in reports) else run.name
+    return None if any(report["stage"] == last_stage for report in reports) else run.name
 
 
 def _require_own(directory: Path) -> None:
