@@ -175,9 +175,11 @@ def trained(summary: RunSummary) -> str:
 
 def stages(reports: Sequence[dict[str, Any]], *, main_only: bool = False) -> str:
     """Measures line by line, stages side by side; only the measures in ``MEASURES`` if asked."""
-    found = list(dict.fromkeys(k for r in reports for k in r if k not in ("stage", "total_step")))
-    names = [name for name in MEASURES if name in found]
-    names += [] if main_only else [name for name in found if name not in MEASURES]
+    measured = list(
+        dict.fromkeys(k for r in reports for k in r if k not in ("stage", "total_step"))
+    )
+    names = [name for name in MEASURES if name in measured]
+    names += [] if main_only else [name for name in measured if name not in MEASURES]
     rows = [["after stage", *(str(report["stage"]) for report in reports)]]
     rows += [
         [MEASURES.get(name, name), *(_number(report.get(name, "")) for report in reports)]
@@ -213,7 +215,7 @@ def demonstrated(report: DemoReport) -> str:
     """The demo's table, its answers, and where to look next."""
     compared = _before_and_after(report) if report.compared else ""
     parts = [compared or stages(report.stages, main_only=True)]
-    parts += [_answers(found) for found in report.answers]
+    parts += [_answers(answers) for answers in report.answers]
     parts.append(
         f"plot of the run: {report.plot}\n"
         f"took {duration(report.seconds)}; ask more: "

@@ -384,7 +384,7 @@ def first_record(
     }
 
 
-# Of the texts -------------------------------------------------------------------------------------
+# What first weights take from the texts -----------------------------------------------------------
 
 
 def token_counts(stores: Sequence[ChunkStore]) -> npt.NDArray[np.int64]:
