@@ -276,7 +276,7 @@ def test_a_model_of_full_size_is_imported_in_the_memory_of_one_model(tmp_path: P
     program = f"""
         import json, resource, time
         from pathlib import Path
-        from openrealm.cli.text import plain
+        from openrealm.cli.options import plain
         from openrealm.recipes.imports import import_weights
         began = time.perf_counter()
         ws, nq = Path({str(tmp_path / "ws")!r}), Path({str(tmp_path / "nq")!r})

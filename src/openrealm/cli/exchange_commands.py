@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from openrealm.cli import text
-from openrealm.cli.options import Assignments, Json, RunName, Stage, WorkspaceArgument
-from openrealm.cli.text import show
+from openrealm.cli.options import Assignments, Json, RunName, Stage, WorkspaceArgument, show
 from openrealm.terminal import make_progress
 
 

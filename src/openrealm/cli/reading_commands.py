@@ -10,8 +10,7 @@ import typer
 
 import openrealm
 from openrealm.cli import text
-from openrealm.cli.options import Json, Preset, RunName, Stage, Top, WorkspaceArgument
-from openrealm.cli.text import show
+from openrealm.cli.options import Json, Preset, RunName, Stage, Top, WorkspaceArgument, show
 from openrealm.terminal import make_progress
 
 DAMAGED = 1

@@ -22,8 +22,8 @@ from openrealm.cli.options import (
     settings_of_new_run,
     settings_over_run,
     settings_to_resume,
+    show,
 )
-from openrealm.cli.text import show
 from openrealm.errors import shell_command
 from openrealm.terminal import make_progress
 
