@@ -247,7 +247,16 @@ CASES = [
     (
         "demo --to d --seed 3 --set realm.steps=5",
         "demo",
-        {"directory": Path("d"), "settings": openrealm.preset("tiny", seed=3, realm={"steps": 5})},
+        {
+            "directory": Path("d"),
+            "settings": openrealm.preset("adapt", seed=3, realm={"steps": 5}),
+            "from_scratch": False,
+        },
+    ),
+    (
+        "demo --to d --from-scratch",
+        "demo",
+        {"directory": Path("d"), "settings": openrealm.preset("tiny"), "from_scratch": True},
     ),
 ]
 
