@@ -176,7 +176,7 @@ class MaskedQueries:
         queries = []
         for number in range(step * batch_size, (step + 1) * batch_size):
             epoch, position = divmod(number, len(self._training))
-            unit = self._training[_permutation(len(self._training), self._seed, epoch)[position]]
+            unit = self._training[shuffled(len(self._training), self._seed, epoch)[position]]
             draw = np.random.default_rng((self._seed, 1, number))
             queries.append(self._query(int(unit), draw))
         return queries
@@ -237,7 +237,7 @@ class ClozePairs:
         pairs = []
         for number in range(step * batch_size, (step + 1) * batch_size):
             epoch, position = divmod(number, len(self._store))
-            row = int(_permutation(len(self._store), self._seed, epoch)[position])
+            row = int(shuffled(len(self._store), self._seed, epoch)[position])
             pairs.append(self._pair(row, np.random.default_rng((self._seed, 3, number))))
         return pairs
 
@@ -272,7 +272,7 @@ class MaskedTexts:
         examples = []
         for number in range(step * batch_size, (step + 1) * batch_size):
             epoch, position = divmod(number, len(self._store))
-            row = int(_permutation(len(self._store), self._seed, epoch)[position])
+            row = int(shuffled(len(self._store), self._seed, epoch)[position])
             examples.append(self._masked(row, np.random.default_rng((self._seed, 4, number))))
         return examples
 
@@ -338,5 +338,6 @@ def _require_aligned(store: ChunkStore, row: int, num_tokens: int) -> None:
 
 
 @lru_cache(maxsize=4)
-def _permutation(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+def shuffled(size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The order of a pass over so many examples."""
     return np.random.default_rng((seed, 0, epoch)).permutation(size)
