@@ -19,7 +19,9 @@ from torch import nn
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries
 from openrealm.data.qa import Question
+from openrealm.data.recurring_spans import RecurringSpans
 from openrealm.index.snapshot import Snapshot
+from openrealm.models.pretrained import tower_span_reader
 from openrealm.models.realm import Realm
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Silent
@@ -32,6 +34,7 @@ from openrealm.settings import (
     MlmConfig,
     OptimConfig,
     QaConfig,
+    ReadingConfig,
     RefreshConfig,
     RetrievalConfig,
     WarmupConfig,
@@ -48,6 +51,7 @@ from openrealm.training.objectives import (
     warmup_source,
 )
 from openrealm.training.plain import IctStage, MlmStage
+from openrealm.training.reading import RecurringSpanStage
 from openrealm.training.refresh import InlineRefresh
 from openrealm.training.replay import ReplayRefresh
 from openrealm.training.stage import Ingredients, Stage, StepResult
@@ -76,6 +80,10 @@ def make_stage(name: str, world: World, model: Realm, processes: Processes = ALO
         model.embedder.unshare()
         config = QaConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3, beam=10, read=2)
         return QaStage(parts, config, QUESTIONS)
+    if name == "reading":
+        model.span_reader = tower_span_reader(model.embedder, seed=0)
+        spans = RecurringSpans(world.store, world.table, seed=parts.seed, progress=Silent())
+        return RecurringSpanStage(parts, ReadingConfig(steps=STEPS, batch_size=3, lr=1e-3), spans)
     config = JointConfig(steps=STEPS, batch_size=3, lr=1e-3, lr_retriever=1e-3)
     return joint_stage(parts, config, queries)
 

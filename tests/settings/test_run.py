@@ -76,7 +76,8 @@ def test_settings_that_contradict_each_other_are_refused(
 
 def test_steps_of_a_stage_that_is_not_listed_are_refused() -> None:
     message = (
-        'ict.steps = 5 does nothing, since stages = warmup, realm; set stages=["ict", "warmup"'
+        "ict.steps = 5 does nothing, since stages = warmup, realm, reading; "
+        'set stages=["ict", "warmup"'
     )
     with pytest.raises(ConfigError, match=re.escape(message)):
         resolve(assignments=["ict.steps = 5"])

@@ -6,7 +6,7 @@ import pytest
 from loops import make_stage
 from tiny import World
 
-from openrealm.training.alarms import AnswersAlarm, CollapseAlarm, NoAlarm
+from openrealm.training.alarms import AnswersAlarm, CollapseAlarm, NoAlarm, ReadingAlarm
 
 
 def numbers(recall: float, queries: int = 100) -> dict[str, float]:
@@ -31,6 +31,23 @@ def test_a_few_queries_lost_are_no_collapse() -> None:
 def test_without_a_recall_there_is_nothing_to_alarm() -> None:
     alarm = CollapseAlarm()
     assert alarm({}) is None and alarm.first is None
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def unlearned(values: list[float], *, questions: int = 100) -> list[str | None]:
+    alarm = ReadingAlarm()
+    assert alarm({"train/loss": 1.0}) is None
+    each = {"reading/questions": float(questions)}
+    return [alarm({"reading/exact_match": value, **each}) for value in values]
+
+
+def test_a_reader_that_unlearns_to_read_is_told_once() -> None:
+    told = unlearned([0.4, 0.6, 0.2, 0.19, 0.1])
+    assert [one is not None for one in told] == [False, False, False, True, False]
+    assert "from 0.400 to 0.190" in str(told[3]) and "reading.lr" in str(told[3])
+    assert unlearned([0.4, 0.0], questions=20) == [None, None]  # eight questions
 
 
 # Fine-tuning --------------------------------------------------------------------------------------

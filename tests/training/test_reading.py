@@ -1,5 +1,5 @@
-"""Tests of fine-tuning a reader with start and end scores: what is read, both losses by hand, what
-learns.
+"""Tests of training a reader with start and end scores, on questions and on spans that recur: what
+is read, the losses by hand, what learns.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import CAPITALS, World, ask
+from tiny import CAPITALS, NameTagger, World, ask
 
+from openrealm.data.pretraining import SpanTable
 from openrealm.data.qa import Question
+from openrealm.data.recurring_spans import RecurringSpans
 from openrealm.models.pretrained import tower_span_reader
 from openrealm.models.realm import Realm
 from openrealm.models.span_reader import SpanReader
+from openrealm.progress import Silent
 from openrealm.retrieval.live_index import LiveIndex
-from openrealm.settings import QaConfig
-from openrealm.training.reading import ReadingStage
+from openrealm.settings import QaConfig, ReadingConfig
+from openrealm.training.reading import ReadingStage, RecurringSpanStage
 from openrealm.training.stage import Stage
 
 
@@ -155,3 +158,75 @@ def test_a_few_steps_teach_what_was_asked(world: World, model: Realm, live: Live
         optimizer.step()
         losses.append(result.metrics["qa/reader_loss"].value)
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+# Spans that recur ---------------------------------------------------------------------------------
+
+
+def spans_of(world: World) -> RecurringSpans:
+    table = SpanTable.build(world.store, NameTagger(), max_masks=4, progress=Silent())
+    return RecurringSpans(world.store, table, seed=0, progress=Silent())
+
+
+def recurring_stage(world: World, model: Realm, *, batch_size: int = 12) -> RecurringSpanStage:
+    config = ReadingConfig(steps=60, batch_size=batch_size, lr=1e-3)
+    return RecurringSpanStage(world.parts(model), config, spans_of(world))
+
+
+def test_the_loss_of_spans_that_recur_is_that_of_sums_by_hand(world: World, model: Realm) -> None:
+    """What a span has anywhere in its chunk, and what "not here" has where it is not."""
+    losses = []
+    for question in spans_of(world).batch(2, 12):
+        body = world.store.body_ids(question.row)
+        right, nowhere = by_hand(
+            world, model, question.query_ids, body, question.answer_ids.tolist()
+        )
+        losses.append(-math.log(right if len(question.spans) else nowhere))
+    result = recurring_stage(world, model).step(2, None)
+    assert result.loss.item() == pytest.approx(float(np.mean(losses)), rel=1e-3)
+    assert result.metrics["reading/loss"].value == pytest.approx(result.loss.item())
+    assert result.num_examples == 12
+
+
+def test_held_out_spans_are_judged_as_by_a_search_of_all(world: World, model: Realm) -> None:
+    stage = recurring_stage(world, model)
+    exact, f1, sure = [], [], []
+    for question in spans_of(world).held_out():
+        body = world.store.body_ids(question.row).tolist()
+        joint = world.templates.joint([question.query_ids], [np.array(body, dtype=np.int32)])
+        scores = reader_of(model).log_p(joint)[0].detach()
+        first, size = len(question.query_ids) + 2, len(body)
+        each = {
+            (a, b): float(scores[first + a, 0] + scores[first + b, 1])
+            for a in range(size)
+            for b in range(a, min(size, a + 30))
+        }
+        best = max(each, key=lambda span: each[span])
+        sure.append((each[best] > float(scores[0].sum())) == bool(len(question.spans)))
+        if len(question.spans):
+            found, right = body[best[0] : best[1] + 1], question.answer_ids.tolist()
+            same = sum(min(found.count(t), right.count(t)) for t in set(found))
+            f1.append(2 * same / (len(found) + len(right)))
+            exact.append(found == right)
+    numbers = stage.held_out(None)
+    assert len(f1) >= 3 and numbers["reading/questions"] == len(sure)
+    assert numbers["reading/exact_match"] == pytest.approx(np.mean(exact))
+    assert numbers["reading/f1"] == pytest.approx(np.mean(f1))
+    assert numbers["reading/here_accuracy"] == pytest.approx(np.mean(sure))
+
+
+def test_a_few_steps_teach_to_find_spans(world: World, model: Realm) -> None:
+    stage = recurring_stage(world, model, batch_size=32)
+    assert isinstance(stage, Stage)
+    trained = [p for module, _ in stage.trained() for p in module.parameters()]
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    losses = []
+    for step in range(60):
+        optimizer.zero_grad()
+        result = stage.step(step, None)
+        result.loss.backward()
+        optimizer.step()
+        losses.append(result.loss.item())
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    untouched = reader_of(model).bert.embeddings.word_embeddings.weight
+    assert id(untouched) not in {id(p) for p in trained}

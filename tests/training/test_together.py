@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 # Sums in another order differ in their last bits, and Adam makes steps of one size of any gradient:
 # where there is next to none, a parameter may go another way. Losses and gradients do not.
 TOLERANCE = 1e-4
-STAGES = ["mlm", "ict", "warmup", "realm", "qa"]
+STAGES = ["mlm", "ict", "warmup", "realm", "reading", "qa"]
 
 
 def train(

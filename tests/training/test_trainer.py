@@ -86,7 +86,7 @@ def die() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "qa"])
+@pytest.mark.parametrize("name", ["mlm", "ict", "warmup", "realm", "reading", "qa"])
 @pytest.mark.parametrize("dies_at", [1, 5])
 def test_a_run_killed_and_resumed_equals_one_never_stopped_bit_for_bit(
     world: World, tmp_path: Path, name: str, dies_at: int
@@ -162,7 +162,7 @@ def test_kill_9_at_any_moment_and_resume_gives_the_weights_of_a_run_never_stoppe
 
 def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_path: Path) -> None:
     moved = {}
-    for name in ("mlm", "ict", "warmup", "realm", "qa"):
+    for name in ("mlm", "ict", "warmup", "realm", "reading", "qa"):
         model = world.model()
         stage = make_stage(name, world, model)
         before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -170,13 +170,15 @@ def test_every_stage_changes_what_it_trains_and_nothing_else(world: World, tmp_p
         after = model.state_dict()
         changed = {k for k in before if not torch.equal(before[k], after[k])}
         parts = {"embedder.chunk_tower", "embedder.query_tower", "reader.masked_lm"}
-        parts.add("reader.span_head")
+        parts |= {"reader.span_head", "span_reader.bert.encoder", "span_reader.qa_outputs"}
+        parts.add("span_reader.bert.embeddings")
         moved[name] = {part for part in parts if any(k.startswith(part) for k in changed)}
     towers = {"embedder.chunk_tower", "embedder.query_tower"}
     assert moved["mlm"] == {"reader.masked_lm"}
     assert moved["ict"] == towers
     assert moved["warmup"] == {"reader.masked_lm"}
     assert moved["realm"] == {"reader.masked_lm", *towers}
+    assert moved["reading"] == {"span_reader.bert.encoder", "span_reader.qa_outputs"}
     assert moved["qa"] == {"embedder.query_tower", "reader.masked_lm", "reader.span_head"}
 
 

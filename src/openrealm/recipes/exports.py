@@ -18,12 +18,23 @@ from openrealm.interchange.sentence_encoder import write_sentence_encoder
 from openrealm.interchange.tables import require_faiss, write_faiss, write_parquet
 from openrealm.progress import Progress, Silent
 from openrealm.runs.checkpoints import checkpoints, write_model_folder
+from openrealm.runs.first_weights import SPAN_READER
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import ALL_STAGES, LoadedModel, load_model
 from openrealm.settings import Settings, settings_text
 
 # What of a run's record goes abroad; the names of local files do not.
-_PUBLISHED = ("created", "openrealm", "torch", "python", "seed", "corpus", "tokenizer", "chunks")
+_PUBLISHED = (
+    "created",
+    "openrealm",
+    "torch",
+    "python",
+    "seed",
+    "corpus",
+    "tokenizer",
+    "chunks",
+    SPAN_READER,
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +239,8 @@ def _published_settings(loaded: LoadedModel) -> Settings:
         chunking=loaded.corpus.chunking,
         tokenizer=_public_name(settings.corpus.tokenizer),
     )
-    return replace(settings, start=_public_name(settings.start), corpus=corpus)
+    qa = replace(settings.qa, reader=_public_name(settings.qa.reader))
+    return replace(settings, start=_public_name(settings.start), corpus=corpus, qa=qa)
 
 
 def _published_record(loaded: LoadedModel) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 from openrealm.answering.answerer import Answerer
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.pretraining import MaskedQueries
+from openrealm.data.recurring_spans import RecurringSpans
 from openrealm.errors import InputError
 from openrealm.evaluation import HeldOutQuery, read_held_out, retrieval_values, summarise
 from openrealm.files import write_atomic
-from openrealm.models.pretrained import build_model
 from openrealm.models.realm import Realm
 from openrealm.processes import Processes
 from openrealm.progress import Progress
@@ -20,10 +20,10 @@ from openrealm.recipes.refresh_worker import refresh_by_settings
 from openrealm.retrieval.lexical import LexicalRetriever
 from openrealm.retrieval.live_index import LiveIndex
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
-from openrealm.runs.first_weights import Beginning, first_model, follow
+from openrealm.runs.first_weights import Beginning, first_model, first_span_reader, follow
 from openrealm.runs.folders import RunFolder, WorkspaceFolder
-from openrealm.runs.loaded import START
-from openrealm.runs.masked_queries import masked_queries
+from openrealm.runs.loaded import START, begin_span_reader, empty_model
+from openrealm.runs.masked_queries import masked_queries, recurring_spans
 from openrealm.runs.parts import (
     bm25_together,
     make_encoder,
@@ -50,7 +50,8 @@ from openrealm.training.objectives import (
     warmup_source,
 )
 from openrealm.training.plain import IctStage, MlmStage
-from openrealm.training.probe import HeldOutProbe, NoProbe
+from openrealm.training.probe import HeldOutProbe, NoProbe, Probe
+from openrealm.training.reading import RecurringSpanStage
 from openrealm.training.stage import Ingredients, Stage
 from openrealm.training.trainer import Trainer
 
@@ -106,6 +107,7 @@ class TrainingSession:
         for first in (True, False):
             if processes.is_first == first:
                 self._queries = self._masked_queries()
+                self._recurring = self._recurring_spans()
             processes.barrier()
         self._probe = self._make_probe()
         self._parts = Ingredients(
@@ -153,6 +155,7 @@ class TrainingSession:
             self._after(checkpoint.position.stage, trainer.total_step)
         for name in names[done:]:
             stage = self._stage(name)
+            trainer.probe = self._probe_of(stage)
             middle = checkpoint if checkpoint is not None and _is_middle(checkpoint, name) else None
             with lower_rates_advised(self._settings, name):
                 trainer.run(stage, middle, notes)
@@ -207,6 +210,23 @@ class TrainingSession:
             self._progress.say(f"there is no probe: {error}")
             return None
 
+    def _recurring_spans(self) -> RecurringSpans | None:
+        """What the stage `reading` asks; None where there is no such stage, or it is over.
+
+        Raises:
+            CheckpointError: The reader that it trains cannot be loaded.
+            ConfigError: That has another vocabulary.
+            InputError: The texts have nothing of the kind.
+        """
+        is_measured = any(r["stage"] == "reading" for r in self._record["stage_reports"])
+        if "reading" not in self._names or is_measured:
+            return None
+        if self._model.span_reader is None:  # refused now, and not after the other stages
+            first_span_reader(self._model, self._settings, self._corpus.tokenizer)
+        return recurring_spans(
+            self._workspace, self._settings, texts=self._texts, progress=self._progress
+        )
+
     def _keep_start(self) -> None:
         """Where nothing is trained, the first weights are what the run is asked with."""
         if self._processes.is_first:
@@ -216,7 +236,9 @@ class TrainingSession:
     def _after(self, stage: str, total_step: int) -> None:
         """What follows the end of a stage; repeated in whole when a run is taken up there."""
         follow(stage, self._model, copies_encoder=not self._settings.model.own_reader)
-        if stage != "mlm":
+        if stage == "reading":
+            self._measure_reading(total_step)
+        elif stage != "mlm":
             self._measure(stage, total_step, reads=stage != "ict")
 
     def _measure(self, stage: str, total_step: int, *, reads: bool) -> None:
@@ -246,6 +268,19 @@ class TrainingSession:
         shown = ", ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "@" in k or "util" in k)
         if shown:
             self._progress.say(f"after {stage}: {shown}")
+
+    def _measure_reading(self, total_step: int) -> None:
+        """Asks the reader of answers for the held-out spans."""
+        if any(report["stage"] == "reading" for report in self._record["stage_reports"]):
+            return
+        numbers = self._reading_stage().held_out(None)
+        add_report(self._record, {"stage": "reading", "total_step": total_step, **numbers}, {})
+        if self._processes.is_first:
+            self._run.write_record(self._record)
+        self._processes.barrier()
+        if numbers:
+            shown = ", ".join(f"{k.partition('/')[2]} {v:.3f}" for k, v in numbers.items())
+            self._progress.say(f"after reading: {shown}")
 
     def _answerer(self, live: LiveIndex) -> Answerer:
         return Answerer(self._model, self._encoder, self._corpus, live.retriever)
@@ -292,6 +327,8 @@ class TrainingSession:
             return MlmStage(parts, settings.mlm)
         if name == "ict":
             return IctStage(parts, settings.ict)
+        if name == "reading":
+            return self._reading_stage()
         assert self._queries is not None
         if name == "warmup":
             by_words = settings.warmup.candidates == "lexical"
@@ -311,6 +348,19 @@ class TrainingSession:
             ),
         )
 
+    def _reading_stage(self) -> RecurringSpanStage:
+        """The stage, with a reader of answers to train, whose shape goes into the run's record."""
+        assert self._recurring is not None
+        made = begin_span_reader(self._model, self._settings, self._corpus.tokenizer)
+        self._record |= made
+        if self._processes.is_first:
+            self._run.write_record(self._record)
+        return RecurringSpanStage(self._parts, self._settings.reading, self._recurring)
+
+    def _probe_of(self, stage: Stage) -> Probe:
+        """What is asked while a stage trains."""
+        return stage.held_out if isinstance(stage, RecurringSpanStage) else self._probe
+
     def _lexical(self) -> LexicalRetriever:
         bm25 = bm25_together(self._workspace, self._corpus, self._processes, self._progress)
         return LexicalRetriever(self._corpus, bm25, self._settings.retrieval)
@@ -318,12 +368,11 @@ class TrainingSession:
     def _first_model(self) -> Realm:
         """First weights; only their shape matters where a checkpoint follows."""
         if self._checkpoint is not None:
-            tokenizer = self._corpus.tokenizer
-            return build_model(
-                self._settings.model,
-                vocab_size=tokenizer.vocab_size,
-                pad_id=tokenizer.pad_id,
-                seed=self._settings.seed,
+            return empty_model(
+                self._settings,
+                self._corpus.tokenizer,
+                stage=self._checkpoint.position.stage,
+                record=self._record,
             )
         return first_model(Beginning.of(self._settings), corpus=self._corpus, texts=self._texts)
 

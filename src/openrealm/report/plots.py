@@ -52,6 +52,7 @@ _STAGE_COLOURS = {
     "ict": _ORANGE,
     "warmup": _GREEN,
     "realm": _BLUE,
+    "reading": _RED,
     "qa": _PURPLE,
 }
 _GREY = "#666666"

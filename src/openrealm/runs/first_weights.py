@@ -20,16 +20,19 @@ import torch
 import openrealm
 from openrealm.corpus.store import ChunkStore
 from openrealm.errors import CheckpointError, ConfigError, shell_command
+from openrealm.models.bert import BertConfig
 from openrealm.models.pretrained import (
     Started,
     StartedSpanReader,
     build_model,
     copy_encoder,
+    empty_span_reader,
     published_span_reader,
     start_model,
     tower_span_reader,
 )
 from openrealm.models.realm import Realm, device_of
+from openrealm.models.span_reader import SpanReader
 from openrealm.models.starts import PACKAGED_STARTS, SCRATCH
 from openrealm.runs.checkpoints import (
     SETTINGS,
@@ -51,8 +54,9 @@ from openrealm.settings import (
 )
 from openrealm.tokenizer import VOCABULARY_FILES, WordPiece, agree
 
-_FINE_TUNED = "qa"
+_READING, _FINE_TUNED = "reading", "qa"
 TOWER = "tower"
+SPAN_READER = "span_reader"  # in a run's record: the shape of its reader of answers
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,12 @@ class SavedModel:
             pad_id=tokenizer.pad_id,
             seed=settings.seed,
         )
+        if self.stage == _READING:
+            model.span_reader = recorded_span_reader(self.record)
         load_after(
             self.stage, self.weights, model, copies_encoder=not self.settings.model.own_reader
         )
+        model.span_reader = None  # the new run's stage `reading` begins with one of its own
         return Started(config=settings.model, model=model, has_masked_lm_head=True)
 
 
@@ -361,6 +368,21 @@ def first_span_reader(model: Realm, settings: Settings, tokenizer: WordPiece) ->
     started = published_span_reader(start, vocab_size=tokenizer.vocab_size, seed=settings.seed)
     started.reader.to(device_of(model))
     return started
+
+
+def recorded_span_reader(record: Mapping[str, Any]) -> SpanReader:
+    """A reader of answers of the shape that a run's record says, with random weights.
+
+    Raises:
+        CheckpointError: It does not say that.
+    """
+    try:
+        return empty_span_reader(BertConfig(**record[SPAN_READER]))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            "these weights are of an earlier version, whose reader had another form; "
+            "fine-tune again"
+        ) from error
 
 
 def first_record(

@@ -22,10 +22,8 @@ from openrealm.errors import (
     shell_command,
 )
 from openrealm.index.snapshot import Snapshot, find_snapshot, remove_superseded
-from openrealm.models.bert import BertConfig
 from openrealm.models.pretrained import build_model, materialized
 from openrealm.models.realm import Realm, device_of
-from openrealm.models.span_reader import SpanReader
 from openrealm.models.starts import packaged_start
 from openrealm.processes import ALONE, Processes
 from openrealm.progress import Progress
@@ -33,11 +31,13 @@ from openrealm.retrieval.embedding import TextEncoder, snapshot_key
 from openrealm.retrieval.live_index import LiveIndex, Loader
 from openrealm.runs.checkpoints import Checkpoint, Position, checkpoints
 from openrealm.runs.first_weights import (
+    SPAN_READER,
     TOWER,
     Beginning,
     first_model,
     first_span_reader,
     load_after,
+    recorded_span_reader,
     settings_for,
 )
 from openrealm.runs.folders import RunFolder, WorkspaceFolder, open_corpus
@@ -49,13 +49,12 @@ logger = logging.getLogger(__name__)
 
 START = "start"
 PRETRAINED = "pretrained"
-SPAN_READER = "span_reader"  # in a run's record: the shape of its reader of answers
 PRESET = "adapt"  # whose start is asked where no run can be
 # Best first: which weights find chunks, which answer questions, and which fill masks. Those of the
 # start are kept as a checkpoint where nothing was trained.
-PRETRAINED_STAGES = ("realm", "warmup", "ict", "mlm", START)
+PRETRAINED_STAGES = ("reading", "realm", "warmup", "ict", "mlm", START)
 ALL_STAGES = ("qa", *PRETRAINED_STAGES)
-FILLING_STAGES = ("realm", "warmup", "mlm", START)
+FILLING_STAGES = ("reading", "realm", "warmup", "mlm", START)
 
 
 @dataclass(frozen=True)
@@ -314,26 +313,31 @@ def empty_model(
         )
         if stage == "qa":
             model.embedder.unshare()
-            if settings.qa.has_span_reader:
-                model.span_reader = SpanReader(_span_reader_shape(record))
+        if stage in ("reading", "qa") and settings.qa.has_span_reader:
+            model.span_reader = recorded_span_reader(record)
     return materialized(model)
 
 
-def _span_reader_shape(record: Mapping[str, Any]) -> BertConfig:
-    try:
-        return BertConfig(**record[SPAN_READER])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            "these fine-tuned weights are of an earlier version, whose reader had another form; "
-            "fine-tune again"
-        ) from error
+def begin_span_reader(model: Realm, settings: Settings, tokenizer: WordPiece) -> dict[str, Any]:
+    """Gives a model the reader of answers that the settings name, where it has none yet.
+
+    Returns:
+        What the run's record has to say of it.
+
+    Raises:
+        CheckpointError: The reader's start cannot be loaded.
+        ConfigError: It has another vocabulary.
+    """
+    if model.span_reader is None:
+        model.span_reader = first_span_reader(model, settings, tokenizer).reader
+    return {SPAN_READER: asdict(model.span_reader.bert.config)}
 
 
 def prepare_for_questions(model: Realm, settings: Settings, tokenizer: WordPiece) -> dict[str, Any]:
     """Gives a pre-trained model the parts that fine-tuning trains.
 
     Queries get a tower of their own, so that chunk embeddings stay those of the snapshot; answers
-    get the reader that the settings name.
+    get the reader that the stage `reading` has trained, or else the one that the settings name.
 
     Returns:
         What the run's record has to say of it.
@@ -343,10 +347,7 @@ def prepare_for_questions(model: Realm, settings: Settings, tokenizer: WordPiece
         ConfigError: It has another vocabulary.
     """
     model.embedder.unshare()
-    if not settings.qa.has_span_reader:
-        return {}
-    model.span_reader = first_span_reader(model, settings, tokenizer).reader
-    return {SPAN_READER: asdict(model.span_reader.bert.config)}
+    return begin_span_reader(model, settings, tokenizer) if settings.qa.has_span_reader else {}
 
 
 def add_span_reader(loaded: LoadedModel) -> None:

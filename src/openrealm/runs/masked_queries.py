@@ -1,4 +1,6 @@
-"""Texts to masked queries: spans are tagged, and those kept that another chunk seems to tell."""
+"""Texts to masked queries: spans are tagged, and those kept that another chunk seems to tell; and
+to questions for spans that recur.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from openrealm.corpus.store import ChunkStore
 from openrealm.data.matching import holds
 from openrealm.data.pretraining import MaskedQueries, MaskedQuery, SpanTable, kept_table
+from openrealm.data.recurring_spans import RecurringSpans
 from openrealm.data.salient import FORMAT, RuleTagger, make_tagger
 from openrealm.data.spans import SpanTagger
 from openrealm.errors import InputError
@@ -87,6 +90,21 @@ def masked_queries(
         query_tokens=settings.model.query_tokens,
         num_probe=settings.loop.num_probe,
     )
+
+
+def recurring_spans(
+    workspace: WorkspaceFolder, settings: Settings, *, texts: ChunkStore, progress: Progress
+) -> RecurringSpans:
+    """The questions that the stage `reading` of a run asks of its training texts.
+
+    Raises:
+        InputError: No span recurs in them.
+    """
+    tagger = kept_tagger(workspace, settings, texts)
+    table = SpanTable.cached(
+        workspace.cache, texts, tagger, max_masks=_MAX_MASKS, progress=progress
+    )
+    return RecurringSpans(texts, table, seed=settings.seed, progress=progress)
 
 
 def kept_tagger(workspace: WorkspaceFolder, settings: Settings, texts: ChunkStore) -> SpanTagger:

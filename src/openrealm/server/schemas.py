@@ -31,7 +31,7 @@ RunName = Annotated[
     str | None, Field(max_length=200, description="Run to answer with; the server's by default.")
 ]
 Stage = Annotated[
-    Literal["start", "mlm", "ict", "warmup", "realm", "qa"] | None,
+    Literal["start", "mlm", "ict", "warmup", "realm", "reading", "qa"] | None,
     Field(description="Weights after this stage of the run; the last that fits by default."),
 ]
 

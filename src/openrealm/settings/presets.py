@@ -15,7 +15,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "adapt": {
         "start": "minilm",
-        "stages": ["warmup", "realm"],
+        "stages": ["warmup", "realm", "reading"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
         "salient": {"supported_within": 4},
         "model": {

@@ -33,6 +33,7 @@ from openrealm.settings.training import (
     MlmConfig,
     OptimConfig,
     QaConfig,
+    ReadingConfig,
     RefreshConfig,
     RetrievalConfig,
     SalientConfig,
@@ -49,9 +50,7 @@ class Settings:
         "First weights: minilm, starter, scratch, an earlier run (its folder or a checkpoint's) or "
         "an exported model, which bring their own `model`, a BERT directory, or a hub name.",
     )
-    stages: tuple[str, ...] = option(
-        ("mlm", "ict", "warmup", "realm"), "Stages of pre-training, in order."
-    )
+    stages: tuple[str, ...] = option(STAGES, "Stages of pre-training, in order.")
     seed: int = option(0, "Seed of first weights, order of examples and dropout.", minimum=0)
     device: str = option("auto", "Where to compute.", choices=("auto", "cpu", "cuda"))
     precision: str = option(
@@ -67,6 +66,9 @@ class Settings:
     ict: IctConfig = section(IctConfig, "Stage ict: inverse cloze.")
     warmup: WarmupConfig = section(WarmupConfig, "Stage warmup: the reader learns to use chunks.")
     realm: JointConfig = section(JointConfig, "Stage realm: joint training.")
+    reading: ReadingConfig = section(
+        ReadingConfig, "Stage reading: spans that recur, for the reader of answers."
+    )
     refresh: RefreshConfig = section(RefreshConfig, "Refreshing the index.")
     qa: QaConfig = section(QaConfig, "Fine-tuning on questions.")
     optim: OptimConfig = section(OptimConfig, "Optimiser, in all stages.")
@@ -92,6 +94,7 @@ def checked(settings: Settings) -> Settings:
             other, or inputs longer than the model's positions.
     """
     _check_stages(settings)
+    _check_reading(settings)
     _check_candidates(settings)
     _check_words(settings)
     _check_refresh(settings)
@@ -115,6 +118,21 @@ def _check_stages(settings: Settings) -> None:
         raise ConfigError(
             "realm.lr, realm.lr_retriever and realm.lr_lexical are all 0, so that nothing is "
             "trained; raise one, or set realm.steps=0"
+        )
+
+
+def _check_reading(settings: Settings) -> None:
+    """Checks that a stage that trains a reader of answers has one, and comes last."""
+    if "reading" in settings.stages[:-1]:
+        raise ConfigError(
+            f"stages lists {settings.stages[-1]} after reading, whose reader of answers would not "
+            "be its own any more; list reading last"
+        )
+    steps, qa = settings.reading.steps, settings.qa
+    if "reading" in settings.stages and steps and not qa.has_span_reader:
+        raise ConfigError(
+            f"reading.steps = {steps} trains a reader with start and end scores, and qa.reader = "
+            f"{qa.reader} has none; set qa.reader=tower, or reading.steps=0"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from openrealm.settings.config import option
 
-STAGES = ("mlm", "ict", "warmup", "realm")
+STAGES = ("mlm", "ict", "warmup", "realm", "reading")
 _PATIENCE = 10  # refreshes that may be missed beside the training
 
 
@@ -149,6 +149,15 @@ class JointConfig:
         choices=("both", "query", "projection"),
         source="query: query-side fine-tuning of Izacard et al., 2022",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingConfig:
+    """The reader of answers on questions made of the texts: spans that recur in them."""
+
+    steps: int = option(0, "Steps; 0 leaves the stage out.", minimum=0)
+    batch_size: int = option(16, "Questions per step.", minimum=1)
+    lr: float = option(5e-5, "Peak learning rate.", minimum=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

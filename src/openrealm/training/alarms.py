@@ -110,6 +110,35 @@ class AnswersAlarm:
         )
 
 
+@dataclass
+class ReadingAlarm:
+    """Notices when a reader of answers that could read unlearns it on the texts' own questions.
+
+    The first report of a stage is the measure: half of its exact match, with at least ten questions
+    lost, is told once.
+    """
+
+    first: float | None = None
+    warned: bool = False
+    needs_first_probe = True
+
+    def __call__(self, numbers: Mapping[str, Any]) -> str | None:
+        """A sentence where reading is being unlearned."""
+        right = numbers.get("reading/exact_match")
+        if right is None:
+            return None
+        if self.first is None:
+            self.first = right
+        lost = (self.first - right) * numbers["reading/questions"]
+        if self.warned or right >= self.first / 2 or lost < 10:
+            return None
+        self.warned = True
+        return (
+            f"the reader unlearns to read: its exact match on held-out spans fell from "
+            f"{self.first:.3f} to {right:.3f}. Stop, and start again with a lower reading.lr"
+        )
+
+
 def _enough(windows: list[tuple[int, float]]) -> tuple[int, float] | None:
     """Questions, and those with an answer, of the first windows that have enough of them."""
     questions, held = 0, 0.0

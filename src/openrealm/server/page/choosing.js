@@ -12,6 +12,7 @@ export const STAGES = {
   ict: "ict (warm start)",
   warmup: "warmup (reader warm-up)",
   realm: "realm (joint training)",
+  reading: "reading (spans that recur)",
   qa: "qa (fine-tuning)",
 };
 
