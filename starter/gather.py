@@ -10,23 +10,30 @@ import argparse
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import cloze
 import distant
 import numpy as np
 from readings import Reading, load_readings, save_readings
 from stages import SquadSplit, package_folder
 from wiki import Article, read_articles
 
+from openrealm.corpus.records import Document
+from openrealm.corpus.store import ChunkStore
+from openrealm.corpus.updating import update_store
+from openrealm.data.pretraining import SpanTable
 from openrealm.data.qa import Question, read_questions
+from openrealm.data.recurring_spans import RecurringSpans
 from openrealm.data.salient import RuleTagger
 from openrealm.data.splits import is_development
+from openrealm.progress import Silent
+from openrealm.settings import ChunkingConfig
 from openrealm.tokenizer import WordPiece
 
 _WEIGHED = 3000  # articles whose words are counted
 _MAX_BODY = 250  # tokens: an answer beyond the reader's window would teach that it is not there
 _DISTANT_OVERLAP, _UNANSWERED = 0.5, 0.2
-_CLOZE_OVERLAP, _PER_ARTICLE = 0.3, 4
+_CHUNKING, _CHARACTERS = ChunkingConfig(chunk_tokens=160), 600  # of a chunk, about
 _logger = logging.getLogger(__name__)
 
 
@@ -59,21 +66,30 @@ def trainable(questions: Sequence[Question]) -> list[Question]:
 def cloze_readings(
     articles: Sequence[Article], tokenizer: WordPiece, *, seed: int, count: int = 12_000
 ) -> list[Reading]:
-    """Sentences that lack a span beside passages that have it, a few of each article."""
-    weights = distant.word_weights(articles[:_WEIGHED])
-    generator = np.random.default_rng(seed)
-    tagger = RuleTagger(terms="never")
-    readings: list[Reading] = []
-    for number in generator.permutation(len(articles)):
-        found = list(
-            cloze.clozes(articles[number], tagger, weights, generator, least_overlap=_CLOZE_OVERLAP)
-        )
-        taken = generator.permutation(len(found))[:_PER_ARTICLE]
-        made = [cloze.reading_of(found[place], tokenizer) for place in taken]
-        readings += [one for one in made if len(one.spans) and _fits(one)]
-        if len(readings) >= count:
-            break
-    return readings[:count]
+    """Clauses that lack a span beside chunks that have it, as the stage `reading` makes them."""
+    order = np.random.default_rng(seed).permutation(len(articles)).tolist()
+    with TemporaryDirectory() as folder:
+        place, chunks = Path(folder), 0
+        found: list[Document] = []
+        for number in order:
+            title, text = articles[number].title, articles[number].text
+            found.append(Document(id=str(number), title=title, text=text, source="wiki"))
+            chunks += 1 + len(text) // _CHARACTERS
+            if chunks > count:  # each gives two readings or so
+                break
+        update_store(place, add=found, tokenizer=tokenizer, chunking=_CHUNKING)
+        store = ChunkStore.open(place)
+        table = SpanTable.build(store, RuleTagger(terms="never"), max_masks=10, progress=Silent())
+        spans = RecurringSpans(store, table, seed=seed, progress=Silent())
+        return [
+            # Spans of the package stop one token further on.
+            Reading(
+                one.query_ids,
+                np.array(store.body_ids(one.row)),
+                (one.spans - [0, 1]).astype(np.int32),
+            )
+            for one in spans.batch(0, min(count, len(spans)))
+        ]
 
 
 def _fits(reading: Reading) -> bool:
