@@ -7,9 +7,9 @@ r"""What the encoder costs in processor time: beside sentence-transformers, and 
 All on one thread. Whatever is compared runs in turn, so that both meet the same machine, and the
 median of the rounds is told; processor time, since other programs may run beside it.
 
-1. **embedding**: chunks of a BEIR folder a second with ``minilm``, by `embed_rows` and by
-   sentence-transformers, whose time has tokenizing in it (ours is done by the ingest), and which
-   gets the same texts, cut to the same length.
+1. **embedding**: chunks of a BEIR folder a second with ``minilm``, which needs its extra, by
+   `embed_rows` and by sentence-transformers, whose time has tokenizing in it (ours is done by the
+   ingest), and which gets the same texts, cut to the same length.
 2. **steps**: seconds of a joint step of ``adapt``, and of a fine-tuning step of the reader that it
    makes, by the package of a revision and by that of the working tree: what a command of more
    steps takes longer. The questions are made of the corpus, and worth nothing else.
@@ -61,7 +61,7 @@ def embedding(beir: Path, num_chunks: int, rounds: int) -> None:
 
     from openrealm.corpus.store import ChunkStore
     from openrealm.models.pretrained import start_model
-    from openrealm.models.starts import minilm_directory
+    from openrealm.models.starts import MINILM, minilm_directory
     from openrealm.retrieval.embedding import embed_rows
     from openrealm.runs.parts import make_encoder
     from openrealm.settings import resolve
@@ -73,7 +73,7 @@ def embedding(beir: Path, num_chunks: int, rounds: int) -> None:
         settings = resolve(preset="adapt")
         tokenizer = store.tokenizer
         model = start_model(
-            settings.start,
+            MINILM,
             settings.model,
             vocab_size=tokenizer.vocab_size,
             pad_id=tokenizer.pad_id,

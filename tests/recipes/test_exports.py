@@ -137,7 +137,7 @@ def test_a_fine_tuned_run_is_two_sentence_encoders_and_a_pretrained_one_is_one(
     recipes.export(workspace, to="sentence-transformers", output=tmp_path / "one", stage="realm")
     assert {p.name for p in (tmp_path / "two").iterdir()} == {"README.md", "query", "chunk"}
     assert (tmp_path / "one" / "modules.json").is_file()
-    library = pytest.importorskip("sentence_transformers", reason="the extra minilm brings it")
+    library = pytest.importorskip("sentence_transformers", reason="only developers have it")
     loaded = load_model(WorkspaceFolder(workspace), name=None, stages=("realm",))
     inputs = loaded.encoder.templates.query(
         [loaded.corpus.tokenizer.encode("the longest river").ids]

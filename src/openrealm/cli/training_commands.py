@@ -83,7 +83,7 @@ def pretrain(
         typer.Option(
             "--start",
             metavar="WEIGHTS",
-            help="First weights: minilm, starter, scratch, the folder of an earlier run or of an "
+            help="First weights: starter, minilm, scratch, the folder of an earlier run or of an "
             "exported model, a BERT directory, or a hub name.",
         ),
     ] = None,

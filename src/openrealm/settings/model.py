@@ -219,8 +219,8 @@ class CorpusConfig:
     """How documents become chunks; fixed when a workspace is made."""
 
     tokenizer: str = option(
-        "minilm",
-        "Where the vocabulary comes from: minilm or starter (BERT's uncased one), train (learned "
+        "starter",
+        "Where the vocabulary comes from: starter or minilm (BERT's uncased one), train (learned "
         "from the documents), or a path.",
     )
     vocab_size: int = option(8192, "Size of a vocabulary that is learned.", minimum=100)

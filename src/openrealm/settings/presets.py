@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optim": {"warmup_min": 100},
     },
     "adapt": {
-        "start": "minilm",
+        "start": "starter",
         "stages": ["warmup", "realm", "reading"],
         "corpus": {"chunking": {"chunk_tokens": 160}},
         "salient": {"supported_within": 4},

@@ -46,8 +46,8 @@ class Settings:
     """Everything that a run is made from."""
 
     start: str = option(
-        "minilm",
-        "First weights: minilm, starter, scratch, an earlier run (its folder or a checkpoint's) or "
+        "starter",
+        "First weights: starter, minilm, scratch, an earlier run (its folder or a checkpoint's) or "
         "an exported model, which bring their own `model`, a BERT directory, or a hub name.",
     )
     stages: tuple[str, ...] = option(STAGES, "Stages of pre-training, in order.")
