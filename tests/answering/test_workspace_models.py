@@ -61,7 +61,7 @@ def test_before_any_training_the_start_finds_by_meaning_and_fills(ingested: Path
     model = models.load(ANSWER)
     assert (model.source.run, model.source.stage, model.source.step) == (None, "start", 0)
     assert str(model.source) == "start (starter), untrained"
-    assert not model.has_reader
+    assert model.has_reader
     assert found(model, "a kitten dozing on top of the house")[0] == "cats"  # no word in common
     filled = model.answerer.fill(["The cat sleeps on the [MASK] ."], k=3)[0]  # type: ignore[union-attr]
     assert len(filled.fillings) == 5

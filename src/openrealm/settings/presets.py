@@ -57,7 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "refresh": {"every": 20},
         "qa": {
-            "reader": "tower",
+            "reader": "starter",
             "steps": 500,
             "batch_size": 8,
             "lr": 5e-5,
