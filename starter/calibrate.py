@@ -107,7 +107,7 @@ def asked(answerer: Answerer, questions: Sequence[Question], *, read: int) -> li
 
 def log_odds(p: Sequence[float]) -> Floats:
     """log(p / (1 - p)), of probabilities kept away from 0 and 1."""
-    clipped = np.clip(np.asarray(p, dtype=np.float64), 1e-6, 1 - 1e-6)
+    clipped = np.clip(np.asarray(p, dtype=np.float64), 1e-12, 1 - 1e-12)
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 

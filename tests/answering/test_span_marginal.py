@@ -40,19 +40,20 @@ def found(world: World, num: int, *, sharp: float, seed: int) -> tuple[np.ndarra
     return rows, torch.from_numpy(scores).float().log_softmax(dim=1)
 
 
-def by_hand(world: World, model: Realm, question: str, rows: np.ndarray, p_z: np.ndarray):  # type: ignore[no-untyped-def]
-    """Sum over z of p(y|z,x) p(z|x) for every text, whole words, and that of "not here"."""
+def odds_by_hand(  # type: ignore[no-untyped-def]
+    world: World, model: Realm, question: str, rows: np.ndarray, p_z: np.ndarray
+):
+    """Sum over z of p(z|x) p(y|z,x) / p("not here"|z,x) for every text, whole words."""
     reader, tokenizer = model.span_reader, world.tokenizer
     assert reader is not None
     ids = world.ids(question)
-    p_y: dict[str, float] = {}
-    p_null = 0.0
+    odds: dict[str, float] = {}
     for row, weight in zip(rows.tolist(), p_z.tolist(), strict=True):
         body, text = world.store.body_ids(row), world.store.chunk(row).text
         tokens = tokenizer.encode(text)
         inside = tokenizer.is_continuation[tokens.ids]
         p = reader.log_p(world.templates.joint([ids], [body]))[0].detach().double().exp().numpy()
-        p_null += weight * p[0, 0] * p[0, 1]
+        p_null = p[0, 0] * p[0, 1]
         first = len(ids) + 2
         for a in range(len(body)):
             for b in range(a, min(a + 30, len(body))):
@@ -63,8 +64,9 @@ def by_hand(world: World, model: Realm, question: str, rows: np.ndarray, p_z: np
                     end += 1
                 said = text[tokens.offsets[begin][0] : tokens.offsets[end][1]].casefold()
                 key = " ".join(said.split())
-                p_y[key] = p_y.get(key, 0.0) + weight * p[first + a, 0] * p[first + b, 1]
-    return p_y, p_null
+                span = p[first + a, 0] * p[first + b, 1]
+                odds[key] = odds.get(key, 0.0) + weight * span / p_null
+    return odds
 
 
 def test_an_answers_probability_is_the_sum_over_chunks(
@@ -74,24 +76,57 @@ def test_an_answers_probability_is_the_sum_over_chunks(
     read = marginal.read([world.ids(q) for q in QUESTIONS], rows, log_p_z, top=3)
     for question, line, p_z, one in zip(QUESTIONS, rows, log_p_z.exp(), read, strict=True):
         here = line[: one.num_read]
-        p_y, p_null = by_hand(world, model, question, here, p_z[: one.num_read].numpy())
-        assert one.answers[0].text.casefold() == max(p_y, key=lambda text: p_y[text])
-        for answer in one.answers:
-            assert answer.probability == pytest.approx(p_y[answer.text.casefold()], abs=2e-3)
-        mass = float(p_z[: one.num_read].sum())
-        assert one.p_no_answer == pytest.approx(p_null / mass, abs=1e-4)
+        odds = odds_by_hand(world, model, question, here, p_z[: one.num_read].numpy())
+        total = 1 + sum(odds.values())
+        assert one.answers[0].text.casefold() == max(odds, key=lambda text: odds[text])
+        for answer in one.with_probabilities(one.p_no_answer):
+            assert answer.probability == pytest.approx(
+                odds[answer.text.casefold()] / total, abs=5e-3
+            )
+        # A little more: only the most probable spans of each chunk are looked at.
+        assert 1 / total <= one.p_no_answer <= 1.05 / total
+
+
+def test_calibrated_probabilities_leave_room_for_that_of_none(
+    world: World, marginal: SpanMarginal
+) -> None:
+    rows, log_p_z = found(world, 5, sharp=0.5, seed=4)
+    [one] = marginal.read([world.ids(QUESTIONS[0])], rows[:1], log_p_z[:1], top=5)
+    said = one.with_probabilities(0.9)
+    as_read = one.with_probabilities(one.p_no_answer)
+    for answer, other in zip(said, as_read, strict=True):
+        factor = 0.1 / (1 - one.p_no_answer)
+        assert answer.probability == pytest.approx(factor * other.probability)
+        places = sum(place.probability for place in answer.evidence)
+        assert places == pytest.approx(answer.probability)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_left_unread_could_not_change_the_best_answer(
-    world: World, model: Realm, marginal: SpanMarginal, seed: int
+def test_reading_ends_where_nothing_unread_could_change_the_best_answer(
+    world: World, marginal: SpanMarginal, seed: int
 ) -> None:
     rows, log_p_z = found(world, 40, sharp=2.5, seed=seed)
-    read = marginal.read([world.ids(q) for q in QUESTIONS], rows, log_p_z, top=1)
-    assert any(one.num_read < 40 for one in read)
-    for question, line, p_z, one in zip(QUESTIONS, rows, log_p_z.exp(), read, strict=True):
-        p_y, _ = by_hand(world, model, question, line, p_z.numpy())
-        assert one.answers[0].text.casefold() == max(p_y, key=lambda text: p_y[text])
+    ids = [world.ids(q) for q in QUESTIONS]
+    for one, row, p in zip(
+        marginal.read(ids, rows, log_p_z, top=2), rows, log_p_z.exp(), strict=True
+    ):
+        assert one.unread == pytest.approx(float(p[one.num_read :].sum()), abs=1e-5)
+        first, second = (*(answer.probability for answer in one.answers), 0.0)[:2]
+        lead = first - second
+        surest = float((one.odds.max(axis=1) / one.p_z[: one.num_read]).max())
+        assert one.num_read == 40 or lead >= surest * one.unread
+        assert [chunk.row for chunk in one.chunks] == row.tolist()
+
+
+def test_what_is_clear_is_read_no_further_and_what_is_not_is(
+    world: World, marginal: SpanMarginal
+) -> None:
+    rows, _ = found(world, 40, sharp=1.0, seed=0)
+    ids = [world.ids(q) for q in QUESTIONS]
+    clear = torch.full((3, 40), -30.0).index_fill(1, torch.tensor([0]), 0.0).log_softmax(dim=1)
+    assert [one.num_read for one in marginal.read(ids, rows, clear, top=1)] == [5, 5, 5]
+    alike = torch.zeros(3, 40).log_softmax(dim=1)
+    assert all(one.num_read > 5 for one in marginal.read(ids, rows, alike, top=1))
 
 
 def test_fewer_chunks_than_asked_for_are_read_and_no_more(

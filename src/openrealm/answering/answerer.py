@@ -223,7 +223,7 @@ class Answerer:
         return [
             Answers(
                 question=question,
-                answers=one.calibrated(nothing)[:top],
+                answers=one.with_probabilities(nothing)[:top],
                 no_answer=nothing,
                 read=tuple(
                     WeighedChunk(chunk=chunk, p_z=float(p))

@@ -1,9 +1,11 @@
 """Answers by a reader with start and end scores; knows no index and no files.
 
-    p(y|x) = sum over z of p(y|z,x) p(z|x)
+    p(y|x) = sum over z of p(y,z|x),    p(y,z|x) ~ p(z|x) p(y|z,x) / p("not here"|z,x)
 
-Chunks are read a few at a time, the most relevant first, until what is left of p(z|x) is no more
-than the lead of the best answer: nothing that is still unread could take its place.
+One softmax over the spans of all chunks read, as ORQA's, in which every chunk's "not here" has the
+same weight: what a chunk says of a span is told against what it says of none. Chunks are read a few
+at a time, the most relevant first, until no unread chunk could change the best answer even if it
+were as sure as the surest one read.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from openrealm.retrieval.embedding import TextEncoder
 
 Ids = npt.NDArray[np.int32]
 _FIRST, _MORE = 5, 10  # chunks read at once
-_SPANS = 32  # of each chunk that are looked at: all but a thousandth of what is probable
+_SPANS = 32  # of each chunk that are looked at, the most probable
+_SUREST = 30.0  # log odds; beyond, single precision has no room for sums
 _ANSWERS = 4  # united answers for each that is shown, since some say the same
 
 
@@ -35,23 +38,23 @@ class Marginal:
     Attributes:
         chunks: The chunks found, best first.
         p_z: ``(chunks,)`` their p(z|x).
-        p_y: ``(read, spans)`` p(y|z,x) p(z|x) of the probable spans of the chunks read.
+        odds: ``(read, spans)`` p(z|x) p(y|z,x) / p("not here"|z,x) of the probable spans of the
+            chunks read: the odds of each against "nothing here answers this".
         spans: ``(read, spans, 2)`` first and last token of each in its body.
-        p_null: ``(read,)`` p("not here"|z,x).
-        answers: The best of what was read, none of which says again what a better one says.
+        answers: The best of what was read, none of which says again what a better one says; odds
+            stand in the place of probabilities.
     """
 
     chunks: Sequence[Chunk]
     p_z: npt.NDArray[np.float32]
-    p_y: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, _SPANS), np.float32))
+    odds: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, _SPANS), np.float32))
     spans: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, _SPANS, 2), np.int64))
-    p_null: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     answers: tuple[Answer, ...] = ()
 
     @property
     def num_read(self) -> int:
         """Chunks read."""
-        return len(self.p_null)
+        return len(self.odds)
 
     @property
     def unread(self) -> float:
@@ -60,22 +63,22 @@ class Marginal:
 
     @property
     def p_no_answer(self) -> float:
-        """p("not here"|x): that of the chunks read, by their p(z|x)."""
-        p_z = self.p_z[: self.num_read]
-        return float(self.p_null @ p_z / p_z.sum())
+        """p("nothing here answers this"|x), as the reader says it."""
+        return 1 / (1 + float(self.odds.sum(dtype=np.float64)))
 
-    def calibrated(self, no_answer: float) -> tuple[Answer, ...]:
-        """The answers, their probabilities such that all of them and "no answer" sum to one."""
-        factor = (1 - no_answer) / max(1 - self.p_no_answer, 1e-6)
+    def with_probabilities(self, no_answer: float) -> tuple[Answer, ...]:
+        """The answers, their probabilities such that those of all spans and of none sum to one."""
+        factor = (1 - no_answer) / float(self.odds.sum(dtype=np.float64))
         return tuple(answer.scaled(factor) for answer in self.answers)
 
     @property
     def is_settled(self) -> bool:
-        """Whether no chunk that is unread could change the best answer."""
+        """Whether no unread chunk, as sure as the surest one read, could change the best answer."""
         if self.num_read == len(self.chunks):
             return True
         first, second = (*(answer.probability for answer in self.answers[:2]), 0.0, 0.0)[:2]
-        return first - second >= self.unread
+        surest = float((self.odds.max(axis=1) / self.p_z[: self.num_read]).max())
+        return first - second >= surest * self.unread
 
 
 class SpanMarginal:
@@ -140,20 +143,19 @@ class SpanMarginal:
         with self._encoder.precision():
             best = best_spans(self._reader.log_p(joint), top=_SPANS)
         firsts = np.array([min(len(each), templates.query_tokens - 2) + 2 for each in ids])
-        p_y = _padded(best.log_p.exp().cpu().numpy())
+        log_odds = (best.log_p - best.log_p_null[:, None]).clamp(max=_SUREST)
+        odds = _padded(log_odds.exp().cpu().numpy())
         spans = _padded(best.spans.cpu().numpy()) - firsts[:, None, None]
-        p_null = best.log_p_null.exp().cpu().numpy()
         for n in numbers:
             own = [at for at, (other, _) in enumerate(slots) if other == n]
             one = found[n]
             p_z = one.p_z[one.num_read : one.num_read + len(own)]
-            one.p_y = np.concatenate([one.p_y, p_y[own] * p_z[:, None]])
+            one.odds = np.concatenate([one.odds, odds[own] * p_z[:, None]])
             one.spans = np.concatenate([one.spans, spans[own]])
-            one.p_null = np.concatenate([one.p_null, p_null[own]])
 
     def _unite(self, one: Marginal, top: int) -> None:
         answers = united(
-            one.p_y,
+            one.odds,
             one.chunks[: one.num_read],
             one.spans[:, :, 0],
             one.spans[:, :, 1],

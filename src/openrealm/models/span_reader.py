@@ -19,7 +19,7 @@ from openrealm.models.inputs import Inputs
 from openrealm.models.reader import body_mask
 
 MAX_ANSWER = 30  # wordpieces; SQuAD's customary limit
-_LEAST = 1e-6
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)

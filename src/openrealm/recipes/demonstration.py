@@ -25,13 +25,13 @@ from openrealm.settings import Settings, preset_settings, read_settings
 PRESET, FROM_SCRATCH = "adapt", "tiny"
 QUESTIONS = (
     "What is the capital of Bhutan?",
-    "Who wrote Orlando?",
-    "Which element has the symbol W?",
+    "Who wrote Emma?",
     "Which country is Ljubljana the capital of?",
-    "What language is spoken in Brazil?",
     "Who painted The Starry Night?",
+    "What language is spoken in Brazil?",
+    "Where was Mozart born?",
     "When did Fiji become independent?",
-    "What is the currency of Peru?",
+    "What is the chemical symbol of gold?",
     "How many goals did Brazil score in 1970?",  # the almanac does not say
 )
 _ASKED = 150  # questions that exact match is measured with, before and after

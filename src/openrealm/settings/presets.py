@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "token_prior": True,
             "copy_head": True,
             # An encoder of sentences and words in common find different chunks.
-            "lexical_weight": 0.3,
+            "lexical_weight": 1.0,
             "embedder": {
                 "pooling": "mean",
                 "projection": "adapter",
@@ -57,12 +57,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "refresh": {"every": 20},
         "qa": {
+            # It has read: few questions, a small step.
             "reader": "starter",
-            "steps": 500,
-            "batch_size": 8,
-            "lr": 5e-5,
+            "steps": 150,
+            "batch_size": 32,
+            "lr": 3e-5,
             "lr_retriever": 1e-5,
             "beam": 500,
+            "read": 10,
         },
         "optim": {"bias_correction": True},
         "loop": {"probe_every": 50, "checkpoint_every": 50},
