@@ -64,7 +64,7 @@ def trainable(questions: Sequence[Question]) -> list[Question]:
 
 
 def cloze_readings(
-    articles: Sequence[Article], tokenizer: WordPiece, *, seed: int, count: int = 12_000
+    articles: Sequence[Article], tokenizer: WordPiece, *, seed: int, count: int = 72_000
 ) -> list[Reading]:
     """Clauses that lack a span beside chunks that have it, as the stage `reading` makes them."""
     order = np.random.default_rng(seed).permutation(len(articles)).tolist()
@@ -133,7 +133,7 @@ def _arguments() -> argparse.Namespace:
     add("--squad", type=Path, nargs="+", required=True, help="whose kept articles are left out")
     add("--qa", type=Path, nargs="*", default=[])
     add("--out", type=Path, required=True)
-    add("--count", type=int, default=12_000, help="readings of cloze")
+    add("--count", type=int, default=72_000, help="readings of cloze")
     add("--seed", type=int, default=0)
     return parser.parse_args()
 

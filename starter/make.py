@@ -49,11 +49,13 @@ class Step:
 
 
 RECIPE = (
+    Step(name="cloze", sources=("cloze",), passes=1, lr=1.5e-4, crop=110),
     Step(name="mixed", sources=("squad", "distant"), passes=1, lr=1e-4, crop=110),
+    Step(name="more", sources=(*4 * ("squad",), "distant"), passes=1, lr=1e-4, crop=140),
     Step(name="whole", sources=("squad",), passes=2, lr=5e-5),
 )
 _UNANSWERABLE = 0.2
-_BATCH = 16
+_BATCH, _EMA = 16, 0.99
 
 
 def main() -> None:
@@ -70,6 +72,7 @@ def main() -> None:
             steps=round(step.passes * len(readings) / _BATCH),
             batch=_BATCH,
             lr=step.lr,
+            ema=_EMA,
             crop=step.crop,
             seed=args.seed,
         )
