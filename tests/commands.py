@@ -14,9 +14,8 @@ from openrealm.cli.options import (
     settings_to_resume,
 )
 from openrealm.corpus.records import IngestReport
-from openrealm.recipes.demonstration import DemoReport
+from openrealm.recipes.demonstration import DemoReport, demo_settings
 from openrealm.recipes.pretraining import RunSummary
-from openrealm.settings import resolve
 
 
 def ingest(
@@ -69,5 +68,5 @@ def finetune(
 def demo(
     directory: Path, *, seed: int = 0, assignments: Sequence[str] = (), **more: Any
 ) -> DemoReport:
-    settings = resolve(preset="tiny", assignments=[f"seed={seed}", *assignments])
+    settings = demo_settings(from_scratch=True, assignments=[f"seed={seed}", *assignments])
     return recipes.demo(directory, settings=settings, from_scratch=True, **more)

@@ -65,6 +65,7 @@ def test_a_folder_that_is_not_there_yet_is_made_by_the_first_ingest(tmp_path: Pa
         found = notes.ask("who mended it?")
         assert (found.run, found.has_reader, len(found.hits)) == (None, True, 0)
         assert found.source == "start (starter), untrained"
+        assert notes.ask("Who repaired the bridge?").best == "Anna Berg"
         assert notes.fill("Anna Berg repaired the [MASK] .", top=3).run is None
         assert notes.remove(notes.documents()[0].id).removed == 1
 

@@ -1,7 +1,7 @@
 """Questions to answers with evidence, masked text to fillings, text to chunks; knows no files.
 
-Retrieval happens once, only the top k are read, and what is shown is what was computed: p(z|x) of
-every chunk, p(y|z,x), and their sum.
+Retrieval happens once, and only the top k are read. What is shown is what was computed: p(z|x) of
+every chunk read, and p(y|x), summed over them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Answers:
         question: The question.
         answers: Best first; probabilities sum to at most 1 - ``no_answer``.
         no_answer: Probability that nothing here answers the question.
-        read: The chunks read, with p(z|x) over them and the null chunk.
+        read: The chunks read, with p(z|x); before them the null chunk, where the reader has one.
     """
 
     question: str

@@ -73,7 +73,7 @@ class CachedModel:
         source: The same, for people.
         answerer: What answers; words in common alone search, and do no more.
         corpus: The chunks that it answers from.
-        has_reader: Whether it was fine-tuned for questions.
+        has_reader: Whether it can answer questions.
         k: Candidates of a filling, by default.
         read: Chunks read for a question, by default.
     """

@@ -63,7 +63,7 @@ class Marginal:
 
     @property
     def p_no_answer(self) -> float:
-        """p("nothing here answers this"|x), as the reader says it."""
+        """p("nothing here answers this"|x), as the reader says it; unread chunks have no say."""
         return 1 / (1 + float(self.odds.sum(dtype=np.float64)))
 
     def with_probabilities(self, no_answer: float) -> tuple[Answer, ...]:

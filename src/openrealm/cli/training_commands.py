@@ -248,10 +248,10 @@ def demo(
 ) -> None:
     """Answers from the bundled almanac at once, learns from it, and answers again."""
     from openrealm import recipes
-    from openrealm.settings import resolve
+    from openrealm.recipes.demonstration import demo_settings
 
-    preset = "tiny" if from_scratch else "adapt"
-    settings = resolve(preset=preset, assignments=[f"seed={seed}", *(assignments or ())])
+    changes = [f"seed={seed}", *(assignments or ())]
+    settings = demo_settings(from_scratch=from_scratch, assignments=changes)
     given = ["openrealm", "demo", "--to", to, "--seed", seed]
     given += ["--from-scratch"] if from_scratch else []
     given += [part for change in assignments or () for part in ("--set", change)]

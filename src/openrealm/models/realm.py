@@ -146,7 +146,12 @@ class Realm(nn.Module):
         chunk_emb: Float[Tensor, "rows dim"],
         log_p_y_given_z: Float[Tensor, "batch k masks"],
     ) -> MaskedOutput:
-        """log p(y_j|x) = log sum_z p(z|x) p(y_j|z,x) over the candidates  (equation 1)."""
+        """log p(y_j|x) = log sum_z p(z|x) p(y_j|z,x) over the candidates.
+
+        That is equation 1 for one token at a time, as in the released code. In-batch negatives,
+        where there are any, are one candidate more: p(z|x) is that of all of them together, and
+        p(y_j|z,x) that of the worst chunk read.
+        """
         scores, mask = self.relevance(batch, query_emb, chunk_emb), batch.candidate_mask
         if batch.in_batch_negatives is not None:
             rest, guess = self._negatives(batch, query_emb, chunk_emb, log_p_y_given_z)

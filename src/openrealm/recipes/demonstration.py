@@ -5,7 +5,7 @@ method from nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from openrealm.recipes.ingestion import ingest
 from openrealm.recipes.pretraining import RunSummary, pretrain
 from openrealm.runs.folders import WorkspaceFolder
 from openrealm.runs.loaded import START, load_run, load_untrained_run
-from openrealm.settings import Settings, preset_settings, read_settings
+from openrealm.settings import Settings, read_settings, resolve
 
 PRESET, FROM_SCRATCH = "adapt", "tiny"
 QUESTIONS = (
@@ -34,6 +34,7 @@ QUESTIONS = (
     "What is the chemical symbol of gold?",
     "How many goals did Brazil score in 1970?",  # the almanac does not say
 )
+_STEPS = 30  # joint ones, a minute or two
 _ASKED = 150  # questions that exact match is measured with, before and after
 _MEASURES = {
     "held_out/recall@1": "held-out queries: recall@1",
@@ -81,7 +82,7 @@ def demo(
 
     Args:
         directory: Workspace to make; must not hold anything else.
-        settings: What its run is made from; the preset ``adapt`` by default, or ``tiny``.
+        settings: What its run is made from; that of `demo_settings` by default.
         from_scratch: Learn everything from the corpus alone, vocabulary included, and fine-tune.
         progress: Where to tell how far it is.
 
@@ -92,7 +93,7 @@ def demo(
     began = time.perf_counter()
     progress = progress or Silent()
     directory = Path(directory)
-    settings = settings or preset_settings(FROM_SCRATCH if from_scratch else PRESET)
+    settings = settings or demo_settings(from_scratch=from_scratch)
     data = almanac.directory()
     _require_own(directory)
     home = WorkspaceFolder(directory)
@@ -101,7 +102,7 @@ def demo(
         ingest(directory, sources=[data / almanac.ARTICLES], settings=settings, progress=progress)
     if not (from_scratch or home.runs()):
         _answer_at_once(home, progress)
-    last_stage = "qa" if from_scratch else settings.stages[-1]
+    last_stage = "qa" if from_scratch else "realm"
     begun = _begun(home, settings, last_stage)
     done = _pretrained(directory, settings, begun, progress)
     if from_scratch:
@@ -124,6 +125,21 @@ def demo(
         plot=done.plot,
         seconds=time.perf_counter() - began,
     )
+
+
+def demo_settings(*, from_scratch: bool = False, assignments: Sequence[str] = ()) -> Settings:
+    """What the demo's run is made from: a short ``adapt``, or ``tiny``.
+
+    Args:
+        from_scratch: As for `demo`.
+        assignments: ``section.key=value`` over it.
+
+    Raises:
+        ConfigError: An unknown key, or value.
+    """
+    preset = FROM_SCRATCH if from_scratch else PRESET
+    short = [] if from_scratch else [f"realm.steps={_STEPS}"]
+    return resolve(preset=preset, assignments=[*short, *assignments])
 
 
 def _answer_at_once(home: WorkspaceFolder, progress: Progress) -> None:

@@ -1,7 +1,7 @@
 """Queries to the chunks that are read with them: sources that compose; knows no loss and no model.
 
 A source proposes rows of the corpus for a batch of queries: the index, words in common, or both.
-`find_candidates` asks one and adds what else p(z|x) takes of the batch's chunks.
+`with_bm25` and `in_batch_negatives` add what else p(z|x) takes of the batch's chunks.
 """
 
 from __future__ import annotations

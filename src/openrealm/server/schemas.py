@@ -307,7 +307,7 @@ class RunView(Message):
     ]
     seed: int
     stages: Annotated[list[str], Field(description="Stages with a checkpoint, in order.")]
-    has_reader: Annotated[bool, Field(description="Whether it can answer questions.")]
+    has_reader: Annotated[bool, Field(description="Whether it was fine-tuned for questions.")]
     in_training: bool
     fits_corpus: Annotated[bool, Field(description="Trained on the corpus as it is now.")]
     reports: Annotated[

@@ -80,7 +80,7 @@ class JointStage:
         return CollapseAlarm()
 
     def step(self, step: int, live: LiveIndex | None) -> StepResult:
-        """Retrieve, read, marginalise  (equation 1)."""
+        """Retrieve, read, marginalise: equation 1, as `realm.marginal` has it."""
         assert live is not None
         parts, config, started = self._parts, self._config, time.perf_counter()
         queries = parts.local(self._queries.batch(step, self.batch_size))  # x

@@ -2,10 +2,10 @@
 the texts; knows nothing of the loop around it.
 
 Fine-tuning here spends its time on reading: for each question one chunk that answers it and now and
-then a likely one that does not. Equation 1 over the chunks that are read: -log sum over z of
-p(y|z,x) p(z|x), where p(y|z,x) is a span's among the tokens of one chunk and its ``[CLS]``. A chunk
-without an answer teaches the reader to say so, -log p([CLS]|z,x). ORQA's protocol (`QaStage`) reads
-five chunks and the null chunk for each question instead; this one learns from several times as many
+then a likely one that does not. Equation 1 over the chunks that are read, of which one answers:
+-log p(y|z,x) p(z|x), where p(y|z,x) is a span's among the tokens of one chunk and its ``[CLS]``. A
+chunk without an answer teaches the reader to say so, -log p([CLS]|z,x). ORQA's protocol (`QaStage`)
+reads five chunks and the null chunk for each question; this one learns from several times as many
 questions in the same time.
 
 Before that the stage `reading` asks for spans that recur in the texts (`data.recurring_spans`), one
@@ -149,7 +149,7 @@ class ReadingStage:
         return _Retrieved(place, read, beam.scores[place, at])
 
     def _loss(self, beam: Beam, read: Sequence[_Retrieved]) -> tuple[Float[Tensor, " batch"], int]:
-        """-log sum over z of p(y|z,x) p(z|x), and -log p("not here"|z,x), for each question."""
+        """-log p(y|z,x) p(z|x), and -log p("not here"|z,x), for each question."""
         parts, batch = self._parts, len(beam.chosen)
         log_p_right, num_tokens = _log_p_of_right(
             self._reader, parts.encoder, [each.read for each in read]

@@ -59,9 +59,9 @@ class AskResult:
         question: The question.
         run: The run that answered; None where none is trained yet.
         source: What answered, in words.
-        has_reader: Whether the run has been fine-tuned for questions.
-        answers: What was found, where it has.
-        hits: Search results, where it has not.
+        has_reader: Whether what answered can read for answers.
+        answers: What was found, where it can.
+        hits: Search results, where it cannot.
     """
 
     question: str
@@ -70,6 +70,13 @@ class AskResult:
     has_reader: bool
     answers: Answers | None
     hits: tuple[ChunkHit, ...]
+
+    @property
+    def best(self) -> str | None:
+        """The best answer's text; None where nothing answers, or nothing can read for answers."""
+        if self.answers is None or not (self.answers.answers and self.answers.is_answered):
+            return None
+        return self.answers.answers[0].text
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ class Workspace:
     def ask(
         self, question: str | Texts, *, k: int | None = None, top: int = 5, run: str | None = None
     ) -> AskResult | list[AskResult]:
-        """Answers with evidence; search results where nothing was fine-tuned for questions.
+        """Answers with evidence; search results where there is no reader of answers.
 
         Args:
             question: A question, or a list of them.
