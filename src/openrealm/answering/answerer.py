@@ -218,6 +218,7 @@ class Answerer:
         assert self._span_marginal is not None and self._model.span_reader is not None
         log_p_z = torch.log_softmax(scores.float(), dim=1)
         ids = [self._query_ids(text) for text in questions]
+        p_z = log_p_z.exp().tolist()
         found = self._span_marginal.read(ids, rows, log_p_z, top=top)
         no_answer = [self._model.span_reader.calibrated(one.p_no_answer) for one in found]
         return [
@@ -226,11 +227,11 @@ class Answerer:
                 answers=one.with_probabilities(nothing)[:top],
                 no_answer=nothing,
                 read=tuple(
-                    WeighedChunk(chunk=chunk, p_z=float(p))
-                    for chunk, p in zip(one.chunks[: one.num_read], one.p_z, strict=False)
+                    WeighedChunk(chunk=chunk, p_z=p)
+                    for chunk, p in zip(one.chunks[: one.num_read], line, strict=False)
                 ),
             )
-            for question, one, nothing in zip(questions, found, no_answer, strict=True)
+            for question, one, nothing, line in zip(questions, found, no_answer, p_z, strict=True)
         ]
 
     @torch.inference_mode()

@@ -1,6 +1,6 @@
 """Answers by a reader with start and end scores; knows no index and no files.
 
-    p(y|x) = sum over z of p(y,z|x),    p(y,z|x) ~ p(z|x) p(y|z,x) / p("not here"|z,x)
+    p(y|x) = sum over z of p(y,z|x),    p(y,z|x) ~ p(z|x)^w p(y|z,x) / p("not here"|z,x)
 
 One softmax over the spans of all chunks read, as ORQA's, in which every chunk's "not here" has the
 same weight: what a chunk says of a span is told against what it says of none. Chunks are read a few
@@ -25,6 +25,9 @@ from openrealm.models.span_reader import SpanReader, best_spans
 from openrealm.retrieval.embedding import TextEncoder
 
 Ids = npt.NDArray[np.int32]
+# The weight w of log p(z|x). Held-out questions are answered as well with 1 as with 3 (docs/log.md);
+# with 1 a false span of a hardly relevant chunk sometimes outweighs the right one of the best.
+WEIGHT = 2.0
 _FIRST, _MORE = 5, 10  # chunks read at once
 _SPANS = 32  # of each chunk that are looked at, the most probable
 _SUREST = 30.0  # log odds; beyond, single precision has no room for sums
@@ -37,8 +40,8 @@ class Marginal:
 
     Attributes:
         chunks: The chunks found, best first.
-        p_z: ``(chunks,)`` their p(z|x).
-        odds: ``(read, spans)`` p(z|x) p(y|z,x) / p("not here"|z,x) of the probable spans of the
+        p_z: ``(chunks,)`` their p(z|x)^w, scaled to sum to one.
+        odds: ``(read, spans)`` p(z|x)^w p(y|z,x) / p("not here"|z,x) of the probable spans of the
             chunks read: the odds of each against "nothing here answers this".
         spans: ``(read, spans, 2)`` first and last token of each in its body.
         answers: The best of what was read, none of which says again what a better one says; odds
@@ -58,7 +61,7 @@ class Marginal:
 
     @property
     def unread(self) -> float:
-        """p(z|x) of all chunks that were not read."""
+        """p(z|x)^w of all chunks that were not read."""
         return float(self.p_z[self.num_read :].sum())
 
     @property
@@ -105,7 +108,7 @@ class SpanMarginal:
             log_p_z: log p(z|x) of each.
             top: Answers of each, at most.
         """
-        p_z = log_p_z.exp().cpu().numpy()
+        p_z = torch.softmax(WEIGHT * log_p_z, dim=1).cpu().numpy()
         found = [
             Marginal(
                 chunks=[self._corpus.chunk(int(row)) for row in line if row >= 0],
