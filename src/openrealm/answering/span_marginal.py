@@ -25,8 +25,8 @@ from openrealm.models.span_reader import SpanReader, best_spans
 from openrealm.retrieval.embedding import TextEncoder
 
 Ids = npt.NDArray[np.int32]
-# The weight w of log p(z|x). Held-out questions are answered as well with 1 as with 3 (docs/log.md);
-# with 1 a false span of a hardly relevant chunk sometimes outweighs the right one of the best.
+# The weight w of log p(z|x). Held-out questions are answered as well with 1 as with 3: docs/log.md.
+# With 1 a false span of a hardly relevant chunk sometimes outweighs the right one of the best.
 WEIGHT = 2.0
 _FIRST, _MORE = 5, 10  # chunks read at once
 _SPANS = 32  # of each chunk that are looked at, the most probable
