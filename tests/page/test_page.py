@@ -416,9 +416,10 @@ def test_a_workspace_without_a_run_says_what_to_type(
 ) -> None:
     shutil.copytree(trained / "corpus", tmp_path / "fresh notes" / "corpus")
     with serving(backend_of(tmp_path / "fresh notes"), ready=False, watch_s=0.2) as server:
-        for view in ("#/runs", f"#/ask?q={quote(QUESTION)}"):
-            page = visit(server, view)
-            page.get_by_text("openrealm pretrain 'fresh notes'").first.wait_for()
+        page = visit(server, "#/runs")
+        page.get_by_text("openrealm pretrain 'fresh notes'").first.wait_for()
+        page = visit(server, f"#/ask?q={quote(QUESTION)}")
+        page.get_by_text("untrained").first.wait_for()
         page = visit(server, "#/corpus")
         by(page, "document-entry").first.wait_for()
 
