@@ -189,7 +189,10 @@ class AskResponse(Message):
     is_answered: Annotated[
         bool | None, Field(description="Whether an answer is likelier than none; null without any.")
     ]
-    read: Annotated[list[WeighedView], Field(description="The null chunk, then the chunks read.")]
+    read: Annotated[
+        list[WeighedView],
+        Field(description="The chunks read; before them the null chunk, where the reader has one."),
+    ]
     hits: Annotated[list[HitView], Field(description="Search results where has_reader is false.")]
 
 

@@ -107,8 +107,8 @@ function withAnswers(found) {
   const rest = 1 - lines.reduce((sum, line) => sum + line.p, 0);
   return [
     h("h2", {}, found.is_answered ? "Answers" : "Nothing here answers this"),
-    !found.is_answered && found.answers.length > 0 && h("p", { class: "meta" }, "The likeliest spans all the same:"),
     sourceLine(found.source),
+    !found.is_answered && found.answers.length > 0 && h("p", { class: "meta" }, "The likeliest spans all the same:"),
     h("ol", { class: "answers", "data-testid": "answers" }, lines.map((line, n) => line.make(n + 1))),
     rest >= 0.0005 && h("p", { class: "meta" }, "Answers that are not shown: ", h("span", { class: "number" }, probability(rest)), " together."),
     chunksRead(found),
@@ -177,11 +177,12 @@ function evidence(place, corpus) {
 /** @param {any} found */
 function chunksRead(found) {
   const read = found.read.filter((candidate) => candidate.chunk);
+  const withNull = read.length < found.read.length ? ", and the null chunk" : "";
   return h(
     "section",
     { class: "chunks-read" },
     h("h2", {}, "Chunks read"),
-    h("p", { class: "meta" }, `The ${counted(read.length, "chunk")} that retrieval found for the question, and the null chunk, with p(z|x).`),
+    h("p", { class: "meta" }, `The ${counted(read.length, "chunk")} that were read for the question${withNull}, with p(z|x).`),
     h(
       "ul",
       { class: "read", "data-testid": "chunks-read" },
