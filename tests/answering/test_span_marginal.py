@@ -129,6 +129,17 @@ def test_what_is_clear_is_read_no_further_and_what_is_not_is(
     assert all(one.num_read > 5 for one in marginal.read(ids, rows, alike, top=1))
 
 
+def test_chunks_without_any_probability_are_no_trouble(
+    world: World, marginal: SpanMarginal
+) -> None:
+    rows, _ = found(world, 8, sharp=1.0, seed=5)
+    ids = [world.ids(q) for q in QUESTIONS]
+    one_alone = torch.full((3, 8), -1e6).index_fill(1, torch.tensor([2]), 0.0)
+    for one in marginal.read(ids, rows, one_alone, top=2):
+        assert one.answers and {e.chunk.row for e in one.answers[0].evidence} == {one.chunks[2].row}
+        assert all(0 < a.probability <= 1 for a in one.with_probabilities(one.p_no_answer))
+
+
 def test_fewer_chunks_than_asked_for_are_read_and_no_more(
     world: World, marginal: SpanMarginal
 ) -> None:

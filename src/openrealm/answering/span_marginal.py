@@ -31,6 +31,7 @@ WEIGHT = 2.0
 _FIRST, _MORE = 5, 10  # chunks read at once
 _SPANS = 32  # of each chunk that are looked at, the most probable
 _SUREST = 30.0  # log odds; beyond, single precision has no room for sums
+_LEAST = 1e-30  # in the place of numbers too small for single precision
 _ANSWERS = 4  # united answers for each that is shown, since some say the same
 
 
@@ -71,7 +72,7 @@ class Marginal:
 
     def with_probabilities(self, no_answer: float) -> tuple[Answer, ...]:
         """The answers, their probabilities such that those of all spans and of none sum to one."""
-        factor = (1 - no_answer) / float(self.odds.sum(dtype=np.float64))
+        factor = (1 - no_answer) / max(float(self.odds.sum(dtype=np.float64)), _LEAST)
         return tuple(answer.scaled(factor) for answer in self.answers)
 
     @property
@@ -80,7 +81,8 @@ class Marginal:
         if self.num_read == len(self.chunks):
             return True
         first, second = (*(answer.probability for answer in self.answers[:2]), 0.0, 0.0)[:2]
-        surest = float((self.odds.max(axis=1) / self.p_z[: self.num_read]).max())
+        p_z = np.maximum(self.p_z[: self.num_read], _LEAST)
+        surest = float((self.odds.max(axis=1) / p_z).max())
         return first - second >= surest * self.unread
 
 
