@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from readings import NO_SPANS, Reading
-from span_reader import MAX_ANSWER, SpanReader, batch_of, best_spans, first_of_body
+from span_reader import batch_of, first_of_body
 
 from openrealm.data.qa import Question
 from openrealm.metrics import exact_match, token_f1
+from openrealm.models.span_reader import MAX_ANSWER, SpanReader, best_spans
 from openrealm.tokenizer import WordPiece
 
 _ROWS = 32
@@ -66,9 +67,10 @@ def best_of_bodies(
         rows = order[at : at + _ROWS].tolist()
         batch = batch_of([readings[row] for row in rows], tokenizer, max_tokens=_MAX_TOKENS)
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            best = best_spans(reader(batch.joint), max_answer=max_answer)
-        margins = (best.scores - best.null_scores).tolist()
-        for row, (first, last), margin in zip(rows, best.spans.tolist(), margins, strict=True):
+            best = best_spans(reader.log_p(batch.joint), top=1, max_width=max_answer)
+        margins = (best.log_p[:, 0] - best.log_p_null).tolist()
+        spans = best.spans[:, 0].tolist()
+        for row, (first, last), margin in zip(rows, spans, margins, strict=True):
             begin = first_of_body(readings[row])
             found[row] = Found(first - begin, last - begin, margin)
     reader.train(was_training)

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from readings import Reading, cropped
 from safetensors.torch import load_file, save_file
-from span_reader import SpanReader, batch_of, log_p_spans
+from span_reader import batch_of
 from torch import Tensor, nn
 
+from openrealm.models.span_reader import SpanReader, log_p_of_spans
 from openrealm.tokenizer import WordPiece
 
 _POOL = 16  # batches that are sorted by length together
@@ -130,8 +131,8 @@ class Learner:
         batch = batch_of(readings, tokenizer, max_tokens=stage.max_tokens)
         self.reader.train()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=stage.bf16):
-            scores = self.reader(batch.joint)
-        loss = -log_p_spans(scores, batch).mean() / 2
+            log_p = self.reader.log_p(batch.joint)
+        loss = -log_p_of_spans(log_p, batch.spans, batch.span_mask).mean() / 2
         loss.backward()
         nn.utils.clip_grad_norm_([p for _, p in self._trained()], 1.0)
         for group in self.optimizer.param_groups:

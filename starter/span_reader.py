@@ -1,7 +1,6 @@
-"""The reader: a BERT with a start and an end score per token; knows no text.
+"""Readings as batches of the package's `SpanReader`, and its weights in folders; knows no text.
 
-The span of ``[CLS]`` alone is "no answer here". Tensors are called as in Hugging Face's
-`BertForQuestionAnswering`, whose folders this class therefore reads, and which reads ours.
+The folders are those of Hugging Face's `BertForQuestionAnswering`.
 """
 
 from __future__ import annotations
@@ -13,20 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from readings import Reading
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from openrealm.models.bert import BertConfig, BertModel
+from openrealm.models.bert import BertConfig
 from openrealm.models.inputs import Inputs, Templates
-from openrealm.models.reader import body_mask
+from openrealm.models.span_reader import SpanReader
 from openrealm.models.tensor_files import save_tensors
 from openrealm.tokenizer import WordPiece
 
 MAX_QUESTION = 48
-MAX_ANSWER = 30  # wordpieces
-IMPOSSIBLE = -1e9
+_NO_WEIGHT = "calibration"  # fitted afterwards, and kept beside the weights
 
 
 @dataclass(frozen=True)
@@ -43,28 +41,6 @@ class SpanBatch:
     joint: Inputs
     spans: Int[Tensor, "rows spans 2"]
     span_mask: Bool[Tensor, "rows spans"]
-
-
-class SpanReader(nn.Module):
-    """A BERT under a start and an end score per token."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
-        nn.init.normal_(self.qa_outputs.weight, std=config.initializer_range)
-        nn.init.zeros_(self.qa_outputs.bias)
-
-    def forward(self, joint: Inputs) -> Float[Tensor, "rows seq 2"]:
-        """Start and end scores, impossible where no answer can stand."""
-        packed = joint.packed()
-        packed_scores = self.qa_outputs(self.bert(packed)).float()
-        place = torch.arange(joint.token_ids.shape[1])
-        can_answer = body_mask(joint)
-        can_answer[:, 0] = True
-        at = packed.starts[:, None] + place.clamp(max=packed.lengths[:, None] - 1)
-        scores: Tensor = packed_scores[at]
-        return scores.masked_fill(~can_answer[:, :, None], IMPOSSIBLE)
 
 
 def load_reader(folder: Path, *, dropout: float = 0.0, seed: int = 0) -> SpanReader:
@@ -93,7 +69,8 @@ def save_reader(reader: SpanReader, folder: Path) -> None:
     """Writes a folder for `load_reader` and Hugging Face, in half precision, and renames it in."""
     folder.mkdir(parents=True, exist_ok=True)
     staged = folder / ".model.tmp"
-    tensors = {name: tensor.half() for name, tensor in reader.state_dict().items()}
+    weights = reader.state_dict().items()
+    tensors = {name: tensor.half() for name, tensor in weights if name != _NO_WEIGHT}
     save_tensors(tensors, staged, metadata={"format": "pt"})
     staged.replace(folder / "model.safetensors")
     config = asdict(reader.bert.config) | {
@@ -101,13 +78,6 @@ def save_reader(reader: SpanReader, folder: Path) -> None:
         "architectures": ["BertForQuestionAnswering"],
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-
-
-def log_p_spans(scores: Float[Tensor, "rows seq 2"], batch: SpanBatch) -> Float[Tensor, " rows"]:
-    """log of the sum over the right spans of p(start) p(end), for each row."""
-    log_p = scores.log_softmax(dim=1)
-    chosen = log_p.gather(1, batch.spans).sum(dim=2)
-    return chosen.masked_fill(~batch.span_mask, -torch.inf).logsumexp(dim=1)
 
 
 def batch_of(readings: Sequence[Reading], tokenizer: WordPiece, *, max_tokens: int) -> SpanBatch:
@@ -139,23 +109,3 @@ def first_of_body(reading: Reading) -> int:
 def _positions(spans: np.ndarray, first: int, body_tokens: int) -> np.ndarray:
     inside = spans[spans[:, 1] < body_tokens] + first
     return inside if len(inside) else np.zeros((1, 2), dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best span of each row, its score, and the score of "no answer here"."""
-
-    spans: Int[Tensor, "rows 2"]
-    scores: Float[Tensor, " rows"]
-    null_scores: Float[Tensor, " rows"]
-
-
-def best_spans(scores: Float[Tensor, "rows seq 2"], *, max_answer: int = MAX_ANSWER) -> Best:
-    """The span of the body with the highest sum of start and end score, in each row."""
-    seq = scores.shape[1]
-    table = scores[:, :, None, 0] + scores[:, None, :, 1]
-    place = torch.arange(seq)
-    width = place[None, :] - place[:, None]
-    allowed = (width >= 0) & (width < max_answer) & (place[:, None] > 0)
-    best, at = table.masked_fill(~allowed, 3 * IMPOSSIBLE).flatten(1).max(dim=1)
-    return Best(torch.stack([at // seq, at % seq], dim=1), best, table[:, 0, 0])

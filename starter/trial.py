@@ -20,10 +20,11 @@ import torch
 from judging import auroc, best_of_bodies, judge, verdict
 from learning import Stage
 from readings import load_readings, squad_readings, unanswerable
-from span_reader import MAX_ANSWER, SpanReader, load_reader
+from span_reader import load_reader
 from stages import SquadSplit, log_into, package_folder, train
 
 from openrealm.data.qa import Question
+from openrealm.models.span_reader import MAX_ANSWER, SpanReader
 from openrealm.tokenizer import WordPiece
 
 _logger = logging.getLogger("trial")
